@@ -1,0 +1,1 @@
+"""Reading image files, and (in training) making samples from them."""

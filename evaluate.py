@@ -1,0 +1,141 @@
+"""Scores a folder of alpha mattes with the four matting errors.
+
+    python evaluate.py --pred-dir PREDICTIONS --alpha-dir TRUTHS --trimap-dir TRIMAPS --csv errors.csv
+
+Composition-1K: first `./copy_testing_alpha.sh Combined_Dataset/Test_set`, then --alpha-dir is its
+alpha_copy folder, so that predictions, truths and trimaps share their names.
+"""
+
+import argparse
+import csv
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey
+from utils.files import atomic_path
+from utils.metrics import Errors, check_inputs, matting_errors
+
+
+def score(prediction: Path, truth: Path, trimap: Path) -> Errors:
+    """The errors of one matte, from three 8-bit grey image files.
+
+    Raises:
+        ValueError: if a file cannot be read, or the three do not fit (see `utils.metrics`).
+    """
+    images = [read_grey(path) for path in (prediction, truth, trimap)]
+    check_inputs(*images, names=(str(prediction), str(truth), str(trimap)))
+    return matting_errors(*images)
+
+
+def score_folders(prediction_dir: Path, alpha_dir: Path, trimap_dir: Path,
+                  processes: int = 1) -> tuple[dict[str, Errors], dict[str, str]]:
+    """Scores every alpha of `alpha_dir` against the prediction and with the trimap of its name.
+
+    Returns:
+        File name -> errors, and file name -> reason for each that could not be scored.
+
+    Raises:
+        ImageFileError: if a folder is missing or without images.
+    """
+    predictions, truths, trimaps = (list_images(folder) for folder in (prediction_dir, alpha_dir, trimap_dir))
+    triples, failed = {}, {}
+    for truth in truths:
+        try:
+            triples[truth.name] = (find_partner(truth, predictions, "prediction", prediction_dir), truth,
+                                   find_partner(truth, trimaps, "trimap", trimap_dir))
+        except ImageFileError as error:
+            failed[truth.name] = str(error)
+    used = {prediction for prediction, _, _ in triples.values()}
+    stems = {truth.stem for truth in truths}
+    for prediction in predictions:
+        if prediction not in used and prediction.stem not in stems:
+            failed[prediction.name] = f"{prediction}: no alpha named {prediction.stem}.* in {alpha_dir}"
+
+    errors = {}
+    with ProcessPoolExecutor(processes, initializer=partial(cv2.setNumThreads, 1)) as pool:
+        tasks = {name: pool.submit(score, *paths) for name, paths in triples.items()}
+        for name, task in tqdm(tasks.items(), "scoring", unit="image", disable=None):
+            try:
+                errors[name] = task.result()
+            except ValueError as error:
+                failed[name] = str(error)
+    return errors, failed
+
+
+def mean_errors(errors: dict[str, Errors]) -> Errors:
+    """The mean of each error over the images."""
+    return Errors(*np.mean(list(errors.values()), axis=0).tolist())
+
+
+def print_table(errors: dict[str, Errors], per_image: bool) -> None:
+    """Prints the errors with the mean last."""
+    mean_name = f"mean of {len(errors)}"
+    rows = [*(errors.items() if per_image else ()), (mean_name, mean_errors(errors))]
+    width = max(len(name) for name, _ in rows)
+    print(f"{'':{width}} {'SAD':>9} {'MSE':>9} {'Grad':>9} {'Conn':>9}")
+    for name, row in rows:
+        print(f"{name:{width}} {row.sad:9.4f} {row.mse:9.5f} {row.grad:9.4f} {row.conn:9.4f}")
+
+
+def write_csv(path: Path, errors: dict[str, Errors]) -> None:
+    """Writes columns name, sad, mse, grad, conn, a row per image."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("name", *Errors._fields))
+        for name, row in errors.items():
+            writer.writerow((name, *(f"{value:.9g}" for value in row)))
+
+
+def write_json(path: Path, errors: dict[str, Errors], failed: dict[str, str]) -> None:
+    """Writes {"mean": {...}, "images": {name: {...}}, "failed": {name: reason}}."""
+    content = {"mean": mean_errors(errors)._asdict(),
+               "images": {name: row._asdict() for name, row in errors.items()}, "failed": failed}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Score alpha mattes: SAD, MSE, Grad and Conn over the unknown pixels.")
+    parser.add_argument("--pred-dir", type=Path, required=True, help="folder of predicted alpha mattes")
+    parser.add_argument("--alpha-dir", type=Path, required=True, help="folder of true alpha mattes")
+    parser.add_argument("--trimap-dir", type=Path, required=True, help="folder of trimaps holding 0, 128 and 255")
+    parser.add_argument("--per-image", action="store_true", help="print a row for each image, not just the mean")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the errors as CSV")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the errors as JSON")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(),
+                        help="images scored at once (default: %(default)s)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_arguments()
+    try:
+        errors, failed = score_folders(args.pred_dir, args.alpha_dir, args.trimap_dir, args.processes)
+    except ImageFileError as error:
+        print(f"evaluate.py: {error}", file=sys.stderr)
+        return 1
+    for reason in failed.values():
+        print(f"refused: {reason}", file=sys.stderr)
+    if not errors:
+        print("evaluate.py: no image could be scored", file=sys.stderr)
+        return 1
+    print_table(errors, args.per_image)
+    if failed:
+        print(f"{len(failed)} refused; the mean leaves them out", file=sys.stderr)
+    if args.csv:
+        write_csv(args.csv, errors)
+    if args.json:
+        write_json(args.json, errors, failed)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

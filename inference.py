@@ -1,0 +1,148 @@
+"""The predictor: a photo and a trimap in, alpha out. Everything that needs a matte calls it."""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from networks import MattingNetwork
+from utils.checkpoint import load_network
+
+BACKGROUND, UNKNOWN, FOREGROUND = 0, 1, 2
+STRIDE = 32  # heights and widths the network takes are multiples of this
+
+_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+
+class Matte(NamedTuple):
+    """What `Matting.predict` returns."""
+
+    alpha: np.ndarray  # (H, W) float32 in 0..1; exactly 0 and 1 where the trimap is known
+    offsets: tuple[np.ndarray, ...]  # of each attention block, (2, h, w) int64, on the padded image at 1/16
+    scales: tuple[np.ndarray, ...]  # likewise, (2,) float32: of unknown and known keys
+
+
+class Matting:
+    """Alpha mattes from photos and trimaps with a given network.
+
+    >>> matting = Matting.from_checkpoint("checkpoints/gca-dist-all-data/gca-dist-all-data.pth")
+    >>> alpha = matting(image, trimap)
+
+    Args:
+        network: as `networks.build_network` makes it, with its weights loaded.
+        device: where to compute, such as "cpu" or "cuda:1"; by default CUDA where there is one.
+        border: pixels of reflection around the image, before it is padded at the bottom and right up
+            to a multiple of 32. 32 is what the published demo does, 0 what its evaluation does.
+    """
+
+    def __init__(self, network: MattingNetwork, device: str | torch.device | None = None, border: int = 32):
+        self.device = torch.device(device or default_device())
+        self.border = border
+        self.network = network.to(self.device).eval()
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, encoder: str = "resnet_gca_encoder_29",
+                        decoder: str = "res_gca_decoder_22", trimap_channel: int = 3,
+                        device: str | torch.device | None = None, border: int = 32) -> "Matting":
+        """A predictor with the weights of a checkpoint file.
+
+        Raises:
+            utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
+        """
+        return cls(load_network(path, encoder, decoder, trimap_channel), device, border)
+
+    def __call__(self, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+        """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
+        return self.predict(image, trimap).alpha
+
+    @torch.inference_mode()
+    def predict(self, image: np.ndarray, trimap: np.ndarray) -> Matte:
+        """Alpha, and where the network looked for it.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, of any size from 1 x 1 up.
+            trimap: (H, W) uint8; below 85 is background, from 170 foreground, between unknown.
+
+        Raises:
+            ValueError: for arrays of another shape or type.
+        """
+        _check(image, trimap)
+        labels = trimap_labels(trimap)
+        height, width = labels.shape
+        pad = _padding(height, width, self.border)
+        network_image = normalise(np.pad(image, (*pad, (0, 0)), mode="reflect"))
+        network_trimap = encode_trimap(np.pad(labels, pad, mode="reflect"), self.network.trimap_channel)
+        with torch.backends.cudnn.flags(allow_tf32=False):  # cuDNN's default costs three digits of alpha
+            output = self.network(network_image[None].to(self.device), network_trimap[None].to(self.device))
+        alpha = output.alpha[0, 0].float().cpu().numpy()
+        alpha = alpha[self.border:self.border + height, self.border:self.border + width].copy()
+        alpha[labels == BACKGROUND] = 0
+        alpha[labels == FOREGROUND] = 1
+        return Matte(alpha, tuple(offset[0].cpu().numpy() for offset in output.offsets),
+                     tuple(scale[0].float().cpu().numpy() for scale in output.scales))
+
+
+def default_device() -> torch.device:
+    """CUDA where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_argument(text: str) -> torch.device:
+    """A device named on the command line; for argparse, which reports the error's line."""
+    try:
+        return torch.empty(0, device=text).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here ({reason})") from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on the CPU or on an accelerator."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def trimap_labels(trimap: np.ndarray) -> np.ndarray:
+    """Grey values as `BACKGROUND`, `UNKNOWN` and `FOREGROUND`: limits 85 and 170, so that soft edges do no harm."""
+    return np.digitize(trimap, (85, 170)).astype(np.uint8)
+
+
+def normalise(image: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 RGB as (3, H, W) float32 with ImageNet's mean and deviation removed."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
+    return tensor.div_(255).sub_(_MEAN).div_(_STD)
+
+
+def encode_trimap(labels: np.ndarray, channels: int) -> torch.Tensor:
+    """Labels (H, W) as the network takes them, float32: one-hot (3, H, W), or (1, H, W) holding 0, 1, 2."""
+    tensor = torch.from_numpy(labels)
+    if channels == 1:
+        return tensor[None].float()
+    return torch.stack([tensor == label for label in (BACKGROUND, UNKNOWN, FOREGROUND)]).float()
+
+
+def alpha_to_uint8(alpha: np.ndarray) -> np.ndarray:
+    """Alpha in 0..1 as 8-bit grey, truncated as the published program does."""
+    return (alpha * 255).astype(np.uint8)
+
+
+def _padding(height: int, width: int, border: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (border, border + -height % STRIDE), (border, border + -width % STRIDE)
+
+
+def _check(image: np.ndarray, trimap: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image is {image.dtype} of shape {image.shape}; expected uint8 of shape (H, W, 3)")
+    if trimap.ndim != 2 or trimap.dtype != np.uint8:
+        raise ValueError(f"trimap is {trimap.dtype} of shape {trimap.shape}; expected uint8 of shape (H, W)")
+    if image.shape[:2] != trimap.shape:
+        raise ValueError(f"trimap is {size_text(trimap)}, but the image is {size_text(image)} (width x height)")
+    if not image.size:
+        raise ValueError("the image has no pixels")
+
+
+def size_text(image: np.ndarray) -> str:
+    """Width and height as people write them."""
+    return f"{image.shape[1]} x {image.shape[0]}"

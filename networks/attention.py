@@ -1,0 +1,107 @@
+"""Guided contextual attention (Li and Lu, AAAI 2020, section 3.2)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SELF_PENALTY = -1e4  # added to the logit of an unknown position with itself
+MIN_NORM = 1e-4
+MIN_SCALE, MAX_SCALE = 0.1, 10.0
+
+
+class GuidedContextualAttention(nn.Module):
+    r"""Spreads the alpha feature of similar-looking places over the uncertain ones.
+
+    The guidance g (what the image looks like) and the alpha feature a live on a grid of 2h x 2w;
+    attention acts on the N = h w positions of the grid of half that size:
+
+    1. f = conv1x1(g) at half size (every second pixel); p_i is the 3x3 patch of f around
+       position i, as one vector, with reflected borders. u_i likewise from the unknown mask.
+    2. r = mean(u), the unknown share of the image, weighs unknown keys against known ones:
+       s_unknown = clamp(sqrt(r / (1 - r)), 0.1, 10), s_known = clamp(sqrt((1 - r) / r), 0.1, 10).
+    3. Key k counts as unknown where its 3x3 patch of u holds any unknown position. With s_k the
+       scale of key k's kind,
+
+           logit(q, k) = s_k <p_q, p_k> / max(|p_k|, 1e-4)  - 1e4 [q = k and k unknown]
+           A(q, .)     = softmax over k
+
+       (an unknown position must not just look at itself).
+    4. v_k is the 4x4 patch of a around position k (stride 2, reflected borders). Each query writes
+       sum_k A(q, k) v_k back to its place on the grid of a; where patches overlap they add up, and
+       the division by 4 makes that a mean. The result passes conv1x1 and BN, and a is added.
+
+    Queries go through in chunks, so that memory grows linearly with N.
+
+    Args:
+        guidance_channels, alpha_channels: channels of g and a.
+        score_limit: most attention scores (N x queries x keys) held at once, per array.
+    """
+
+    def __init__(self, guidance_channels: int = 128, alpha_channels: int = 128, score_limit: int = 2**24):
+        super().__init__()
+        self.score_limit = score_limit
+        self.guidance_conv = nn.Conv2d(guidance_channels, guidance_channels // 2, 1)
+        self.W = nn.Sequential(nn.Conv2d(alpha_channels, alpha_channels, 1, bias=False),
+                               nn.BatchNorm2d(alpha_channels))
+        nn.init.xavier_uniform_(self.guidance_conv.weight)
+        nn.init.zeros_(self.guidance_conv.bias)
+        nn.init.xavier_uniform_(self.W[0].weight)
+        nn.init.constant_(self.W[1].weight, 1e-3)
+
+    def forward(self, guidance: Tensor, alpha: Tensor, unknown: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """
+        Args:
+            guidance: (N, guidance_channels, 2h, 2w).
+            alpha: (N, alpha_channels, 2h, 2w), the alpha feature.
+            unknown: (N, 1, 2h, 2w), 1 where the trimap is unknown and 0 elsewhere. None: every
+                position counts as unknown and both scales are 1.
+
+        Returns:
+            The refined alpha feature, of alpha's shape; the offsets (N, 2, h, w), int64: for each
+            query the (row, column) of its strongest key minus (h // 2, w // 2); the scales (N, 2) of
+            unknown and known keys.
+        """
+        feature = self.guidance_conv(guidance)[..., ::2, ::2]
+        n, _, h, w = feature.shape
+        patches = _patches(feature, kernel_size=3, stride=1)
+        scales, unknown_keys = _key_scales(unknown, patches)
+        keys = patches / torch.linalg.vector_norm(patches, dim=2, keepdim=True).clamp_min(MIN_NORM)
+        keys = keys * torch.where(unknown_keys, scales[:, :1], scales[:, 1:]).unsqueeze(2)
+        values = _patches(alpha, kernel_size=4, stride=2)
+
+        messages, strongest = [], []
+        chunk = max(1, self.score_limit // (n * h * w))
+        for start in range(0, h * w, chunk):
+            queries = patches[:, start:start + chunk]
+            logits = queries @ keys.transpose(1, 2)
+            own_key_unknown = unknown_keys[:, start:start + chunk]
+            logits.diagonal(offset=start, dim1=1, dim2=2).add_(SELF_PENALTY * own_key_unknown)
+            strongest.append(logits.argmax(dim=2))
+            messages.append(logits.softmax(dim=2) @ values)
+
+        message = torch.cat(messages, dim=1).transpose(1, 2)
+        message = F.fold(message, alpha.shape[2:], kernel_size=4, padding=1, stride=2) / 4
+        return alpha + self.W(message), _offsets(torch.cat(strongest, dim=1), h, w), scales
+
+
+def _patches(feature: Tensor, kernel_size: int, stride: int) -> Tensor:
+    """The patches of a feature (N, C, H, W) with a reflected border of 1, as (N, positions, C * kernel_size^2)."""
+    padded = F.pad(feature, (1, 1, 1, 1), mode="reflect")
+    return F.unfold(padded, kernel_size, stride=stride).transpose(1, 2)
+
+
+def _key_scales(unknown: Tensor | None, patches: Tensor) -> tuple[Tensor, Tensor]:
+    """The scales (N, 2) of unknown and known keys, and which keys are unknown (N, positions)."""
+    n, positions, _ = patches.shape
+    if unknown is None:
+        return patches.new_ones(n, 2), torch.ones(n, positions, dtype=torch.bool, device=patches.device)
+    unknown = unknown[..., ::2, ::2].to(patches.dtype)
+    share = unknown.mean(dim=(1, 2, 3))
+    scales = torch.stack([share / (1 - share), (1 - share) / share], dim=1).sqrt().clamp(MIN_SCALE, MAX_SCALE)
+    return scales, (_patches(unknown, kernel_size=3, stride=1) > 0).any(dim=2)
+
+
+def _offsets(strongest: Tensor, h: int, w: int) -> Tensor:
+    """Flat key positions (N, h * w) as (row, column) from the centre, (N, 2, h, w)."""
+    strongest = strongest.view(-1, h, w)
+    return torch.stack([strongest // w - h // 2, strongest % w - w // 2], dim=1)

@@ -1,0 +1,66 @@
+"""The residual decoder, plain or with guided contextual attention (Li and Lu, AAAI 2020, figure 2)."""
+
+import torch
+from torch import Tensor, nn
+
+from networks.attention import GuidedContextualAttention
+from networks.encoder import Attended, Features
+from networks.spectral import conv, upsampling_conv
+
+LEAK = 0.2
+
+
+class DecoderBlock(nn.Module):
+    """A residual block; `upsample` doubles height and width."""
+
+    def __init__(self, in_channels: int, channels: int, upsample: bool = False):
+        super().__init__()
+        self.conv1 = upsampling_conv(in_channels, in_channels) if upsample else conv(in_channels, in_channels, 3)
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.activation = nn.LeakyReLU(LEAK)
+        self.conv2 = conv(in_channels, channels, 3)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.upsample = nn.Sequential(
+            nn.UpsamplingNearest2d(scale_factor=2), conv(in_channels, channels, 1), nn.BatchNorm2d(channels),
+        ) if upsample else nn.Identity()
+        nn.init.zeros_(self.bn2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.bn2(self.conv2(self.activation(self.bn1(self.conv1(x)))))
+        return self.activation(residual + self.upsample(x))
+
+
+def _layer(blocks: int, in_channels: int, channels: int) -> nn.Sequential:
+    rest = [DecoderBlock(channels, channels) for _ in range(blocks - 1)]
+    return nn.Sequential(DecoderBlock(in_channels, channels, upsample=True), *rest)
+
+
+class Decoder(nn.Module):
+    """Features to alpha; `attention` refines them once more at 1/8."""
+
+    def __init__(self, attention: bool = True):
+        super().__init__()
+        self.conv1 = upsampling_conv(32, 32)
+        self.bn1 = nn.BatchNorm2d(32)
+        self.activation = nn.LeakyReLU(LEAK)
+        self.conv2 = nn.Conv2d(32, 1, 3, padding=1)
+        self.layer1 = _layer(2, 512, 256)
+        self.layer2 = _layer(3, 256, 128)
+        self.layer3 = _layer(3, 128, 64)
+        self.layer4 = _layer(2, 64, 32)
+        self.gca = GuidedContextualAttention(128, 128) if attention else None
+        nn.init.xavier_uniform_(self.conv2.weight)
+
+    def forward(self, features: Features) -> tuple[Tensor, Attended | None]:
+        """Returns alpha (N, 1, H, W) in 0..1, and what the attention looked at."""
+        full, half, quarter, eighth, sixteenth = features.shortcuts
+        x = self.layer1(features.bottleneck) + sixteenth
+        x = self.layer2(x) + eighth
+        attended = None
+        if self.gca is not None:
+            x, *attended = self.gca(features.guidance, x, features.unknown)
+            attended = Attended(*attended)
+        x = self.layer3(x) + quarter
+        x = self.layer4(x) + half
+        x = self.activation(self.bn1(self.conv1(x))) + full
+        return (torch.tanh(self.conv2(x)) + 1) / 2, attended

@@ -1,0 +1,117 @@
+"""The ResNet-34 encoder, plain or with guided contextual attention (Li and Lu, AAAI 2020, figure 2)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from networks.attention import GuidedContextualAttention
+from networks.spectral import conv
+
+
+class Attended(NamedTuple):
+    """What an attention block looked at; see `GuidedContextualAttention`."""
+
+    offset: Tensor  # (N, 2, H/16, W/16), int64
+    scale: Tensor  # (N, 2)
+
+
+class Features(NamedTuple):
+    """What the encoder hands to the decoder."""
+
+    bottleneck: Tensor  # (N, 512, H/32, W/32)
+    shortcuts: tuple[Tensor, ...]  # at H, H/2, H/4, H/8, H/16, with 32, 32, 64, 128, 256 channels
+    guidance: Tensor | None  # (N, 128, H/8, W/8); None without attention, as the next two
+    unknown: Tensor | None  # (N, 1, H/8, W/8)
+    attended: Attended | None
+
+
+class EncoderBlock(nn.Module):
+    """A basic residual block; with stride 2 the identity is average-pooled (ResNet-D, arXiv 1812.01187)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1):
+        super().__init__()
+        self.conv1 = conv(in_channels, channels, 3, stride)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU()
+        self.conv2 = conv(channels, channels, 3)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.downsample = nn.Identity() if stride == 1 else nn.Sequential(
+            nn.AvgPool2d(2, stride), conv(in_channels, channels, 1), nn.BatchNorm2d(channels))
+        nn.init.zeros_(self.bn2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(self.downsample(x) + residual)
+
+
+def _layer(blocks: int, in_channels: int, channels: int, stride: int) -> nn.Sequential:
+    rest = [EncoderBlock(channels, channels) for _ in range(blocks - 1)]
+    return nn.Sequential(EncoderBlock(in_channels, channels, stride), *rest)
+
+
+def _shortcut(in_channels: int, channels: int) -> nn.Sequential:
+    return nn.Sequential(conv(in_channels, channels, 3), nn.ReLU(), nn.BatchNorm2d(channels),
+                         conv(channels, channels, 3), nn.ReLU(), nn.BatchNorm2d(channels))
+
+
+def _guidance_head() -> nn.Sequential:
+    layers = []
+    for in_channels, channels in ((3, 16), (16, 32), (32, 128)):
+        layers += [nn.ReflectionPad2d(1), conv(in_channels, channels, 3, stride=2, padding=0),
+                   nn.ReLU(), nn.BatchNorm2d(channels)]
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """Image and trimap to features at six scales.
+
+    Args:
+        trimap_channel: 3 for a one-hot trimap (background, unknown, foreground), 1 for one that
+            holds 0, 1, 2.
+        attention: whether a guided contextual attention block refines the features at 1/8.
+    """
+
+    def __init__(self, trimap_channel: int = 3, attention: bool = True):
+        super().__init__()
+        self.trimap_channel = trimap_channel
+        in_channels = 3 + trimap_channel
+        self.conv1 = conv(in_channels, 32, 3, stride=2, zero_input_channels=slice(3, None))
+        self.conv2 = conv(32, 32, 3)
+        self.conv3 = conv(32, 64, 3, stride=2)
+        self.bn1 = nn.BatchNorm2d(32)
+        self.bn2 = nn.BatchNorm2d(32)
+        self.bn3 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU()
+        self.layer1 = _layer(3, 64, 64, stride=1)
+        self.layer2 = _layer(4, 64, 128, stride=2)
+        self.layer3 = _layer(4, 128, 256, stride=2)
+        self.layer_bottleneck = _layer(2, 256, 512, stride=2)
+        self.shortcut = nn.ModuleList(
+            _shortcut(*channels) for channels in ((in_channels, 32), (32, 32), (64, 64), (128, 128), (256, 256)))
+        self.guidance_head = _guidance_head() if attention else None
+        self.gca = GuidedContextualAttention(128, 128) if attention else None
+
+    def forward(self, image: Tensor, trimap: Tensor) -> Features:
+        """image (N, 3, H, W) and trimap (N, trimap_channel, H, W), H and W multiples of 32."""
+        full = torch.cat([image, trimap], dim=1)
+        half = self.relu(self.bn1(self.conv1(full)))
+        half = self.relu(self.bn2(self.conv2(half)))
+        quarter = self.layer1(self.relu(self.bn3(self.conv3(half))))
+        eighth = self.layer2(quarter)
+        guidance = unknown = attended = None
+        if self.gca is not None:
+            guidance = self.guidance_head(image)
+            unknown = self._unknown(trimap)[..., ::8, ::8]
+            eighth, *attended = self.gca(guidance, eighth, unknown)
+            attended = Attended(*attended)
+        sixteenth = self.layer3(eighth)
+        bottleneck = self.layer_bottleneck(sixteenth)
+        scales = (full, half, quarter, eighth, sixteenth)
+        shortcuts = tuple(shortcut(x) for shortcut, x in zip(self.shortcut, scales, strict=True))
+        return Features(bottleneck, shortcuts, guidance, unknown, attended)
+
+    def _unknown(self, trimap: Tensor) -> Tensor:
+        if self.trimap_channel == 3:
+            return trimap[:, 1:2]
+        return (trimap == 1).to(trimap.dtype)

@@ -1,0 +1,69 @@
+"""The matting network: an encoder and a decoder chosen by their published names."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from networks.decoder import Decoder
+from networks.encoder import Encoder
+
+# Published name -> whether it has guided contextual attention. Encoder and decoder must agree in that.
+ENCODERS = {"resnet_gca_encoder_29": True, "res_shortcut_encoder_29": False}
+DECODERS = {"res_gca_decoder_22": True, "res_shortcut_decoder_22": False}
+
+
+class MattingOutput(NamedTuple):
+    """What `MattingNetwork.forward` returns."""
+
+    alpha: Tensor  # (N, 1, H, W) in 0..1
+    offsets: tuple[Tensor, ...]  # of the attention in encoder and decoder, each (N, 2, H/16, W/16); () without
+    scales: tuple[Tensor, ...]  # likewise, each (N, 2): the scales of unknown and known keys
+
+
+class MattingNetwork(nn.Module):
+    """Natural image matting with guided contextual attention (Li and Lu, AAAI 2020)."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    @property
+    def trimap_channel(self) -> int:
+        """The number of channels of the trimap that `forward` takes, 3 or 1."""
+        return self.encoder.trimap_channel
+
+    def forward(self, image: Tensor, trimap: Tensor) -> MattingOutput:
+        """
+        Args:
+            image: (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and deviation; H and W
+                multiples of 32.
+            trimap: (N, 3, H, W), one-hot (background, unknown, foreground); for a network of
+                trimap_channel 1: (N, 1, H, W) holding 0, 1, 2.
+        """
+        features = self.encoder(image, trimap)
+        alpha, attended = self.decoder(features)
+        blocks = [block for block in (features.attended, attended) if block is not None]
+        return MattingOutput(alpha, tuple(block.offset for block in blocks), tuple(block.scale for block in blocks))
+
+
+def build_network(encoder: str = "resnet_gca_encoder_29", decoder: str = "res_gca_decoder_22",
+                  trimap_channel: int = 3) -> MattingNetwork:
+    """A network with freshly initialised weights.
+
+    Args:
+        encoder, decoder: names from `ENCODERS` and `DECODERS`, both with attention or both without.
+        trimap_channel: 3 (one-hot) or 1 (values 0, 1, 2).
+
+    Raises:
+        ValueError: for an unknown name, a pair that does not fit, or another number of channels.
+    """
+    if encoder not in ENCODERS:
+        raise ValueError(f"unknown encoder {encoder!r}; expected one of {', '.join(ENCODERS)}")
+    if decoder not in DECODERS:
+        raise ValueError(f"unknown decoder {decoder!r}; expected one of {', '.join(DECODERS)}")
+    if ENCODERS[encoder] != DECODERS[decoder]:
+        raise ValueError(f"encoder {encoder!r} and decoder {decoder!r} do not fit: one has attention, the other not")
+    if trimap_channel not in (1, 3):
+        raise ValueError(f"trimap_channel is {trimap_channel!r}; expected 3 or 1")
+    return MattingNetwork(Encoder(trimap_channel, ENCODERS[encoder]), Decoder(DECODERS[decoder]))

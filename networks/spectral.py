@@ -1,0 +1,62 @@
+"""Spectrally normalised convolutions, and the names their tensors have in published files.
+
+Spectral normalisation divides a weight by its largest singular value (Miyato et al., "Spectral
+Normalization for Generative Adversarial Networks", ICLR 2018). The matrix is the weight seen as
+(shape[0], -1), for transposed convolutions too, whose shape[0] is the number of input channels:
+torch's own default would be the other axis there, and would load a published file without a word
+while computing something else.
+"""
+
+import re
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+def _normalised(conv: nn.Module) -> nn.Module:
+    return spectral_norm(conv, dim=0, eps=1e-12)
+
+
+def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, padding: int | None = None,
+         zero_input_channels: slice | None = None) -> nn.Conv2d:
+    """A spectrally normalised convolution without bias, Xavier-initialised.
+
+    Args:
+        padding: zeros around the input; by default (kernel_size - 1) // 2, which keeps the size.
+        zero_input_channels: input channels whose weights start at zero.
+    """
+    padding = (kernel_size - 1) // 2 if padding is None else padding
+    layer = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+    # Before the parametrisation: afterwards `layer.weight` is computed, and writing to it is lost.
+    nn.init.xavier_uniform_(layer.weight)
+    if zero_input_channels is not None:
+        nn.init.zeros_(layer.weight.data[:, zero_input_channels])
+    return _normalised(layer)
+
+
+def upsampling_conv(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
+    """A spectrally normalised 4x4 transposed convolution that doubles height and width, without bias."""
+    return _normalised(nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False))
+
+
+_PUBLISHED_TO_TORCH = {
+    "module.weight_bar": "parametrizations.weight.original",
+    "module.weight_u": "parametrizations.weight.0._u",
+    "module.weight_v": "parametrizations.weight.0._v",
+}
+_TORCH_TO_PUBLISHED = {torch_name: published for published, torch_name in _PUBLISHED_TO_TORCH.items()}
+
+
+def _rename(state_dict: dict[str, Tensor], endings: dict[str, str]) -> dict[str, Tensor]:
+    pattern = re.compile(r"(?<=\.)(" + "|".join(map(re.escape, endings)) + r")$")
+    return {pattern.sub(lambda match: endings[match[1]], key): value for key, value in state_dict.items()}
+
+
+def to_published_names(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A network's state dict with the names that published files use (`<layer>.module.weight_bar`, ...)."""
+    return _rename(state_dict, _TORCH_TO_PUBLISHED)
+
+
+def from_published_names(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `to_published_names`: what `load_state_dict` of a network here expects."""
+    return _rename(state_dict, _PUBLISHED_TO_TORCH)

@@ -1,0 +1,187 @@
+"""Checkpoint files, in the form the published program writes and reads.
+
+A file is what `torch.save` makes of {`iter`, `loss`, `state_dict`, `opt_state_dict`, `lr_state_dict`};
+inference files lack the optimiser's part. Tensor names are the published ones, with or without a
+leading `module.`.
+"""
+
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from networks import MattingNetwork, build_network, from_published_names, to_published_names
+from utils.files import atomic_path
+
+# Published trainers stored the loss as a numpy number; these are plain data, no code.
+_numpy_scalar = np.float64(0).__reduce__()[0]
+_PLAIN_NUMBERS = [
+    (_numpy_scalar, "numpy.core.multiarray.scalar"), (_numpy_scalar, "numpy._core.multiarray.scalar"),
+    np.dtype, type(np.dtype(np.float32)), type(np.dtype(np.float64)),
+]
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used. The message names the file and says what is wrong, in one line."""
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """The content of a checkpoint file, its `state_dict` without `module.` and free of NaN.
+
+    Nothing in the file is executed: a file that holds more than tensors and plain data is refused.
+
+    Raises:
+        CheckpointError: if the file is missing, truncated, of another kind or unsafe.
+    """
+    path = Path(path)
+    checkpoint = _load_plain(path)
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        found = f"keys {_some(checkpoint)}" if isinstance(checkpoint, dict) else f"a {type(checkpoint).__name__}"
+        raise CheckpointError(f"{path}: not a checkpoint: holds {found}; expected a dictionary with a 'state_dict'")
+    weights = {str(name).removeprefix("module."): value for name, value in checkpoint["state_dict"].items()}
+    strange = [name for name, value in weights.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise CheckpointError(f"{path}: its state_dict holds entries that are no tensors: {_some(strange)}")
+    broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(f"{path}: {len(broken)} tensors hold NaN or infinity: {_some(broken)}")
+    return {**checkpoint, "state_dict": weights}
+
+
+def _load_plain(path: Path) -> object:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    try:
+        with torch.serialization.safe_globals(_PLAIN_NUMBERS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged pickle or archive can raise means: not loadable
+        raise CheckpointError(f"{path}: {_load_failure(path, error)}") from None
+
+
+def _load_failure(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        head = file.read(4)
+    size = f"{path.stat().st_size:,} bytes"
+    unsafe = re.search(r"GLOBAL (\S+)", str(error))
+    if unsafe:
+        return f"refused, because loading it would run code ({unsafe[1]}); expected tensors and plain data only"
+    if head == b"PK\x03\x04" and not zipfile.is_zipfile(path):
+        return f"truncated: starts like a PyTorch file, but its end is missing after {size}"
+    if head == b"PK\x03\x04":
+        return f"damaged PyTorch file, or a zip archive of another kind ({size})"
+    if head[:2] == b"\x80\x02":
+        return f"truncated or damaged PyTorch file ({size})"
+    return f"not a PyTorch file ({size}, starting with {head!r})"
+
+
+def load_weights(network: MattingNetwork, weights: dict[str, Tensor], source: str | Path) -> None:
+    """Loads a published state dict into a network, strictly.
+
+    Args:
+        weights: tensors under their published names, as `read_checkpoint` gives them.
+        source: the file they came from, for messages.
+
+    Raises:
+        CheckpointError: if names or shapes differ from the network's.
+    """
+    expected = to_published_names(network.state_dict())
+    missing = [name for name in expected if name not in weights]
+    extra = [name for name in weights if name not in expected]
+    reshaped = [f"{name} is {tuple(weights[name].shape)}, expected {tuple(value.shape)}"
+                for name, value in expected.items() if name in weights and weights[name].shape != value.shape]
+    problems = []
+    if missing:
+        problems.append(f"{len(missing)} of {len(expected)} tensors are missing ({_some(missing)})")
+    if extra:
+        problems.append(f"{len(extra)} are not the network's ({_some(extra)})")
+    if reshaped:
+        problems.append(f"{len(reshaped)} have another shape ({_some(reshaped, '; ')})")
+    if problems:
+        advice = _advice(missing, extra, reshaped)
+        raise CheckpointError(f"{source}: does not fit the network: {', '.join(problems)}{advice}")
+    network.load_state_dict(from_published_names(weights))
+
+
+def _advice(missing: list[str], extra: list[str], reshaped: list[str]) -> str:
+    if any(name.startswith("encoder.gca.") for name in extra):
+        return "; it is a network with attention, choose resnet_gca_encoder_29 and res_gca_decoder_22"
+    if missing and all(".gca." in name or ".guidance_head." in name for name in missing):
+        return "; it is the baseline, choose res_shortcut_encoder_29 and res_shortcut_decoder_22"
+    if any(name.startswith("encoder.conv1.") for name in reshaped):
+        return "; it may have been trained with another model.trimap_channel"
+    if any(name.startswith(("conv1.", "layer1.")) for name in extra):
+        return "; it looks like an encoder alone, such as the ImageNet backbone (model.imagenet_pretrain_path)"
+    return ""
+
+
+def load_network(path: str | Path, encoder: str = "resnet_gca_encoder_29", decoder: str = "res_gca_decoder_22",
+                 trimap_channel: int = 3) -> MattingNetwork:
+    """A network (arguments as in `networks.build_network`) with the weights of a checkpoint file, on the CPU.
+
+    Raises:
+        CheckpointError: as `read_checkpoint` and `load_weights` do.
+        ValueError: as `networks.build_network` does.
+    """
+    network = build_network(encoder, decoder, trimap_channel)
+    load_weights(network, read_checkpoint(path)["state_dict"], path)
+    return network
+
+
+def save_checkpoint(path: str | Path, network: MattingNetwork, iteration: int = 0, loss: float = 0.0,
+                    **more: object) -> None:
+    """Writes a checkpoint that the published program reads too; an existing file is replaced whole or not at all.
+
+    Args:
+        more: further entries, such as opt_state_dict and lr_state_dict.
+    """
+    content = {"iter": iteration, "loss": loss, "state_dict": to_published_names(network.state_dict()), **more}
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_imagenet_backbone(network: MattingNetwork, path: str | Path) -> tuple[list[str], list[str]]:
+    """Loads the published ImageNet backbone (a plain encoder for 3 channels) into a network's encoder.
+
+    The trimap's channels of conv1 are filled with zeros; what the file lacks keeps its value, and what
+    the encoder lacks is passed over.
+
+    Returns:
+        The encoder's published tensor names that were kept, and the file's that were passed over.
+
+    Raises:
+        CheckpointError: if the file is unreadable, holds no such encoder, or shapes differ.
+    """
+    weights = read_checkpoint(path)["state_dict"]
+    weights = {name.removeprefix("encoder."): value for name, value in weights.items()}
+    encoder = to_published_names(network.encoder.state_dict())
+    needed = [name for name in encoder if name.startswith(("conv", "layer"))]
+    missing = [name for name in needed if name not in weights]
+    if missing:
+        raise CheckpointError(f"{path}: not the ImageNet backbone of this encoder: {len(missing)} of {len(needed)} "
+                              f"tensors are missing ({_some(missing)})")
+    for name in ("conv1.module.weight_bar", "conv1.module.weight_v"):
+        weights[name] = _extend_with_zeros(weights[name], encoder[name])
+    found = {name: weights[name] for name in encoder if name in weights}
+    reshaped = [f"{name} is {tuple(value.shape)}, expected {tuple(encoder[name].shape)}"
+                for name, value in found.items() if value.shape != encoder[name].shape]
+    if reshaped:
+        raise CheckpointError(f"{path}: {len(reshaped)} tensors have another shape ({_some(reshaped, '; ')})")
+    network.encoder.load_state_dict(from_published_names({**encoder, **found}))
+    return [name for name in encoder if name not in found], [name for name in weights if name not in encoder]
+
+
+def _extend_with_zeros(value: Tensor, like: Tensor) -> Tensor:
+    """conv1's weight (C, 3, 3, 3), or its v seen as (3, 3, 3), with zeros for the channels that `like` has more."""
+    axis = min(1, value.dim() - 1)
+    lacking = list(value.shape)
+    lacking[axis] = max(0, like.shape[axis] - value.shape[axis])
+    return torch.cat([value, value.new_zeros(lacking)], dim=axis)
+
+
+def _some(names: list[str] | dict, separator: str = ", ") -> str:
+    """The first few of many names."""
+    names = [str(name) for name in names]
+    return separator.join(names[:3]) + (f"{separator}..." if len(names) > 3 else "")

@@ -1,0 +1,211 @@
+"""Configuration: every key with its default and meaning, TOML over it, the command line over that.
+
+`load_config` returns an EasyDict (`config.model.arch.encoder`) that is passed to what needs it; there
+is no global one.
+"""
+
+import argparse
+import difflib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import toml
+from easydict import EasyDict
+
+from networks import DECODERS, ENCODERS
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used. The message names file and key and says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One configuration key."""
+
+    default: bool | int | float | str | None  # None: unset; such a key holds text
+    meaning: str
+    choices: tuple = ()
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def kind(self) -> type:
+        return str if self.default is None else type(self.default)
+
+
+KEYS = {
+    "version": Key("gca-dist", "name of the run: its logs, checkpoints and predictions are kept under it"),
+    "dist": Key(False, "train with torch.distributed, one process for each GPU"),
+
+    "model.batch_size": Key(10, "training samples on each process", low=1),
+    "model.imagenet_pretrain": Key(True, "start the encoder from the ImageNet backbone file"),
+    "model.imagenet_pretrain_path": Key("pretrain/model_best_resnet34_En_nomixup.pth", "the ImageNet backbone file"),
+    "model.trimap_channel": Key(3, "trimap as the network takes it: 3 channels one-hot, or 1 channel holding 0, 1, 2",
+                                choices=(1, 3)),
+    "model.arch.encoder": Key("resnet_gca_encoder_29", "encoder", choices=tuple(ENCODERS)),
+    "model.arch.decoder": Key("res_gca_decoder_22", "decoder, of the encoder's kind", choices=tuple(DECODERS)),
+
+    "data.workers": Key(0, "processes that load data, for each training process", low=0),
+    "data.train_fg": Key(None, "folder of training foregrounds"),
+    "data.train_alpha": Key(None, "folder of their alphas"),
+    "data.train_bg": Key(None, "folder of training backgrounds"),
+    "data.test_merged": Key(None, "folder of composited validation images"),
+    "data.test_alpha": Key(None, "folder of their alphas, by the same names"),
+    "data.test_trimap": Key(None, "folder of their trimaps, by the same names"),
+    "data.crop_size": Key(512, "side of the training crops in pixels; a multiple of 32", low=32),
+    "data.augmentation": Key(True, "augment the training samples"),
+    "data.random_interp": Key(False, "draw the resampling filter anew for each training image"),
+
+    "train.total_step": Key(200_000, "optimiser steps", low=1),
+    "train.warmup_step": Key(5_000, "steps of linear warm-up before the cosine decay", low=0),
+    "train.val_step": Key(2_000, "steps between validations", low=1),
+    "train.G_lr": Key(4e-4, "learning rate after the warm-up", low=0),
+    "train.beta1": Key(0.5, "Adam's first beta", low=0, high=1),
+    "train.beta2": Key(0.999, "Adam's second beta", low=0, high=1),
+    "train.rec_weight": Key(1.0, "weight of the alpha loss (mean absolute error over the unknown region)", low=0),
+    "train.comp_weight": Key(0.0, "weight of the composition loss", low=0),
+    "train.gabor_weight": Key(0.0, "weight of the Gabor loss", low=0),
+    "train.grad_weight": Key(0.0, "weight of the gradient loss", low=0),
+    "train.smooth_l1_weight": Key(0.0, "weight of the smooth-L1 loss", low=0),
+    "train.clip_grad": Key(True, "clip the gradient norm to twice its moving average"),
+    "train.resume_checkpoint": Key(None, 'checkpoint to go on from, such as "latest_model"'),
+    "train.reset_lr": Key(False, "start the learning rate's schedule anew when resuming"),
+
+    "test.merged": Key(None, "folder of test images"),
+    "test.alpha": Key(None, "folder of their alphas, by the same names"),
+    "test.trimap": Key(None, "folder of their trimaps, by the same names"),
+    "test.scale": Key("origin", "size at which test images are predicted", choices=("origin", "resize", "crop")),
+    "test.cpu": Key(False, "test on the CPU even where there is a GPU"),
+    "test.alpha_path": Key("prediction", "folder to which predictions are written"),
+    "test.batch_size": Key(1, "test images at once", low=1),
+    "test.checkpoint": Key("best_model", "checkpoint to test"),
+    "test.fast_eval": Key(True, "only SAD and MSE, without the slower Grad and Conn"),
+
+    "log.tensorboard_path": Key("logs/tensorboard", "folder of the tensorboard logs"),
+    "log.tensorboard_step": Key(100, "steps between tensorboard scalars", low=1),
+    "log.tensorboard_image_step": Key(500, "steps between tensorboard images", low=1),
+    "log.logging_path": Key("logs/stdout", "folder of the text logs"),
+    "log.logging_step": Key(10, "steps between lines of the text log", low=1),
+    "log.logging_level": Key("INFO", "least important lines to log", choices=("DEBUG", "INFO", "WARNING", "ERROR")),
+    "log.checkpoint_path": Key("checkpoints", "folder of the checkpoints"),
+    "log.checkpoint_step": Key(10_000, "steps between numbered checkpoints", low=1),
+}
+
+
+_TABLES = {name[:i] for name in KEYS for i, character in enumerate(name) if character == "."}
+
+
+def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> EasyDict:
+    """The configuration: defaults, a TOML file over them, `KEY=VALUE` texts over that.
+
+    Raises:
+        ConfigError: for a file that is missing or no TOML, an unknown key, a wrong type or an
+            impossible value.
+    """
+    values = {name: key.default for name, key in KEYS.items()}
+    if path is not None:
+        for name, value in _flat(_read_toml(Path(path))).items():
+            values[name] = _checked(name, value, str(path))
+    for override in overrides:
+        name, separator, text = override.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {override}: expected KEY=VALUE, such as train.G_lr=1e-4")
+        values[name] = _checked(name, _parse_value(name, text), f"--set {override}")
+    _check_together(values, str(path or "configuration"))
+    return _nested(values)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser, default: str) -> None:
+    """The two arguments that lead to `load_config(args.config, args.set)`."""
+    parser.add_argument("--config", default=default, metavar="FILE", help="TOML configuration (default: %(default)s)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="set a configuration key, such as model.trimap_channel=1; may be repeated")
+
+
+def _read_toml(path: Path) -> dict:
+    try:
+        return toml.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror.lower() if error.strerror else error}") from None
+    except (toml.TomlDecodeError, UnicodeDecodeError, IndexError) as error:
+        raise ConfigError(f"{path}: not valid TOML ({error})") from None
+
+
+def _flat(tables: dict, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in tables.items():
+        if isinstance(value, dict) and f"{prefix}{name}" in _TABLES:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _nested(values: dict) -> EasyDict:
+    config = EasyDict()
+    for name, value in values.items():
+        *tables, last = name.split(".")
+        table = config
+        for part in tables:
+            table = table.setdefault(part, EasyDict())
+        table[last] = value
+    return config
+
+
+def _parse_value(name: str, text: str) -> object:
+    """A value typed on the command line: TOML, or bare text for a key that holds text."""
+    try:
+        value = toml.loads(f"value = {text}")["value"]
+    except (toml.TomlDecodeError, IndexError):
+        return text
+    return text if name in KEYS and KEYS[name].kind is str and not isinstance(value, str) else value
+
+
+def _checked(name: str, value: object, source: str) -> object:
+    if name not in KEYS:
+        raise ConfigError(f"{source}: unknown key {name}{_suggestion(name)}")
+    key = KEYS[name]
+    if key.kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not key.kind:
+        found = _KIND_NAMES.get(type(value), type(value).__name__)
+        raise ConfigError(f"{source}: {name} is {_shown(value)} ({found}); "
+                          f"expected {_KIND_NAMES[key.kind]}")
+    if key.kind is float and not math.isfinite(value):
+        raise ConfigError(f"{source}: {name} is {value}; expected a finite number")
+    if key.choices and value not in key.choices:
+        raise ConfigError(f"{source}: {name} is {_shown(value)}; expected {' or '.join(map(_shown, key.choices))}")
+    if key.low is not None and value < key.low:
+        raise ConfigError(f"{source}: {name} is {value}; expected at least {key.low}")
+    if key.high is not None and value > key.high:
+        raise ConfigError(f"{source}: {name} is {value}; expected at most {key.high}")
+    return value
+
+
+def _check_together(values: dict, source: str) -> None:
+    """Refuses values that are possible alone but not together."""
+    encoder, decoder = values["model.arch.encoder"], values["model.arch.decoder"]
+    if ENCODERS[encoder] != DECODERS[decoder]:
+        raise ConfigError(f"{source}: model.arch.encoder {_shown(encoder)} and model.arch.decoder {_shown(decoder)} "
+                          "do not fit: one has attention, the other not")
+    if values["data.crop_size"] % 32:
+        raise ConfigError(f"{source}: data.crop_size is {values['data.crop_size']}; expected a multiple of 32")
+    if values["train.warmup_step"] > values["train.total_step"]:
+        raise ConfigError(f"{source}: train.warmup_step is {values['train.warmup_step']}; "
+                          f"expected at most train.total_step, {values['train.total_step']}")
+
+
+def _suggestion(name: str) -> str:
+    same_ending = [key for key in KEYS if key.rpartition(".")[2] == name.rpartition(".")[2]]
+    close = same_ending or difflib.get_close_matches(name, [*KEYS, *_TABLES], n=1)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def _shown(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list",
+               dict: "a table"}

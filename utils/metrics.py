@@ -1,0 +1,140 @@
+"""The four matting errors, as the MATLAB program of Deep Image Matting computes them.
+
+They were proposed by Rhemann et al., "A perceptually motivated online benchmark for image matting"
+(CVPR 2009); the program papers quote is that of Xu et al., "Deep Image Matting" (CVPR 2017). All four
+are summed over the pixels where the trimap is exactly 128. SAD, Grad and Conn are in thousands.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+UNKNOWN = 128
+TRIMAP_VALUES = (0, UNKNOWN, 255)
+
+GRADIENT_SIGMA = 1.4
+GRADIENT_CUTOFF = 0.01
+CONNECTIVITY_THRESHOLDS = np.arange(1, 11, dtype=np.float32) / np.float32(10)
+CONNECTIVITY_SLACK = np.float32(0.15)
+
+
+class Errors(NamedTuple):
+    """Smaller is better; the paper's network has 35.28, 0.0091, 16.92 and 32.53 on Composition-1K."""
+
+    sad: float
+    mse: float
+    grad: float
+    conn: float
+
+
+def matting_errors(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray) -> Errors:
+    """All four errors of a predicted alpha matte.
+
+    Args:
+        prediction, truth: (H, W) uint8, alpha times 255.
+        trimap: (H, W) uint8 holding 0, 128 and 255 only, with at least one 128.
+
+    Raises:
+        ValueError: for other types, shapes that differ, other values in the trimap, nothing unknown.
+    """
+    check_inputs(prediction, truth, trimap)
+    unknown = trimap == UNKNOWN
+    prediction, truth = (image.astype(np.float32) / np.float32(255) for image in (prediction, truth))
+    return Errors(sad(prediction, truth, unknown), mse(prediction, truth, unknown),
+                  gradient_error(prediction, truth, unknown), connectivity_error(prediction, truth, unknown))
+
+
+def check_inputs(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray,
+                 names: Sequence[str] = ("prediction", "alpha", "trimap")) -> None:
+    """Raises ValueError where `matting_errors` would be undefined; it says what was found in which of `names`."""
+    for name, image in zip(names, (prediction, truth, trimap), strict=True):
+        if image.dtype != np.uint8 or image.ndim != 2:
+            raise ValueError(f"{name} is {image.dtype} of shape {image.shape}; expected uint8 of shape (H, W)")
+        if image.shape != truth.shape:
+            raise ValueError(f"{name} is {image.shape[1]} x {image.shape[0]}, but {names[1]} is "
+                             f"{truth.shape[1]} x {truth.shape[0]} (width x height)")
+    values = np.flatnonzero(np.bincount(trimap.ravel(), minlength=256))
+    strange = [str(value) for value in values if value not in TRIMAP_VALUES]
+    if strange:
+        raise ValueError(f"{names[2]} holds {len(strange)} values other than 0, 128 and 255: "
+                         f"{', '.join(strange[:5])}{', ...' if len(strange) > 5 else ''}")
+    if UNKNOWN not in values:
+        raise ValueError(f"{names[2]} has no unknown pixels (128), over which the errors are summed")
+
+
+def sad(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float:
+    """Sum of absolute differences over the unknown pixels, in thousands; (H, W) float32 in 0..1 and a mask."""
+    return float(np.abs(prediction - truth)[unknown].sum(dtype=np.float64) / 1000)
+
+
+def mse(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float:
+    """Mean squared difference over the unknown pixels."""
+    return float(np.square(prediction - truth)[unknown].mean(dtype=np.float64))
+
+
+def gradient_error(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float:
+    """Squared difference of the gradients' magnitudes, summed over the unknown pixels, in thousands.
+
+    Gradients are taken of the whole image, stretched to its own range, with Gaussian derivatives.
+    """
+    difference = _gradient_magnitude(prediction) - _gradient_magnitude(truth)
+    return float(np.square(difference)[unknown].sum() / 1000)
+
+
+def _gradient_magnitude(image: np.ndarray) -> np.ndarray:
+    smooth, derivative = _gaussian_filters(GRADIENT_SIGMA, GRADIENT_CUTOFF)
+    image = _stretched(image)
+    along_x = cv2.sepFilter2D(image, cv2.CV_64F, derivative, smooth, borderType=cv2.BORDER_REPLICATE)
+    along_y = cv2.sepFilter2D(image, cv2.CV_64F, smooth, derivative, borderType=cv2.BORDER_REPLICATE)
+    return np.hypot(along_x, along_y)
+
+
+def _gaussian_filters(sigma: float, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+    """A Gaussian and its derivative, whose outer product has unit L2 norm."""
+    half = int(np.ceil(sigma * np.sqrt(-2 * np.log(np.sqrt(2 * np.pi) * sigma * cutoff))))
+    x = np.arange(-half, half + 1, dtype=np.float64)
+    smooth = np.exp(-x**2 / (2 * sigma**2))
+    derivative = -x * smooth
+    return smooth / np.linalg.norm(smooth), derivative / np.linalg.norm(derivative)
+
+
+def _stretched(image: np.ndarray) -> np.ndarray:
+    """The image mapped from its own minimum..maximum to 0..1, float64; a constant one stays as it is."""
+    image = image.astype(np.float64)
+    low, high = image.min(), image.max()
+    return image if low == high else (image - low) / (high - low)
+
+
+def connectivity_error(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float:
+    """How far pixels lie above the level at which they hang together with the subject, in thousands."""
+    level = np.ones_like(truth)
+    undecided = np.ones(truth.shape, bool)
+    below = np.float32(0)
+    for threshold in CONNECTIVITY_THRESHOLDS:
+        subject = _largest_component((prediction >= threshold) & (truth >= threshold))
+        level[undecided & ~subject] = below
+        undecided &= subject
+        below = threshold
+    difference = _connectedness(prediction, level) - _connectedness(truth, level)
+    return float(np.abs(difference)[unknown].sum(dtype=np.float64) / 1000)
+
+
+def _connectedness(alpha: np.ndarray, level: np.ndarray) -> np.ndarray:
+    distance = alpha - level
+    return np.where(distance >= CONNECTIVITY_SLACK, 1 - distance, np.float32(1))
+
+
+def _largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest 4-connected component; among equals the first in column order; empty for an empty mask."""
+    columns_first = np.ascontiguousarray(mask.T).view(np.uint8)
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(columns_first, connectivity=4)
+    if count == 1:
+        return np.zeros_like(mask)
+    areas = statistics[1:, cv2.CC_STAT_AREA]
+    largest = np.flatnonzero(areas == areas.max()) + 1
+    if len(largest) > 1:
+        first_pixel = np.isin(labels, largest).argmax()
+        largest = labels.flat[first_pixel]
+    return (labels == largest).T
