@@ -22,19 +22,11 @@ from torchvision.utils import flow_to_image
 from tqdm import tqdm
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
-from inference import (
-    UNKNOWN,
-    Matte,
-    Matting,
-    alpha_to_uint8,
-    device_argument,
-    is_out_of_memory,
-    size_text,
-    trimap_labels,
-)
+from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap_labels
 from networks import build_network
 from utils.checkpoint import CheckpointError, load_network
 from utils.config import ConfigError, add_config_arguments, load_config
+from utils.device import device_argument, is_out_of_memory
 from utils.files import write_png
 
 OFFSET_PICTURE_SIDE = 512  # pixels of the short side
@@ -127,8 +119,9 @@ def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Pa
     written = 0
     for path in (bar := tqdm(images, unit="image", disable=None)):
         try:
-            if first_of_stem[path.stem] != path:
-                raise ImageFileError(f"{path}: would be written over the matte of {first_of_stem[path.stem].name}; rename one")
+            first = first_of_stem[path.stem]
+            if path != first:
+                raise ImageFileError(f"{path}: would be written over the matte of {first.name}; rename one")
             bar.write(matte_file(matting, path, find_partner(path, trimaps, "trimap", trimap_dir), output))
             written += 1
         except (ImageFileError, OSError) as error:
@@ -138,11 +131,11 @@ def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Pa
 
 def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.device | None) -> Matting:
     """The predictor of a configuration, with a checkpoint's weights or (None) random ones."""
-    arguments = (config.model.arch.encoder, config.model.arch.decoder, config.model.trimap_channel)
+    architecture = (config.model.arch.encoder, config.model.arch.decoder, config.model.trimap_channel)
     if checkpoint is not None:
-        return Matting(load_network(checkpoint, *arguments), device)
+        return Matting(load_network(checkpoint, *architecture), device)
     torch.manual_seed(0)
-    return Matting(build_network(*arguments), device)
+    return Matting(build_network(*architecture), device)
 
 
 def parse_arguments() -> argparse.Namespace:

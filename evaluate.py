@@ -11,17 +11,16 @@ import csv
 import json
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey
+from utils.arguments import positive_int
 from utils.files import atomic_path
 from utils.metrics import Errors, check_inputs, matting_errors
+from utils.processes import process_pool
 
 
 def score(prediction: Path, truth: Path, trimap: Path) -> Errors:
@@ -60,7 +59,7 @@ def score_folders(prediction_dir: Path, alpha_dir: Path, trimap_dir: Path,
             failed[prediction.name] = f"{prediction}: no alpha named {prediction.stem}.* in {alpha_dir}"
 
     errors = {}
-    with ProcessPoolExecutor(processes, initializer=partial(cv2.setNumThreads, 1)) as pool:
+    with process_pool(processes) as pool:
         tasks = {name: pool.submit(score, *paths) for name, paths in triples.items()}
         for name, task in tqdm(tasks.items(), "scoring", unit="image", disable=None):
             try:
@@ -110,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--per-image", action="store_true", help="print a row for each image, not just the mean")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the errors as CSV")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the errors as JSON")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(),
+    parser.add_argument("--processes", type=positive_int, default=os.cpu_count(),
                         help="images scored at once (default: %(default)s)")
     return parser.parse_args()
 

@@ -1,6 +1,5 @@
 """The predictor: a photo and a trimap in, alpha out. Everything that needs a matte calls it."""
 
-import argparse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ import torch
 
 from networks import MattingNetwork
 from utils.checkpoint import load_network
+from utils.device import default_device
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 1, 2
 STRIDE = 32  # heights and widths the network takes are multiples of this
@@ -83,25 +83,6 @@ class Matting:
         alpha[labels == FOREGROUND] = 1
         return Matte(alpha, tuple(offset[0].cpu().numpy() for offset in output.offsets),
                      tuple(scale[0].float().cpu().numpy() for scale in output.scales))
-
-
-def default_device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def device_argument(text: str) -> torch.device:
-    """A device named on the command line; for argparse, which reports the error's line."""
-    try:
-        return torch.empty(0, device=text).device
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here ({reason})") from None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on the CPU or on an accelerator."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def trimap_labels(trimap: np.ndarray) -> np.ndarray:

@@ -57,6 +57,7 @@ KEYS = {
     "data.crop_size": Key(512, "side of the training crops in pixels; a multiple of 32", low=32),
     "data.augmentation": Key(True, "augment the training samples"),
     "data.random_interp": Key(False, "draw the resampling filter anew for each training image"),
+    "data.cache": Key(None, "folder for decoded training foregrounds, 4 bytes a pixel; unset: decoded each time"),
 
     "train.total_step": Key(200_000, "optimiser steps", low=1),
     "train.warmup_step": Key(5_000, "steps of linear warm-up before the cosine decay", low=0),

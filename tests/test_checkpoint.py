@@ -1,0 +1,189 @@
+"""Checkpoint files: the published forms load, everything else is refused in one line."""
+
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+
+from networks import build_network, to_published_names
+from utils.checkpoint import (
+    CheckpointError,
+    load_imagenet_backbone,
+    load_network,
+    load_weights,
+    read_checkpoint,
+    save_checkpoint,
+)
+
+BASELINE = ("res_shortcut_encoder_29", "res_shortcut_decoder_22")
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, torch.Tensor]:
+    """A published state dict of the baseline."""
+    torch.manual_seed(1)
+    return to_published_names(build_network(*BASELINE).state_dict())
+
+
+def assert_loads(path, weights):
+    loaded = to_published_names(load_network(path, *BASELINE).state_dict())
+    assert loaded.keys() == weights.keys()
+    assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+
+
+def training_state() -> dict:
+    """What a published training checkpoint holds beside the weights; the loss as trainers really stored it."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([parameter], lr=4e-4, betas=(0.5, 0.999))
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)
+    parameter.sum().backward()
+    optimizer.step()
+    return {"iter": 2000, "loss": np.float64(0.25), "opt_state_dict": optimizer.state_dict(),
+            "lr_state_dict": scheduler.state_dict()}
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("extra", [{}, training_state()], ids=["inference", "training"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_published_forms(tmp_path, weights, prefix, extra, zipped):
+    path = tmp_path / "published.pth"
+    prefixed = {prefix + name: value for name, value in weights.items()}
+    torch.save({"iter": 0, "loss": 0.0, **extra, "state_dict": prefixed}, path,
+               _use_new_zipfile_serialization=zipped)
+    assert_loads(path, weights)
+    assert read_checkpoint(path)["loss"] == extra.get("loss", 0.0)
+
+
+def test_half_precision_weights(tmp_path, weights):
+    torch.save({"state_dict": {name: value.half() if value.is_floating_point() else value
+                               for name, value in weights.items()}}, tmp_path / "half.pth")
+    network = load_network(tmp_path / "half.pth", *BASELINE)
+    assert {value.dtype for value in network.parameters()} == {torch.float32}
+    torch.testing.assert_close(to_published_names(network.state_dict()), weights, atol=1e-3, rtol=1e-3)
+
+
+def test_saved_checkpoint_has_the_published_form(tmp_path, weights):
+    network = build_network(*BASELINE)
+    load_weights(network, weights, "weights")
+    save_checkpoint(tmp_path / "deep" / "saved.pth", network, iteration=7, loss=0.5, opt_state_dict={"state": {}})
+    content = torch.load(tmp_path / "deep" / "saved.pth", weights_only=True)
+    assert {key: content[key] for key in ("iter", "loss", "opt_state_dict")} == {
+        "iter": 7, "loss": 0.5, "opt_state_dict": {"state": {}}}
+    assert list(content["state_dict"]) == list(weights)
+    assert all(torch.equal(content["state_dict"][name], weights[name]) for name in weights)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["saved.pth"]
+
+
+class RunsCode:
+    """Unpickling this would call print."""
+
+    def __reduce__(self):
+        return print, ("this must not be printed",)
+
+
+def write_bad_file(kind: str, path, weights) -> None:
+    if kind == "truncated":
+        torch.save({"state_dict": weights}, path)
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif kind == "truncated legacy":
+        torch.save({"state_dict": weights}, path, _use_new_zipfile_serialization=False)
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif kind == "web page":
+        path.write_text("<html>Sign in to download</html>")
+    elif kind == "empty":
+        path.touch()
+    elif kind == "code":
+        torch.save({"state_dict": {}, "loss": RunsCode()}, path)
+    elif kind == "pickled code":
+        path.write_bytes(pickle.dumps({"state_dict": {}, "loss": RunsCode()}, protocol=2))
+    elif kind == "archive":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("notes.txt", "no weights")
+    elif kind == "bare":
+        torch.save(weights, path)
+    elif kind == "no tensors":
+        torch.save({"state_dict": {"encoder.conv1.module.weight_bar": 3}}, path)
+    elif kind == "NaN":
+        torch.save({"state_dict": {**weights, "decoder.conv2.bias": torch.tensor([float("nan")])}}, path)
+
+
+@pytest.mark.parametrize(("kind", "message"), [
+    ("missing", "no such file"),
+    ("truncated", "truncated"),
+    ("truncated legacy", "truncated or damaged"),
+    ("web page", r"not a PyTorch file \(32 bytes, starting with b'<htm'\)"),
+    ("empty", r"not a PyTorch file \(0 bytes"),
+    ("code", r"would run code \(\S*print\)"),
+    ("pickled code", r"would run code \(\S*print\)"),
+    ("archive", "zip archive of another kind"),
+    ("bare", "expected a dictionary with a 'state_dict'"),
+    ("no tensors", "no tensors: encoder.conv1.module.weight_bar"),
+    ("NaN", "1 tensors hold NaN or infinity: decoder.conv2.bias"),
+])
+def test_unusable_files(tmp_path, weights, capsys, kind, message):
+    path = tmp_path / "file.pth"
+    write_bad_file(kind, path, weights)
+    with pytest.raises(CheckpointError, match=message) as error:
+        load_network(path, *BASELINE)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+    assert "must not" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("change", "arguments", "message"), [
+    (lambda weights: {}, ("resnet_gca_encoder_29", "res_gca_decoder_22"),
+     r"40 of 578 tensors are missing \(encoder.guidance_head.*it is the baseline"),
+    (lambda weights: {}, (*BASELINE, 1), r"weight_bar is \(32, 6, 3, 3\), expected \(32, 4, 3, 3\).*trimap_channel"),
+    (lambda weights: {"decoder.renamed": weights.pop("decoder.conv2.bias")}, BASELINE,
+     r"1 of 538 tensors are missing \(decoder.conv2.bias\), 1 are not the network's \(decoder.renamed\)"),
+    (lambda weights: {"encoder.gca.guidance_conv.bias": torch.zeros(64)}, BASELINE, "it is a network with attention"),
+    (lambda weights: {"decoder.conv2.bias": torch.zeros(2)}, BASELINE,
+     r"1 have another shape \(decoder.conv2.bias is \(2,\), expected \(1,\)\)"),
+])
+def test_mismatched_weights(tmp_path, weights, change, arguments, message):
+    changed = dict(weights)
+    changed |= change(changed)
+    torch.save({"state_dict": changed}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=message):
+        load_network(tmp_path / "other.pth", *arguments)
+
+
+def imagenet_backbone(weights: dict) -> dict:
+    """The plain encoder for 3 channels, with the classifier that ImageNet training needs."""
+    backbone = {name.removeprefix("encoder."): value.clone() + 1 for name, value in weights.items()
+                if name.startswith(("encoder.conv", "encoder.bn", "encoder.layer"))}
+    backbone["conv1.module.weight_bar"] = backbone["conv1.module.weight_bar"][:, :3]
+    backbone["conv1.module.weight_v"] = backbone["conv1.module.weight_v"][:27]
+    return backbone | {"fc.weight": torch.zeros(1000, 512)}
+
+
+@pytest.mark.parametrize("trimap_channel", [1, 3])
+def test_imagenet_backbone(tmp_path, weights, trimap_channel):
+    backbone = imagenet_backbone(weights)
+    torch.save({"state_dict": {f"module.{name}": value for name, value in backbone.items()}}, tmp_path / "pre.pth")
+    network = build_network(trimap_channel=trimap_channel)
+    before = to_published_names(network.encoder.state_dict())
+    before = {name: value.clone() for name, value in before.items()}
+    kept, passed_over = load_imagenet_backbone(network, tmp_path / "pre.pth")
+    after = to_published_names(network.encoder.state_dict())
+    assert torch.equal(after["conv1.module.weight_bar"][:, :3], backbone["conv1.module.weight_bar"])
+    assert (after["conv1.module.weight_bar"][:, 3:] == 0).all()
+    assert after["conv1.module.weight_v"].tolist() == [*backbone["conv1.module.weight_v"].tolist(),
+                                                       *[0.0] * 9 * trimap_channel]
+    assert torch.equal(after["layer3.2.conv1.module.weight_bar"], backbone["layer3.2.conv1.module.weight_bar"])
+    assert passed_over == ["fc.weight"]
+    assert {name.split(".")[0] for name in kept} == {"shortcut", "guidance_head", "gca"}
+    assert all(torch.equal(after[name], before[name]) for name in kept)
+
+
+def test_other_file_for_the_imagenet_backbone(tmp_path, weights):
+    torch.save({"state_dict": {"fc.weight": torch.zeros(3)}}, tmp_path / "pre.pth")
+    with pytest.raises(CheckpointError, match="not the ImageNet backbone of this encoder"):
+        load_imagenet_backbone(build_network(*BASELINE), tmp_path / "pre.pth")
+    backbone = imagenet_backbone(weights)
+    backbone["layer1.0.bn1.weight"] = torch.zeros(5)
+    torch.save({"state_dict": backbone}, tmp_path / "pre.pth")
+    with pytest.raises(CheckpointError, match=r"layer1.0.bn1.weight is \(5,\), expected \(64,\)"):
+        load_imagenet_backbone(build_network(*BASELINE), tmp_path / "pre.pth")

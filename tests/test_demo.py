@@ -1,0 +1,177 @@
+"""The demo on folders: what it writes, what it refuses, and that it does the rest all the same."""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from reference import reference_network
+
+import demo
+from dataloader.image_file import read_grey, read_image
+from inference import Matting, alpha_to_uint8
+from utils.checkpoint import save_checkpoint
+from utils.files import write_png
+
+ROOT = Path(__file__).parent.parent
+BASELINE = ["--config", str(ROOT / "config" / "baseline-dist.toml")]
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory) -> dict[str, Path]:
+    """Checkpoint files of the reference networks."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for kind in ("gca", "baseline"):
+        save_checkpoint(folder / f"{kind}.pth", reference_network(kind))
+    return {kind: folder / f"{kind}.pth" for kind in ("gca", "baseline")}
+
+
+@pytest.fixture
+def pictures(tmp_path) -> Path:
+    """images/a.png and trimaps/a.png, 50 x 40."""
+    rng = np.random.default_rng(0)
+    write_png(tmp_path / "images" / "a.png", rng.integers(0, 256, (40, 50, 3), dtype=np.uint8))
+    write_png(tmp_path / "trimaps" / "a.png", rng.choice(np.array([0, 128, 255], np.uint8), (40, 50)))
+    return tmp_path
+
+
+def run(monkeypatch, pictures: Path, *more: str) -> int:
+    folders = ["--image-dir", str(pictures / "images"), "--trimap-dir", str(pictures / "trimaps"),
+               "--output", str(pictures / "out")]
+    monkeypatch.setattr(sys, "argv", ["demo.py", *folders, "--device", "cpu", *more])
+    monkeypatch.chdir(ROOT)
+    return demo.main()
+
+
+def written(pictures: Path) -> list[str]:
+    return sorted(str(path.relative_to(pictures / "out")) for path in (pictures / "out").rglob("*") if path.is_file())
+
+
+def test_mattes_and_offset_pictures(monkeypatch, capsys, pictures, networks):
+    assert run(monkeypatch, pictures, "--checkpoint", str(networks["gca"])) == 0
+    folder = "gca-dist-all-data_gca.pth"
+    assert written(pictures) == [f"{folder}/a.png", f"{folder}/a_offset1.png", f"{folder}/a_offset2.png"]
+    alpha = Matting(reference_network("gca"), "cpu")(read_image(pictures / "images" / "a.png"),
+                                                     read_grey(pictures / "trimaps" / "a.png"))
+    matte = cv2.imread(str(pictures / "out" / folder / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(matte, alpha_to_uint8(alpha))
+    offsets = read_image(pictures / "out" / folder / "a_offset1.png")
+    assert offsets.shape == (512, 512, 3)  # 8 x 8 positions
+    lines = capsys.readouterr().out.splitlines()
+    unknown = (read_grey(pictures / "trimaps" / "a.png") == 128).mean()
+    assert lines[0].startswith(f"a.png: 50 x 40, {unknown:.1%} unknown, ")
+    assert lines[1].startswith("1 of 1 mattes in ")
+
+
+def test_baseline_has_no_offset_pictures(monkeypatch, pictures, networks):
+    assert run(monkeypatch, pictures, *BASELINE, "--checkpoint", str(networks["baseline"])) == 0
+    assert written(pictures) == ["baseline-dist_baseline.pth/a.png"]
+
+
+def test_offset_picture():
+    """Positions from the centre as flow: right is red, and the centre is white."""
+    offset = np.zeros((2, 4, 6), np.int64)
+    offset[1, 0, 0] = 10
+    picture = demo.offset_picture(offset, np.array([0.5, 2.0], np.float32))
+    assert picture.shape == (512, 768, 3)
+    red, green, blue = picture[100, 100].tolist()
+    assert (red, max(green, blue) < 60) == (255, True)
+    assert picture[500, 700].tolist() == [255, 255, 255]
+    assert (picture[:40, :300] < 50).all(axis=2).any()  # the text
+
+
+def test_each_bad_image_is_named_and_the_rest_done(monkeypatch, capsys, pictures, networks):
+    images, trimaps = pictures / "images", pictures / "trimaps"
+    grey = np.full((40, 50), 128, np.uint8)
+    for name in ("missing", "small", "labels", "b"):
+        write_png(images / f"{name}.png", np.zeros((40, 50, 3), np.uint8))
+    write_png(trimaps / "small.png", grey[:20])
+    write_png(trimaps / "labels.png", grey // 64)
+    write_png(images / "a.jpg.png", np.zeros((4, 4, 3), np.uint8))
+    (images / "a.jpg.png").rename(images / "a.webp")
+    (images / "broken.png").write_bytes(b"no image")
+    write_png(trimaps / "broken.png", grey)
+    Image.fromarray(np.dstack([grey] * 3)).save(trimaps / "b.jpg")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(images / "turned.jpg", exif=exif)
+    write_png(trimaps / "turned.png", grey)
+    (images / "notes.txt").write_text("not an image")
+    assert run(monkeypatch, pictures, *BASELINE, "--checkpoint", str(networks["baseline"])) == 1
+    captured = capsys.readouterr()
+    for line in (f"{images / 'missing.png'}: no trimap named missing.* in {trimaps}",
+                 f"{trimaps / 'small.png'}: the trimap is 50 x 20, but small.png is 50 x 40",
+                 f"{trimaps / 'labels.png'}: no trimap: its brightest value is 2",
+                 f"{images / 'a.webp'}: would be written over the matte of a.png; rename one",
+                 f"{images / 'broken.png'}: cannot be decoded",
+                 "turned.jpg is 40 x 50 (the image after the rotation its EXIF data asks for)"):
+        assert f"failed: {line}" in captured.err or line in captured.err
+    assert "2 of 8 mattes" in captured.out
+    assert written(pictures) == ["baseline-dist_baseline.pth/a.png", "baseline-dist_baseline.pth/b.png"]
+
+
+def test_running_out_of_memory_costs_one_image(monkeypatch, capsys, pictures, networks):
+    for folder in ("images", "trimaps"):
+        picture = read_image(pictures / folder / "a.png")
+        write_png(pictures / folder / "b.png", picture)
+    predict, calls = Matting.predict, []
+
+    def failing_once(self, image, trimap):
+        calls.append(image)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return predict(self, image, trimap)
+
+    monkeypatch.setattr(Matting, "predict", failing_once)
+    assert run(monkeypatch, pictures, *BASELINE, "--checkpoint", str(networks["baseline"])) == 1
+    assert "a.png: not enough memory on cpu for 50 x 40 pixels" in capsys.readouterr().err
+    assert written(pictures) == ["baseline-dist_baseline.pth/b.png"]
+
+
+def test_nothing_unknown_is_told(monkeypatch, capsys, pictures, networks):
+    write_png(pictures / "trimaps" / "a.png", np.full((40, 50), 255, np.uint8))
+    assert run(monkeypatch, pictures, *BASELINE, "--checkpoint", str(networks["baseline"])) == 0
+    assert "0.0% unknown" in (output := capsys.readouterr().out)
+    assert "(the trimap decides every pixel)" in output
+
+
+def test_missing_weights_are_explained(monkeypatch, capsys, pictures):
+    assert run(monkeypatch, pictures, "--checkpoint", str(pictures / "none.pth")) == 1
+    message = capsys.readouterr().err
+    for part in (str(pictures / "none.pth"), "https://github.com/Yaoyi-Li/GCA-Matting", "--random-weights"):
+        assert part in message
+    assert not (pictures / "out").exists()
+
+
+def test_random_weights_are_labelled(monkeypatch, capsys, pictures):
+    assert run(monkeypatch, pictures, *BASELINE, "--random-weights") == 0
+    assert "RANDOM WEIGHTS" in capsys.readouterr().out
+    assert written(pictures) == ["baseline-dist_random-weights/a.png"]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--image-dir", "nowhere", "--random-weights"], "demo.py: nowhere: no such folder"),
+    (["--config", "none.toml", "--random-weights"], "demo.py: none.toml: no such file"),
+    (["--set", "model.trimap_channel=4", "--random-weights"], "model.trimap_channel is 4; expected 1 or 3"),
+    (["--checkpoint", "README.md"], "demo.py: README.md: not a PyTorch file"),
+])
+def test_refused_before_the_first_image(monkeypatch, capsys, pictures, arguments, message):
+    assert run(monkeypatch, pictures, *arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+def test_included_samples():
+    """Every sample has three trimaps of its size that hold 0, 128 and 255, tight to wide."""
+    images = sorted((ROOT / "demo" / "input_lowres").iterdir())
+    assert len(images) >= 4
+    for path in images:
+        trimaps = [read_grey(ROOT / "demo" / "trimap_lowres" / f"Trimap{i}" / path.name) for i in (1, 2, 3)]
+        for trimap in trimaps:
+            assert trimap.shape == read_image(path).shape[:2]
+            assert np.unique(trimap).tolist() == [0, 128, 255]
+            assert not ((trimaps[0] == 128) & (trimap != 128)).any()

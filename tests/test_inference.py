@@ -1,0 +1,98 @@
+"""The predictor against the published steps, written out, and on sizes that break plain padding."""
+
+import numpy as np
+import pytest
+import torch
+from reference import reference_network
+
+from inference import Matting, alpha_to_uint8, trimap_labels
+
+
+@pytest.fixture(scope="module")
+def matting() -> Matting:
+    return Matting(reference_network("gca"), device="cpu")
+
+
+def random_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(height * 1000 + width)
+    trimap = rng.choice(np.array([0, 84, 85, 128, 169, 170, 255], np.uint8), (height, width))
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8), trimap
+
+
+def published_steps(network, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    """The 8-bit matte of an image whose sides exceed 32, step by step."""
+    height, width = trimap.shape
+    bottom, right = -height % 32, -width % 32
+    image = np.pad(image, ((32, bottom + 32), (32, right + 32), (0, 0)), mode="reflect")
+    trimap = np.pad(trimap, ((32, bottom + 32), (32, right + 32)), mode="reflect")
+    tensor = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / np.float32(255))
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    tensor = (tensor - mean[:, None, None]) / deviation[:, None, None]
+    background, foreground = trimap < 85, trimap >= 170
+    one_hot = np.stack([background, ~background & ~foreground, foreground]).astype(np.float32)
+    with torch.no_grad():
+        alpha = network(tensor[None], torch.from_numpy(one_hot)[None]).alpha[0, 0].numpy().copy()
+    alpha[background] = 0.0
+    alpha[foreground] = 1.0
+    return (alpha * 255).astype(np.uint8)[32:height + 32, 32:width + 32]
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (70, 45), (33, 100)])
+def test_identical_to_the_published_steps(matting, height, width):
+    image, trimap = random_pair(height, width)
+    alpha = matting(image, trimap)
+    assert alpha.dtype == np.float32
+    assert np.array_equal(alpha_to_uint8(alpha), published_steps(matting.network, image, trimap))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (7, 3), (31, 32)])
+@pytest.mark.parametrize("border", [0, 32])
+def test_small_sizes(matting, height, width, border):
+    image, trimap = random_pair(height, width)
+    alpha = Matting(matting.network, "cpu", border)(image, trimap)
+    assert alpha.shape == (height, width)
+    assert ((alpha >= 0) & (alpha <= 1)).all()
+    assert (alpha[trimap < 85] == 0).all()
+    assert (alpha[trimap >= 170] == 1).all()
+
+
+def test_border_zero_pads_at_the_bottom_and_right_only(matting):
+    image, trimap = random_pair(64, 64)
+    without_border = Matting(matting.network, "cpu", border=0)
+    padded = without_border(image[:40], trimap[:40])
+    pad = ((0, 24), (0, 0), (0, 0))
+    by_hand = without_border(np.pad(image[:40], pad, mode="reflect"), np.pad(trimap[:40], pad[:2], mode="reflect"))
+    assert np.array_equal(padded, by_hand[:40])
+
+
+def test_nothing_unknown_is_the_trimap(matting):
+    image, _ = random_pair(40, 40)
+    trimap = np.zeros((40, 40), np.uint8)
+    trimap[10:20] = 255
+    assert np.array_equal(matting(image, trimap), trimap / np.float32(255))
+
+
+def test_attention_is_returned(matting):
+    matte = matting.predict(*random_pair(40, 70))
+    assert [offset.shape for offset in matte.offsets] == [(2, 8, 10)] * 2  # (40 + 24 + 64) / 16, (70 + 26 + 64) / 16
+    assert [scale.shape for scale in matte.scales] == [(2,)] * 2
+
+
+def test_limits_of_the_trimap():
+    assert trimap_labels(np.array([[0, 84, 85, 128, 169, 170, 255]], np.uint8)).tolist() == [[0, 0, 1, 1, 1, 2, 2]]
+
+
+def test_alpha_is_truncated():
+    assert alpha_to_uint8(np.array([0, 0.5, 0.9999, 1], np.float32)).tolist() == [0, 127, 254, 255]
+
+
+@pytest.mark.parametrize(("image", "trimap", "message"), [
+    (np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), r"image is uint8 of shape \(4, 4\); expected"),
+    (np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8), "image is float32"),
+    (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 1), np.uint8), r"trimap is uint8 of shape \(4, 4, 1\)"),
+    (np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4), np.uint8), "trimap is 4 x 5, but the image is 5 x 4"),
+    (np.zeros((0, 4, 3), np.uint8), np.zeros((0, 4), np.uint8), "no pixels"),
+])
+def test_refused_arrays(matting, image, trimap, message):
+    with pytest.raises(ValueError, match=message):
+        matting(image, trimap)
