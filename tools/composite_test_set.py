@@ -1,0 +1,276 @@
+"""Makes the merged images of Composition-1K, pixel for pixel those of the data set's own program.
+
+    python tools/composite_test_set.py --fg-dir FG --alpha-dir ALPHA --bg-dir VOC2012/JPEGImages --output MERGED \\
+        --fg-names test_fg_names.txt --bg-names test_bg_names.txt
+
+The names files of the data set decide which backgrounds belong to which foreground. Foreground NAME,
+the i-th counted from 0, goes onto backgrounds 20 i to 20 i + 19 as NAME_0.png ... NAME_19.png. Started
+again after an interruption, the same command makes only the images that are missing.
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from functools import lru_cache
+from math import ceil
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataloader.image_file import ImageFileError, find_partner, list_images
+from utils.arguments import positive_int
+from utils.files import write_png
+from utils.processes import process_pool
+
+OPACITY = np.arange(256) / 255
+TRANSPARENCY = 1 - OPACITY
+BAND_PIXELS = 8000  # so many pixels' double-precision products stay in the processor's cache
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+
+
+class Merge(NamedTuple):
+    """One image to be made, as its four files."""
+
+    foreground: Path
+    alpha: Path
+    background: Path
+    output: Path
+
+
+def composite(foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """int(a f + (1 - a) b) with a = alpha / 255, for each pixel and channel.
+
+    The products are taken and added in double precision, because the data set's program does: where
+    the exact sum is a whole number, rounding can leave it just short of it, and int() then gives one
+    less, which integer division does not. Where a is 0 or 1 the formula is exact.
+
+    Args:
+        foreground: (H, W, 3) uint8.
+        background: (H, W, 3) uint8.
+        alpha: (H, W) uint8.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    merged = background.copy()
+    cv2.copyTo(foreground, cv2.inRange(alpha, 255, 255), merged)
+    mixed = cv2.inRange(alpha, 1, 254)
+    rows = max(1, BAND_PIXELS // alpha.shape[1])
+    for top in range(0, len(alpha), rows):
+        left, first, width, height = cv2.boundingRect(mixed[top:top + rows])
+        if width:
+            box = slice(top + first, top + first + height), slice(left, left + width)
+            alphas = cv2.cvtColor(alpha[box], cv2.COLOR_GRAY2RGB)
+            total = cv2.LUT(alphas, OPACITY)
+            total *= foreground[box]
+            behind = cv2.LUT(alphas, TRANSPARENCY)
+            behind *= background[box]
+            total += behind
+            merged[box] = total
+    return merged
+
+
+def cover(background: Image.Image, width: int, height: int) -> Image.Image:
+    """The top left width x height pixels of the background, which is enlarged first where it is smaller."""
+    ratio = max(width / background.width, height / background.height)
+    if ratio > 1:
+        size = ceil(background.width * ratio), ceil(background.height * ratio)
+        background = background.resize(size, Image.Resampling.BICUBIC)
+    return background.crop((0, 0, width, height))
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """An image as the data set's program reads it: by Pillow, EXIF orientation not applied, an alpha channel dropped.
+
+    Raises:
+        ImageFileError: if the file is missing, damaged or of more than 8 bits a channel.
+    """
+    try:
+        with Image.open(path) as image:
+            mode, colours = image.mode, image.convert("RGB")
+    except Image.UnidentifiedImageError:
+        raise ImageFileError(f"{path}: not an image file") from None
+    except Image.DecompressionBombError:
+        raise ImageFileError(f"{path}: too many pixels to be a photograph") from None
+    except OSError as error:
+        raise ImageFileError(f"{path}: {error.strerror.lower() if error.strerror else error}") from None
+    except (SyntaxError, ValueError) as error:
+        raise ImageFileError(f"{path}: damaged image file ({error})") from None
+    if mode.startswith(("I", "F")):
+        raise ImageFileError(f"{path}: more than 8 bits a channel (Pillow's mode {mode})")
+    return colours
+
+
+@lru_cache(maxsize=1)
+def read_foreground(foreground: Path, alpha: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The colours (H, W, 3) and the alpha (H, W) of a foreground, uint8; kept for its next background.
+
+    Raises:
+        ImageFileError: if a file cannot be read, or the alpha has another size.
+    """
+    colours = read_rgb(foreground)
+    # Some mattes of the data set hold the same values in three channels.
+    matte = read_rgb(alpha).getchannel(0)
+    if matte.size != colours.size:
+        raise ImageFileError(f"{alpha}: {matte.width} x {matte.height} pixels, but its foreground {foreground} "
+                             f"has {colours.width} x {colours.height}")
+    return np.asarray(colours), np.asarray(matte)
+
+
+def merge_files(merge: Merge) -> None:
+    """Makes one image from its files.
+
+    Raises:
+        ImageFileError: if a file cannot be read, the sizes do not fit, or the image cannot be written.
+    """
+    colours, matte = read_foreground(merge.foreground, merge.alpha)
+    height, width = matte.shape
+    background = cover(read_rgb(merge.background), width, height)
+    try:
+        write_png(merge.output, composite(colours, np.asarray(background), matte))
+    except OSError as error:
+        # Named by its folder: a full disk concerns all the images that are still to come.
+        raise ImageFileError(f"{merge.output.parent}: cannot be written to ({error.strerror or error})") from None
+
+
+def named_files(folder: Path, names_file: Path | None) -> list[Path]:
+    """The files of `folder` in the order of `names_file` (one name a line), else all its images sorted by name.
+
+    Raises:
+        ImageFileError: if the folder or the names file is missing or empty.
+    """
+    images = list_images(folder)
+    if names_file is None:
+        return images
+    try:
+        names = names_file.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise ImageFileError(f"{names_file}: {error.strerror.lower()}") from None
+    except UnicodeDecodeError:
+        raise ImageFileError(f"{names_file}: not a text file of names (UTF-8)") from None
+    files = [folder / name.strip() for name in names if name.strip()]
+    if not files:
+        raise ImageFileError(f"{names_file}: no names in this file")
+    return files
+
+
+def plan(foregrounds: list[Path], alpha_dir: Path, backgrounds: list[Path], output: Path,
+         per_foreground: int) -> tuple[list[Merge], dict[str, str]]:
+    """Which foreground goes onto which background.
+
+    Returns:
+        The images to make, and file name -> reason for each that cannot be made.
+
+    Raises:
+        ImageFileError: if `alpha_dir` is missing or empty, or two foregrounds would make the same files.
+    """
+    stem, uses = Counter(path.stem for path in foregrounds).most_common(1)[0]
+    if uses > 1:
+        raise ImageFileError(f"{uses} foregrounds are called {stem}; their merged images would share one name")
+    alphas = list_images(alpha_dir)
+    merges, failed = [], {}
+    for index, foreground in enumerate(foregrounds):
+        first = index * per_foreground
+        outputs = [output / f"{foreground.stem}_{number}.png" for number in range(per_foreground)]
+        own = backgrounds[first:first + per_foreground]
+        for path in outputs[len(own):]:
+            failed[path.name] = (f"{foreground}: too few backgrounds, numbers {first} to {first + per_foreground - 1} "
+                                 f"are needed and there are {len(backgrounds)}")
+        try:
+            alpha = find_partner(foreground, alphas, "alpha", alpha_dir)
+        except ImageFileError as error:
+            failed |= {path.name: str(error) for path in outputs}
+        else:
+            merges += [Merge(foreground, alpha, *pair) for pair in zip(own, outputs, strict=False)]
+    return merges, failed
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a PNG file is there to its last chunk."""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(-len(PNG_END), os.SEEK_END)
+        return file.read() == PNG_END
+    return False
+
+
+def merge_all(merges: list[Merge], processes: int) -> dict[str, str]:
+    """Makes the images, several at once.
+
+    Returns:
+        File name -> reason for each that could not be made.
+    """
+    failed = {}
+    with process_pool(processes) as pool:
+        tasks = {merge.output.name: pool.submit(merge_files, merge) for merge in merges}
+        try:
+            for name, task in tqdm(tasks.items(), "merging", unit="image", disable=None):
+                try:
+                    task.result()
+                except ImageFileError as error:
+                    failed[name] = str(error)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failed
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Make Composition-1K's merged images.")
+    parser.add_argument("--fg-dir", type=Path, required=True, help="folder of foregrounds")
+    parser.add_argument("--alpha-dir", type=Path, required=True, help="folder of alphas named as the foregrounds")
+    parser.add_argument("--bg-dir", type=Path, required=True, help="folder of backgrounds")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the merged images")
+    parser.add_argument("--fg-names", type=Path, metavar="FILE",
+                        help="text file of foreground names, one a line (default: all of --fg-dir, sorted)")
+    parser.add_argument("--bg-names", type=Path, metavar="FILE",
+                        help="text file of background names, one a line (default: all of --bg-dir, sorted)")
+    parser.add_argument("--backgrounds-per-foreground", type=positive_int, default=20, metavar="N",
+                        help="images made of each foreground (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="make anew the images that are there already")
+    parser.add_argument("--processes", type=positive_int, default=os.cpu_count(),
+                        help="images made at once (default: %(default)s)")
+    return parser.parse_args()
+
+
+def run(args: argparse.Namespace) -> int:
+    foregrounds = named_files(args.fg_dir, args.fg_names)
+    backgrounds = named_files(args.bg_dir, args.bg_names)
+    needed = len(foregrounds) * args.backgrounds_per_foreground
+    if len(backgrounds) > needed:
+        print(f"note: {args.bg_names or args.bg_dir} has {len(backgrounds)} backgrounds; the first {needed} are used",
+              file=sys.stderr)
+    merges, failed = plan(foregrounds, args.alpha_dir, backgrounds, args.output, args.backgrounds_per_foreground)
+    missing = [merge for merge in merges if args.overwrite or not is_complete(merge.output)]
+    refused = merge_all(missing, args.processes)
+    failed |= refused
+    for reason, images in Counter(failed.values()).items():
+        print(f"failed: {reason} [{images} image{'s' if images > 1 else ''}]", file=sys.stderr)
+    print(f"{args.output}: {len(missing) - len(refused)} merged images written, "
+          f"{len(merges) - len(missing)} already there, {len(failed)} failed")
+    return 1 if failed else 0
+
+
+def main() -> int:
+    try:
+        return run(parse_arguments())
+    except ImageFileError as error:
+        message, status = str(error), 1
+    except BrokenProcessPool:
+        message, status = "a process was ended from outside, perhaps for lack of memory; try fewer --processes", 1
+    except KeyboardInterrupt:
+        message, status = "interrupted; the same command goes on from here", 130
+    print(f"composite_test_set.py: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
