@@ -1,5 +1,6 @@
 """Configurations: defaults, files, overrides, and what is refused."""
 
+import json
 import re
 from pathlib import Path
 
@@ -86,6 +87,6 @@ def test_missing_file(tmp_path):
 def test_readme_documents_every_key():
     """Its table has a row `| name | default | meaning |` for each, word for word."""
     readme = (ROOT / "README.md").read_text()
-    rows = [f"| `{name}` | {'unset' if key.default is None else f'`{key.default}`'} | {key.meaning} |"
+    rows = [f"| `{name}` | {'unset' if key.default is None else f'`{json.dumps(key.default)}`'} | {key.meaning} |"
             for name, key in KEYS.items()]
     assert [row for row in rows if row not in readme] == []
