@@ -25,7 +25,7 @@ from dataloader.image_file import ImageFileError, find_partner, list_images, rea
 from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap_labels
 from networks import build_network
 from utils.checkpoint import CheckpointError, load_network
-from utils.config import ConfigError, add_config_arguments, load_config
+from utils.config import ConfigError, add_config_arguments, architecture, load_config
 from utils.device import device_argument, is_out_of_memory
 from utils.files import write_png
 
@@ -131,11 +131,10 @@ def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Pa
 
 def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.device | None) -> Matting:
     """The predictor of a configuration, with a checkpoint's weights or (None) random ones."""
-    architecture = (config.model.arch.encoder, config.model.arch.decoder, config.model.trimap_channel)
     if checkpoint is not None:
-        return Matting(load_network(checkpoint, *architecture), device)
+        return Matting(load_network(checkpoint, **architecture(config)), device)
     torch.manual_seed(0)
-    return Matting(build_network(*architecture), device)
+    return Matting(build_network(**architecture(config)), device)
 
 
 def parse_arguments() -> argparse.Namespace:

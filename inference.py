@@ -44,15 +44,17 @@ class Matting:
         self.network = network.to(self.device).eval()
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, encoder: str = "resnet_gca_encoder_29",
-                        decoder: str = "res_gca_decoder_22", trimap_channel: int = 3,
-                        device: str | torch.device | None = None, border: int = 32) -> "Matting":
+    def from_checkpoint(cls, path: str | Path, device: str | torch.device | None = None, border: int = 32,
+                        **architecture: str | float) -> "Matting":
         """A predictor with the weights of a checkpoint file.
+
+        Args:
+            architecture: arguments of `networks.build_network`; by default the published network.
 
         Raises:
             utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
         """
-        return cls(load_network(path, encoder, decoder, trimap_channel), device, border)
+        return cls(load_network(path, **architecture), device, border)
 
     def __call__(self, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""

@@ -49,7 +49,8 @@ class GuidedContextualAttention(nn.Module):
         nn.init.constant_(self.W[1].weight, 1e-3)
 
     def forward(self, guidance: Tensor, alpha: Tensor, unknown: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """
+        """In single precision also under autocast: scores of long vectors do not fit into half precision.
+
         Args:
             guidance: (N, guidance_channels, 2h, 2w).
             alpha: (N, alpha_channels, 2h, 2w), the alpha feature.
@@ -61,6 +62,10 @@ class GuidedContextualAttention(nn.Module):
             query the (row, column) of its strongest key minus (h // 2, w // 2); the scales (N, 2) of
             unknown and known keys.
         """
+        with torch.autocast(alpha.device.type, enabled=False):
+            return self._attend(guidance.float(), alpha.float(), unknown)
+
+    def _attend(self, guidance: Tensor, alpha: Tensor, unknown: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         feature = self.guidance_conv(guidance)[..., ::2, ::2]
         n, _, h, w = feature.shape
         patches = _patches(feature, kernel_size=3, stride=1)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from networks.attention import GuidedContextualAttention
-from networks.encoder import Attended, Features
+from networks.encoder import Attended, Features, stage_channels
 from networks.spectral import conv, upsampling_conv
 
 LEAK = 0.2
@@ -36,19 +36,25 @@ def _layer(blocks: int, in_channels: int, channels: int) -> nn.Sequential:
 
 
 class Decoder(nn.Module):
-    """Features to alpha; `attention` refines them once more at 1/8."""
+    """Features to alpha.
 
-    def __init__(self, attention: bool = True):
+    Args:
+        attention: whether a guided contextual attention block refines the features once more at 1/8.
+        width: as the encoder's.
+    """
+
+    def __init__(self, attention: bool = True, width: float = 1.0):
         super().__init__()
-        self.conv1 = upsampling_conv(32, 32)
-        self.bn1 = nn.BatchNorm2d(32)
+        full, half, quarter, eighth, sixteenth, bottleneck = stage_channels(width)
+        self.conv1 = upsampling_conv(half, full)
+        self.bn1 = nn.BatchNorm2d(full)
         self.activation = nn.LeakyReLU(LEAK)
-        self.conv2 = nn.Conv2d(32, 1, 3, padding=1)
-        self.layer1 = _layer(2, 512, 256)
-        self.layer2 = _layer(3, 256, 128)
-        self.layer3 = _layer(3, 128, 64)
-        self.layer4 = _layer(2, 64, 32)
-        self.gca = GuidedContextualAttention(128, 128) if attention else None
+        self.conv2 = nn.Conv2d(full, 1, 3, padding=1)
+        self.layer1 = _layer(2, bottleneck, sixteenth)
+        self.layer2 = _layer(3, sixteenth, eighth)
+        self.layer3 = _layer(3, eighth, quarter)
+        self.layer4 = _layer(2, quarter, half)
+        self.gca = GuidedContextualAttention(eighth, eighth) if attention else None
         nn.init.xavier_uniform_(self.conv2.weight)
 
     def forward(self, features: Features) -> tuple[Tensor, Attended | None]:

@@ -16,12 +16,32 @@ class Attended(NamedTuple):
     scale: Tensor  # (N, 2)
 
 
-class Features(NamedTuple):
-    """What the encoder hands to the decoder."""
+class StageChannels(NamedTuple):
+    """Channels of the features at 1, 1/2, 1/4, 1/8, 1/16 and 1/32 of the image's size."""
 
-    bottleneck: Tensor  # (N, 512, H/32, W/32)
-    shortcuts: tuple[Tensor, ...]  # at H, H/2, H/4, H/8, H/16, with 32, 32, 64, 128, 256 channels
-    guidance: Tensor | None  # (N, 128, H/8, W/8); None without attention, as the next two
+    full: int
+    half: int
+    quarter: int
+    eighth: int
+    sixteenth: int
+    bottleneck: int
+
+
+PUBLISHED_CHANNELS = StageChannels(32, 32, 64, 128, 256, 512)
+FEWEST_CHANNELS = 24  # with fewer at the fine stages a network does not learn colours
+
+
+def stage_channels(width: float = 1.0) -> StageChannels:
+    """The published channels times `width`, rounded to multiples of 8, at least 24."""
+    return StageChannels(*(max(FEWEST_CHANNELS, 8 * round(channels * width / 8)) for channels in PUBLISHED_CHANNELS))
+
+
+class Features(NamedTuple):
+    """What the encoder hands to the decoder; channels as in `StageChannels`."""
+
+    bottleneck: Tensor  # (N, bottleneck, H/32, W/32)
+    shortcuts: tuple[Tensor, ...]  # at H, H/2, H/4, H/8, H/16
+    guidance: Tensor | None  # (N, eighth, H/8, W/8); None without attention, as the next two
     unknown: Tensor | None  # (N, 1, H/8, W/8)
     attended: Attended | None
 
@@ -55,9 +75,9 @@ def _shortcut(in_channels: int, channels: int) -> nn.Sequential:
                          conv(channels, channels, 3), nn.ReLU(), nn.BatchNorm2d(channels))
 
 
-def _guidance_head() -> nn.Sequential:
+def _guidance_head(out_channels: int) -> nn.Sequential:
     layers = []
-    for in_channels, channels in ((3, 16), (16, 32), (32, 128)):
+    for in_channels, channels in ((3, 16), (16, 32), (32, out_channels)):
         layers += [nn.ReflectionPad2d(1), conv(in_channels, channels, 3, stride=2, padding=0),
                    nn.ReLU(), nn.BatchNorm2d(channels)]
     return nn.Sequential(*layers)
@@ -70,27 +90,30 @@ class Encoder(nn.Module):
         trimap_channel: 3 for a one-hot trimap (background, unknown, foreground), 1 for one that
             holds 0, 1, 2.
         attention: whether a guided contextual attention block refines the features at 1/8.
+        width: factor on the channels of the published network; see `stage_channels`.
     """
 
-    def __init__(self, trimap_channel: int = 3, attention: bool = True):
+    def __init__(self, trimap_channel: int = 3, attention: bool = True, width: float = 1.0):
         super().__init__()
         self.trimap_channel = trimap_channel
         in_channels = 3 + trimap_channel
-        self.conv1 = conv(in_channels, 32, 3, stride=2, zero_input_channels=slice(3, None))
-        self.conv2 = conv(32, 32, 3)
-        self.conv3 = conv(32, 64, 3, stride=2)
-        self.bn1 = nn.BatchNorm2d(32)
-        self.bn2 = nn.BatchNorm2d(32)
-        self.bn3 = nn.BatchNorm2d(64)
+        full, half, quarter, eighth, sixteenth, bottleneck = stage_channels(width)
+        self.conv1 = conv(in_channels, half, 3, stride=2, zero_input_channels=slice(3, None))
+        self.conv2 = conv(half, half, 3)
+        self.conv3 = conv(half, quarter, 3, stride=2)
+        self.bn1 = nn.BatchNorm2d(half)
+        self.bn2 = nn.BatchNorm2d(half)
+        self.bn3 = nn.BatchNorm2d(quarter)
         self.relu = nn.ReLU()
-        self.layer1 = _layer(3, 64, 64, stride=1)
-        self.layer2 = _layer(4, 64, 128, stride=2)
-        self.layer3 = _layer(4, 128, 256, stride=2)
-        self.layer_bottleneck = _layer(2, 256, 512, stride=2)
-        self.shortcut = nn.ModuleList(
-            _shortcut(*channels) for channels in ((in_channels, 32), (32, 32), (64, 64), (128, 128), (256, 256)))
-        self.guidance_head = _guidance_head() if attention else None
-        self.gca = GuidedContextualAttention(128, 128) if attention else None
+        self.layer1 = _layer(3, quarter, quarter, stride=1)
+        self.layer2 = _layer(4, quarter, eighth, stride=2)
+        self.layer3 = _layer(4, eighth, sixteenth, stride=2)
+        self.layer_bottleneck = _layer(2, sixteenth, bottleneck, stride=2)
+        self.shortcut = nn.ModuleList([
+            _shortcut(in_channels, full), _shortcut(half, half), _shortcut(quarter, quarter),
+            _shortcut(eighth, eighth), _shortcut(sixteenth, sixteenth)])
+        self.guidance_head = _guidance_head(eighth) if attention else None
+        self.gca = GuidedContextualAttention(eighth, eighth) if attention else None
 
     def forward(self, image: Tensor, trimap: Tensor) -> Features:
         """image (N, 3, H, W) and trimap (N, trimap_channel, H, W), H and W multiples of 32."""

@@ -48,12 +48,13 @@ class MattingNetwork(nn.Module):
 
 
 def build_network(encoder: str = "resnet_gca_encoder_29", decoder: str = "res_gca_decoder_22",
-                  trimap_channel: int = 3) -> MattingNetwork:
+                  trimap_channel: int = 3, width: float = 1.0) -> MattingNetwork:
     """A network with freshly initialised weights.
 
     Args:
         encoder, decoder: names from `ENCODERS` and `DECODERS`, both with attention or both without.
         trimap_channel: 3 (one-hot) or 1 (values 0, 1, 2).
+        width: factor on the number of channels; 1 is the published network.
 
     Raises:
         ValueError: for an unknown name, a pair that does not fit, or another number of channels.
@@ -66,4 +67,6 @@ def build_network(encoder: str = "resnet_gca_encoder_29", decoder: str = "res_gc
         raise ValueError(f"encoder {encoder!r} and decoder {decoder!r} do not fit: one has attention, the other not")
     if trimap_channel not in (1, 3):
         raise ValueError(f"trimap_channel is {trimap_channel!r}; expected 3 or 1")
-    return MattingNetwork(Encoder(trimap_channel, ENCODERS[encoder]), Decoder(DECODERS[decoder]))
+    if not 0 < width <= 4:
+        raise ValueError(f"width is {width!r}; expected above 0 and at most 4")
+    return MattingNetwork(Encoder(trimap_channel, ENCODERS[encoder], width), Decoder(DECODERS[decoder], width))

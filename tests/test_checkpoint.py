@@ -17,18 +17,18 @@ from utils.checkpoint import (
     save_checkpoint,
 )
 
-BASELINE = ("res_shortcut_encoder_29", "res_shortcut_decoder_22")
+BASELINE = {"encoder": "res_shortcut_encoder_29", "decoder": "res_shortcut_decoder_22"}
 
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, torch.Tensor]:
     """A published state dict of the baseline."""
     torch.manual_seed(1)
-    return to_published_names(build_network(*BASELINE).state_dict())
+    return to_published_names(build_network(**BASELINE).state_dict())
 
 
 def assert_loads(path, weights):
-    loaded = to_published_names(load_network(path, *BASELINE).state_dict())
+    loaded = to_published_names(load_network(path, **BASELINE).state_dict())
     assert loaded.keys() == weights.keys()
     assert all(torch.equal(loaded[name], weights[name]) for name in weights)
 
@@ -59,13 +59,13 @@ def test_published_forms(tmp_path, weights, prefix, extra, zipped):
 def test_half_precision_weights(tmp_path, weights):
     torch.save({"state_dict": {name: value.half() if value.is_floating_point() else value
                                for name, value in weights.items()}}, tmp_path / "half.pth")
-    network = load_network(tmp_path / "half.pth", *BASELINE)
+    network = load_network(tmp_path / "half.pth", **BASELINE)
     assert {value.dtype for value in network.parameters()} == {torch.float32}
     torch.testing.assert_close(to_published_names(network.state_dict()), weights, atol=1e-3, rtol=1e-3)
 
 
 def test_saved_checkpoint_has_the_published_form(tmp_path, weights):
-    network = build_network(*BASELINE)
+    network = build_network(**BASELINE)
     load_weights(network, weights, "weights")
     save_checkpoint(tmp_path / "deep" / "saved.pth", network, iteration=7, loss=0.5, opt_state_dict={"state": {}})
     content = torch.load(tmp_path / "deep" / "saved.pth", weights_only=True)
@@ -126,16 +126,16 @@ def test_unusable_files(tmp_path, weights, capsys, kind, message):
     path = tmp_path / "file.pth"
     write_bad_file(kind, path, weights)
     with pytest.raises(CheckpointError, match=message) as error:
-        load_network(path, *BASELINE)
+        load_network(path, **BASELINE)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
     assert "must not" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("change", "arguments", "message"), [
-    (lambda weights: {}, ("resnet_gca_encoder_29", "res_gca_decoder_22"),
+    (lambda weights: {}, {},
      r"40 of 578 tensors are missing \(encoder.guidance_head.*it is the baseline"),
-    (lambda weights: {}, (*BASELINE, 1), r"weight_bar is \(32, 6, 3, 3\), expected \(32, 4, 3, 3\).*trimap_channel"),
+    (lambda weights: {}, {**BASELINE, "trimap_channel": 1}, r"weight_bar is \(32, 6, 3, 3\), expected \(32, 4, 3, 3\).*trimap_channel"),
     (lambda weights: {"decoder.renamed": weights.pop("decoder.conv2.bias")}, BASELINE,
      r"1 of 538 tensors are missing \(decoder.conv2.bias\), 1 are not the network's \(decoder.renamed\)"),
     (lambda weights: {"encoder.gca.guidance_conv.bias": torch.zeros(64)}, BASELINE, "it is a network with attention"),
@@ -147,7 +147,7 @@ def test_mismatched_weights(tmp_path, weights, change, arguments, message):
     changed |= change(changed)
     torch.save({"state_dict": changed}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=message):
-        load_network(tmp_path / "other.pth", *arguments)
+        load_network(tmp_path / "other.pth", **arguments)
 
 
 def imagenet_backbone(weights: dict) -> dict:
@@ -181,9 +181,9 @@ def test_imagenet_backbone(tmp_path, weights, trimap_channel):
 def test_other_file_for_the_imagenet_backbone(tmp_path, weights):
     torch.save({"state_dict": {"fc.weight": torch.zeros(3)}}, tmp_path / "pre.pth")
     with pytest.raises(CheckpointError, match="not the ImageNet backbone of this encoder"):
-        load_imagenet_backbone(build_network(*BASELINE), tmp_path / "pre.pth")
+        load_imagenet_backbone(build_network(**BASELINE), tmp_path / "pre.pth")
     backbone = imagenet_backbone(weights)
     backbone["layer1.0.bn1.weight"] = torch.zeros(5)
     torch.save({"state_dict": backbone}, tmp_path / "pre.pth")
     with pytest.raises(CheckpointError, match=r"layer1.0.bn1.weight is \(5,\), expected \(64,\)"):
-        load_imagenet_backbone(build_network(*BASELINE), tmp_path / "pre.pth")
+        load_imagenet_backbone(build_network(**BASELINE), tmp_path / "pre.pth")

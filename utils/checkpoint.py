@@ -111,21 +111,23 @@ def _advice(missing: list[str], extra: list[str], reshaped: list[str]) -> str:
     if missing and all(".gca." in name or ".guidance_head." in name for name in missing):
         return "; it is the baseline, choose res_shortcut_encoder_29 and res_shortcut_decoder_22"
     if any(name.startswith("encoder.conv1.") for name in reshaped):
-        return "; it may have been trained with another model.trimap_channel"
+        return "; it may have been trained with another model.trimap_channel or model.width"
     if any(name.startswith(("conv1.", "layer1.")) for name in extra):
         return "; it looks like an encoder alone, such as the ImageNet backbone (model.imagenet_pretrain_path)"
     return ""
 
 
-def load_network(path: str | Path, encoder: str = "resnet_gca_encoder_29", decoder: str = "res_gca_decoder_22",
-                 trimap_channel: int = 3) -> MattingNetwork:
-    """A network (arguments as in `networks.build_network`) with the weights of a checkpoint file, on the CPU.
+def load_network(path: str | Path, **architecture: str | float) -> MattingNetwork:
+    """A network with the weights of a checkpoint file, on the CPU.
+
+    Args:
+        architecture: arguments of `networks.build_network`; by default the published network.
 
     Raises:
         CheckpointError: as `read_checkpoint` and `load_weights` do.
         ValueError: as `networks.build_network` does.
     """
-    network = build_network(encoder, decoder, trimap_channel)
+    network = build_network(**architecture)
     load_weights(network, read_checkpoint(path)["state_dict"], path)
     return network
 

@@ -41,9 +41,11 @@ KEYS = {
 
     "model.batch_size": Key(10, "training samples on each process", low=1),
     "model.imagenet_pretrain": Key(True, "start the encoder from the ImageNet backbone file"),
-    "model.imagenet_pretrain_path": Key("pretrain/model_best_resnet34_En_nomixup.pth", "the ImageNet backbone file"),
+    "model.imagenet_pretrain_path": Key("pretrain/model_best_resnet34_En_nomixup.pth", "the ImageNet backbone file, or torchvision's ResNet-34 weights"),
     "model.trimap_channel": Key(3, "trimap as the network takes it: 3 channels one-hot, or 1 channel holding 0, 1, 2",
                                 choices=(1, 3)),
+    "model.init_checkpoint": Key(None, "checkpoint whose weights training starts from; it goes over the backbone"),
+    "model.width": Key(1.0, "factor on the network's channels; 1 is the published network", low=0.05, high=4),
     "model.arch.encoder": Key("resnet_gca_encoder_29", "encoder", choices=tuple(ENCODERS)),
     "model.arch.decoder": Key("res_gca_decoder_22", "decoder, of the encoder's kind", choices=tuple(DECODERS)),
 
@@ -71,6 +73,15 @@ KEYS = {
     "train.grad_weight": Key(0.0, "weight of the gradient loss", low=0),
     "train.smooth_l1_weight": Key(0.0, "weight of the smooth-L1 loss", low=0),
     "train.clip_grad": Key(True, "clip the gradient norm to twice its moving average"),
+    "train.seed": Key(0, "seed of the weights' initialisation and of the samples", low=0),
+    "train.precision": Key("fp32", "arithmetic of forward and backward pass", choices=("fp32", "tf32", "bf16", "fp16")),
+    "train.channels_last": Key(False, "keep activations in channels-last order, faster on GPUs in half precision"),
+    "train.compile": Key(False, "compile the network with torch.compile"),
+    "train.accumulate": Key(1, "batches whose gradients are added up for one step", low=1),
+    "train.freeze_bn": Key(False, "keep the statistics of batch normalisation as they are"),
+    "train.ema": Key(0.0, "decay of a moving average of the weights, which is then validated and saved; 0: none",
+                     low=0, high=0.99999),
+    "train.max_skipped": Key(20, "steps in a row skipped for a loss that is no number, before training stops", low=1),
     "train.resume_checkpoint": Key(None, 'checkpoint to go on from, such as "latest_model"'),
     "train.reset_lr": Key(False, "start the learning rate's schedule anew when resuming"),
 
@@ -92,6 +103,7 @@ KEYS = {
     "log.logging_level": Key("INFO", "least important lines to log", choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     "log.checkpoint_path": Key("checkpoints", "folder of the checkpoints"),
     "log.checkpoint_step": Key(10_000, "steps between numbered checkpoints", low=1),
+    "log.checkpoint_keep": Key(3, "numbered checkpoints kept, the newest ones; 0: all", low=0),
 }
 
 
@@ -116,6 +128,12 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
         values[name] = _checked(name, _parse_value(name, text), f"--set {override}")
     _check_together(values, str(path or "configuration"))
     return _nested(values)
+
+
+def architecture(config: EasyDict) -> dict[str, str | float]:
+    """The arguments of `networks.build_network` that a configuration asks for."""
+    return {"encoder": config.model.arch.encoder, "decoder": config.model.arch.decoder,
+            "trimap_channel": config.model.trimap_channel, "width": config.model.width}
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, default: str) -> None:
