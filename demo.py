@@ -14,11 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from easydict import EasyDict
-from torchvision.utils import flow_to_image
 from tqdm import tqdm
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
@@ -28,8 +26,8 @@ from utils.checkpoint import CheckpointError, load_network
 from utils.config import ConfigError, add_config_arguments, architecture, load_config
 from utils.device import device_argument, is_out_of_memory
 from utils.files import write_png
+from utils.pictures import offset_picture
 
-OFFSET_PICTURE_SIDE = 512  # pixels of the short side
 RANDOM_WEIGHTS = "random-weights"
 
 MISSING_CHECKPOINT = """\
@@ -38,25 +36,6 @@ demo.py: {path}: no such file
   https://github.com/Yaoyi-Li/GCA-Matting, "Models". Save gca-dist-all-data.pth under the path above,
   or name another file with --checkpoint.
   To try the program without weights: python demo.py --random-weights (the mattes will be meaningless)."""
-
-
-def offset_picture(offset: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """An attention block's offsets as optical-flow colours, with its two scales written on them.
-
-    Args:
-        offset: (2, h, w), (row, column) of each position's strongest key, from the centre.
-        scale: (2,), the scales of unknown and known keys.
-
-    Returns:
-        (H, W, 3) uint8 RGB, the short side 512.
-    """
-    flow = torch.from_numpy(offset[::-1].astype(np.float32))  # flow is (x, y)
-    picture = np.ascontiguousarray(flow_to_image(flow).permute(1, 2, 0).numpy())
-    height, width = picture.shape[:2]
-    factor = OFFSET_PICTURE_SIDE / min(height, width)
-    picture = cv2.resize(picture, (round(width * factor), round(height * factor)), interpolation=cv2.INTER_NEAREST)
-    text = f"unknown: {scale[0]:.2f}, known: {scale[1]:.2f}"
-    return cv2.putText(picture, text, (10, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 2, cv2.LINE_AA)
 
 
 def read_pair(image_path: Path, trimap_path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -7,31 +7,32 @@ alpha_copy folder, so that predictions, truths and trimaps share their names.
 """
 
 import argparse
-import csv
-import json
 import os
 import sys
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey
 from utils.arguments import positive_int
-from utils.files import atomic_path
-from utils.metrics import Errors, check_inputs, matting_errors
+from utils.metrics import Errors, check_inputs, matting_errors, top_left
 from utils.processes import process_pool
+from utils.report import print_table, write_csv, write_json
 
 
-def score(prediction: Path, truth: Path, trimap: Path) -> Errors:
+def score(prediction: Path, truth: Path, trimap: Path, fast: bool = False, multiple: int = 1) -> Errors:
     """The errors of one matte, from three 8-bit grey image files.
+
+    Args:
+        fast: only SAD and MSE.
+        multiple: look at the top left part alone whose sides are multiples of this; see `top_left`.
 
     Raises:
         ValueError: if a file cannot be read, or the three do not fit (see `utils.metrics`).
     """
-    images = [read_grey(path) for path in (prediction, truth, trimap)]
+    images = [top_left(read_grey(path), multiple) for path in (prediction, truth, trimap)]
     check_inputs(*images, names=(str(prediction), str(truth), str(trimap)))
-    return matting_errors(*images)
+    return matting_errors(*images, fast)
 
 
 def score_folders(prediction_dir: Path, alpha_dir: Path, trimap_dir: Path,
@@ -67,38 +68,6 @@ def score_folders(prediction_dir: Path, alpha_dir: Path, trimap_dir: Path,
             except ValueError as error:
                 failed[name] = str(error)
     return errors, failed
-
-
-def mean_errors(errors: dict[str, Errors]) -> Errors:
-    """The mean of each error over the images."""
-    return Errors(*np.mean(list(errors.values()), axis=0).tolist())
-
-
-def print_table(errors: dict[str, Errors], per_image: bool) -> None:
-    """Prints the errors with the mean last."""
-    mean_name = f"mean of {len(errors)}"
-    rows = [*(errors.items() if per_image else ()), (mean_name, mean_errors(errors))]
-    width = max(len(name) for name, _ in rows)
-    print(f"{'':{width}} {'SAD':>9} {'MSE':>9} {'Grad':>9} {'Conn':>9}")
-    for name, row in rows:
-        print(f"{name:{width}} {row.sad:9.4f} {row.mse:9.5f} {row.grad:9.4f} {row.conn:9.4f}")
-
-
-def write_csv(path: Path, errors: dict[str, Errors]) -> None:
-    """Writes columns name, sad, mse, grad, conn, a row per image."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("name", *Errors._fields))
-        for name, row in errors.items():
-            writer.writerow((name, *(f"{value:.9g}" for value in row)))
-
-
-def write_json(path: Path, errors: dict[str, Errors], failed: dict[str, str]) -> None:
-    """Writes {"mean": {...}, "images": {name: {...}}, "failed": {name: reason}}."""
-    content = {"mean": mean_errors(errors)._asdict(),
-               "images": {name: row._asdict() for name, row in errors.items()}, "failed": failed}
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def parse_arguments() -> argparse.Namespace:

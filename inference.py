@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from networks import MattingNetwork
+from networks import MattingNetwork, MattingOutput
 from utils.checkpoint import load_network
 from utils.device import default_device
 
@@ -60,7 +60,6 @@ class Matting:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
         return self.predict(image, trimap).alpha
 
-    @torch.inference_mode()
     def predict(self, image: np.ndarray, trimap: np.ndarray) -> Matte:
         """Alpha, and where the network looked for it.
 
@@ -71,20 +70,38 @@ class Matting:
         Raises:
             ValueError: for arrays of another shape or type.
         """
-        _check(image, trimap)
-        labels = trimap_labels(trimap)
-        height, width = labels.shape
-        pad = _padding(height, width, self.border)
-        network_image = normalise(np.pad(image, (*pad, (0, 0)), mode="reflect"))
-        network_trimap = encode_trimap(np.pad(labels, pad, mode="reflect"), self.network.trimap_channel)
+        return self.predict_batch([(image, trimap)])[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
+        """As `predict`, for several (image, trimap) of one size at once.
+
+        Raises:
+            ValueError: also where their sizes differ.
+        """
+        for image, trimap in pairs:
+            _check(image, trimap)
+        sizes = {trimap.shape for _, trimap in pairs}
+        if len(sizes) > 1:
+            raise ValueError(f"the images of a batch have {len(sizes)} sizes; expected one")
+        labels = [trimap_labels(trimap) for _, trimap in pairs]
+        pad = _padding(*labels[0].shape, self.border)
+        images = torch.stack([normalise(np.pad(image, (*pad, (0, 0)), mode="reflect")) for image, _ in pairs])
+        trimaps = torch.stack([encode_trimap(np.pad(label, pad, mode="reflect"), self.network.trimap_channel)
+                               for label in labels])
         with torch.backends.cudnn.flags(allow_tf32=False):  # cuDNN's default costs three digits of alpha
-            output = self.network(network_image[None].to(self.device), network_trimap[None].to(self.device))
-        alpha = output.alpha[0, 0].float().cpu().numpy()
+            output = self.network(images.to(self.device), trimaps.to(self.device))
+        return [self._matte(output, i, label) for i, label in enumerate(labels)]
+
+    def _matte(self, output: MattingOutput, i: int, labels: np.ndarray) -> Matte:
+        """The i-th image of a batch, without padding, its known pixels set."""
+        height, width = labels.shape
+        alpha = output.alpha[i, 0].float().cpu().numpy()
         alpha = alpha[self.border:self.border + height, self.border:self.border + width].copy()
         alpha[labels == BACKGROUND] = 0
         alpha[labels == FOREGROUND] = 1
-        return Matte(alpha, tuple(offset[0].cpu().numpy() for offset in output.offsets),
-                     tuple(scale[0].float().cpu().numpy() for scale in output.scales))
+        return Matte(alpha, tuple(offset[i].cpu().numpy() for offset in output.offsets),
+                     tuple(scale[i].float().cpu().numpy() for scale in output.scales))
 
 
 def trimap_labels(trimap: np.ndarray) -> np.ndarray:
@@ -96,6 +113,11 @@ def normalise(image: np.ndarray) -> torch.Tensor:
     """(H, W, 3) uint8 RGB as (3, H, W) float32 with ImageNet's mean and deviation removed."""
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
     return tensor.div_(255).sub_(_MEAN).div_(_STD)
+
+
+def denormalise(image: torch.Tensor) -> torch.Tensor:
+    """The inverse of `normalise`, of (..., 3, H, W), as colours in 0..1."""
+    return image * _STD.to(image) + _MEAN.to(image)
 
 
 def encode_trimap(labels: np.ndarray, channels: int) -> torch.Tensor:

@@ -69,4 +69,4 @@ class Decoder(nn.Module):
         x = self.layer3(x) + quarter
         x = self.layer4(x) + half
         x = self.activation(self.bn1(self.conv1(x))) + full
-        return (torch.tanh(self.conv2(x)) + 1) / 2, attended
+        return (torch.tanh(self.conv2(x).float()) + 1) / 2, attended

@@ -10,7 +10,6 @@ import torch
 from networks import build_network, to_published_names
 from utils.checkpoint import (
     CheckpointError,
-    load_imagenet_backbone,
     load_network,
     load_weights,
     read_checkpoint,
@@ -135,7 +134,8 @@ def test_unusable_files(tmp_path, weights, capsys, kind, message):
 @pytest.mark.parametrize(("change", "arguments", "message"), [
     (lambda weights: {}, {},
      r"40 of 578 tensors are missing \(encoder.guidance_head.*it is the baseline"),
-    (lambda weights: {}, {**BASELINE, "trimap_channel": 1}, r"weight_bar is \(32, 6, 3, 3\), expected \(32, 4, 3, 3\).*trimap_channel"),
+    (lambda weights: {}, {**BASELINE, "trimap_channel": 1},
+     r"weight_bar is \(32, 6, 3, 3\), expected \(32, 4, 3, 3\).*trimap_channel"),
     (lambda weights: {"decoder.renamed": weights.pop("decoder.conv2.bias")}, BASELINE,
      r"1 of 538 tensors are missing \(decoder.conv2.bias\), 1 are not the network's \(decoder.renamed\)"),
     (lambda weights: {"encoder.gca.guidance_conv.bias": torch.zeros(64)}, BASELINE, "it is a network with attention"),
@@ -148,42 +148,3 @@ def test_mismatched_weights(tmp_path, weights, change, arguments, message):
     torch.save({"state_dict": changed}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=message):
         load_network(tmp_path / "other.pth", **arguments)
-
-
-def imagenet_backbone(weights: dict) -> dict:
-    """The plain encoder for 3 channels, with the classifier that ImageNet training needs."""
-    backbone = {name.removeprefix("encoder."): value.clone() + 1 for name, value in weights.items()
-                if name.startswith(("encoder.conv", "encoder.bn", "encoder.layer"))}
-    backbone["conv1.module.weight_bar"] = backbone["conv1.module.weight_bar"][:, :3]
-    backbone["conv1.module.weight_v"] = backbone["conv1.module.weight_v"][:27]
-    return backbone | {"fc.weight": torch.zeros(1000, 512)}
-
-
-@pytest.mark.parametrize("trimap_channel", [1, 3])
-def test_imagenet_backbone(tmp_path, weights, trimap_channel):
-    backbone = imagenet_backbone(weights)
-    torch.save({"state_dict": {f"module.{name}": value for name, value in backbone.items()}}, tmp_path / "pre.pth")
-    network = build_network(trimap_channel=trimap_channel)
-    before = to_published_names(network.encoder.state_dict())
-    before = {name: value.clone() for name, value in before.items()}
-    kept, passed_over = load_imagenet_backbone(network, tmp_path / "pre.pth")
-    after = to_published_names(network.encoder.state_dict())
-    assert torch.equal(after["conv1.module.weight_bar"][:, :3], backbone["conv1.module.weight_bar"])
-    assert (after["conv1.module.weight_bar"][:, 3:] == 0).all()
-    assert after["conv1.module.weight_v"].tolist() == [*backbone["conv1.module.weight_v"].tolist(),
-                                                       *[0.0] * 9 * trimap_channel]
-    assert torch.equal(after["layer3.2.conv1.module.weight_bar"], backbone["layer3.2.conv1.module.weight_bar"])
-    assert passed_over == ["fc.weight"]
-    assert {name.split(".")[0] for name in kept} == {"shortcut", "guidance_head", "gca"}
-    assert all(torch.equal(after[name], before[name]) for name in kept)
-
-
-def test_other_file_for_the_imagenet_backbone(tmp_path, weights):
-    torch.save({"state_dict": {"fc.weight": torch.zeros(3)}}, tmp_path / "pre.pth")
-    with pytest.raises(CheckpointError, match="not the ImageNet backbone of this encoder"):
-        load_imagenet_backbone(build_network(**BASELINE), tmp_path / "pre.pth")
-    backbone = imagenet_backbone(weights)
-    backbone["layer1.0.bn1.weight"] = torch.zeros(5)
-    torch.save({"state_dict": backbone}, tmp_path / "pre.pth")
-    with pytest.raises(CheckpointError, match=r"layer1.0.bn1.weight is \(5,\), expected \(64,\)"):
-        load_imagenet_backbone(build_network(**BASELINE), tmp_path / "pre.pth")

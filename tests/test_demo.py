@@ -71,18 +71,6 @@ def test_baseline_has_no_offset_pictures(monkeypatch, pictures, networks):
     assert written(pictures) == ["baseline-dist_baseline.pth/a.png"]
 
 
-def test_offset_picture():
-    """Positions from the centre as flow: right is red, and the centre is white."""
-    offset = np.zeros((2, 4, 6), np.int64)
-    offset[1, 0, 0] = 10
-    picture = demo.offset_picture(offset, np.array([0.5, 2.0], np.float32))
-    assert picture.shape == (512, 768, 3)
-    red, green, blue = picture[100, 100].tolist()
-    assert (red, max(green, blue) < 60) == (255, True)
-    assert picture[500, 700].tolist() == [255, 255, 255]
-    assert (picture[:40, :300] < 50).all(axis=2).any()  # the text
-
-
 def test_each_bad_image_is_named_and_the_rest_done(monkeypatch, capsys, pictures, networks):
     images, trimaps = pictures / "images", pictures / "trimaps"
     grey = np.full((40, 50), 128, np.uint8)

@@ -37,21 +37,22 @@ def read_checkpoint(path: str | Path) -> dict:
         CheckpointError: if the file is missing, truncated, of another kind or unsafe.
     """
     path = Path(path)
-    checkpoint = _load_plain(path)
+    checkpoint = load_plain(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        found = f"keys {_some(checkpoint)}" if isinstance(checkpoint, dict) else f"a {type(checkpoint).__name__}"
+        found = f"keys {some(checkpoint)}" if isinstance(checkpoint, dict) else f"a {type(checkpoint).__name__}"
         raise CheckpointError(f"{path}: not a checkpoint: holds {found}; expected a dictionary with a 'state_dict'")
     weights = {str(name).removeprefix("module."): value for name, value in checkpoint["state_dict"].items()}
     strange = [name for name, value in weights.items() if not isinstance(value, Tensor)]
     if strange:
-        raise CheckpointError(f"{path}: its state_dict holds entries that are no tensors: {_some(strange)}")
+        raise CheckpointError(f"{path}: its state_dict holds entries that are no tensors: {some(strange)}")
     broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise CheckpointError(f"{path}: {len(broken)} tensors hold NaN or infinity: {_some(broken)}")
+        raise CheckpointError(f"{path}: {len(broken)} tensors hold NaN or infinity: {some(broken)}")
     return {**checkpoint, "state_dict": weights}
 
 
-def _load_plain(path: Path) -> object:
+def load_plain(path: Path) -> object:
+    """Whatever plain data a file of `torch.save` holds, on the CPU; CheckpointError for anything else."""
     if not path.is_file():
         raise CheckpointError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     try:
@@ -94,11 +95,11 @@ def load_weights(network: MattingNetwork, weights: dict[str, Tensor], source: st
                 for name, value in expected.items() if name in weights and weights[name].shape != value.shape]
     problems = []
     if missing:
-        problems.append(f"{len(missing)} of {len(expected)} tensors are missing ({_some(missing)})")
+        problems.append(f"{len(missing)} of {len(expected)} tensors are missing ({some(missing)})")
     if extra:
-        problems.append(f"{len(extra)} are not the network's ({_some(extra)})")
+        problems.append(f"{len(extra)} are not the network's ({some(extra)})")
     if reshaped:
-        problems.append(f"{len(reshaped)} have another shape ({_some(reshaped, '; ')})")
+        problems.append(f"{len(reshaped)} have another shape ({some(reshaped, '; ')})")
     if problems:
         advice = _advice(missing, extra, reshaped)
         raise CheckpointError(f"{source}: does not fit the network: {', '.join(problems)}{advice}")
@@ -144,46 +145,7 @@ def save_checkpoint(path: str | Path, network: MattingNetwork, iteration: int = 
         torch.save(content, temporary)
 
 
-def load_imagenet_backbone(network: MattingNetwork, path: str | Path) -> tuple[list[str], list[str]]:
-    """Loads the published ImageNet backbone (a plain encoder for 3 channels) into a network's encoder.
-
-    The trimap's channels of conv1 are filled with zeros; what the file lacks keeps its value, and what
-    the encoder lacks is passed over.
-
-    Returns:
-        The encoder's published tensor names that were kept, and the file's that were passed over.
-
-    Raises:
-        CheckpointError: if the file is unreadable, holds no such encoder, or shapes differ.
-    """
-    weights = read_checkpoint(path)["state_dict"]
-    weights = {name.removeprefix("encoder."): value for name, value in weights.items()}
-    encoder = to_published_names(network.encoder.state_dict())
-    needed = [name for name in encoder if name.startswith(("conv", "layer"))]
-    missing = [name for name in needed if name not in weights]
-    if missing:
-        raise CheckpointError(f"{path}: not the ImageNet backbone of this encoder: {len(missing)} of {len(needed)} "
-                              f"tensors are missing ({_some(missing)})")
-    for name in ("conv1.module.weight_bar", "conv1.module.weight_v"):
-        weights[name] = _extend_with_zeros(weights[name], encoder[name])
-    found = {name: weights[name] for name in encoder if name in weights}
-    reshaped = [f"{name} is {tuple(value.shape)}, expected {tuple(encoder[name].shape)}"
-                for name, value in found.items() if value.shape != encoder[name].shape]
-    if reshaped:
-        raise CheckpointError(f"{path}: {len(reshaped)} tensors have another shape ({_some(reshaped, '; ')})")
-    network.encoder.load_state_dict(from_published_names({**encoder, **found}))
-    return [name for name in encoder if name not in found], [name for name in weights if name not in encoder]
-
-
-def _extend_with_zeros(value: Tensor, like: Tensor) -> Tensor:
-    """conv1's weight (C, 3, 3, 3), or its v seen as (3, 3, 3), with zeros for the channels that `like` has more."""
-    axis = min(1, value.dim() - 1)
-    lacking = list(value.shape)
-    lacking[axis] = max(0, like.shape[axis] - value.shape[axis])
-    return torch.cat([value, value.new_zeros(lacking)], dim=axis)
-
-
-def _some(names: list[str] | dict, separator: str = ", ") -> str:
+def some(names: list[str] | dict, separator: str = ", ") -> str:
     """The first few of many names."""
     names = [str(name) for name in names]
     return separator.join(names[:3]) + (f"{separator}..." if len(names) > 3 else "")

@@ -14,6 +14,7 @@ import toml
 from easydict import EasyDict
 
 from networks import DECODERS, ENCODERS
+from utils.files import atomic_path
 
 
 class ConfigError(ValueError):
@@ -41,7 +42,8 @@ KEYS = {
 
     "model.batch_size": Key(10, "training samples on each process", low=1),
     "model.imagenet_pretrain": Key(True, "start the encoder from the ImageNet backbone file"),
-    "model.imagenet_pretrain_path": Key("pretrain/model_best_resnet34_En_nomixup.pth", "the ImageNet backbone file, or torchvision's ResNet-34 weights"),
+    "model.imagenet_pretrain_path": Key("pretrain/model_best_resnet34_En_nomixup.pth",
+                                        "the ImageNet backbone file, or torchvision's ResNet-34 weights"),
     "model.trimap_channel": Key(3, "trimap as the network takes it: 3 channels one-hot, or 1 channel holding 0, 1, 2",
                                 choices=(1, 3)),
     "model.init_checkpoint": Key(None, "checkpoint whose weights training starts from; it goes over the backbone"),
@@ -134,6 +136,16 @@ def architecture(config: EasyDict) -> dict[str, str | float]:
     """The arguments of `networks.build_network` that a configuration asks for."""
     return {"encoder": config.model.arch.encoder, "decoder": config.model.arch.decoder,
             "trimap_channel": config.model.trimap_channel, "width": config.model.width}
+
+
+def save_config(config: EasyDict, path: Path) -> None:
+    """Writes a configuration as TOML that `load_config` reads again; keys that are not set are left out."""
+    def without_unset(table: dict) -> dict:
+        return {name: without_unset(value) if isinstance(value, dict) else value
+                for name, value in table.items() if value is not None}
+
+    with atomic_path(path) as temporary:
+        temporary.write_text(toml.dumps(without_unset(config)), encoding="utf-8")
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, default: str) -> None:

@@ -15,9 +15,35 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from easydict import EasyDict
 from torch import Tensor
 
+from inference import denormalise
+
 GABOR_ORIENTATIONS = 16
+
+
+def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tensor],
+                    unknown: Tensor) -> dict[str, Tensor]:
+    """The losses whose weight is not 0, and their sum under the name "loss".
+
+    Args:
+        weights: the configuration's table `train`.
+        batch: tensors as `dataloader.training.TrainingData` makes them.
+    """
+    truth, parts = batch["alpha"], {}
+    if weights.rec_weight:
+        parts["rec"] = weights.rec_weight * alpha_loss(prediction, truth, unknown)
+    if weights.comp_weight:
+        parts["comp"] = weights.comp_weight * composition_loss(
+            prediction, unknown, denormalise(batch["image"]), batch["foreground"], batch["background"])
+    if weights.gabor_weight:
+        parts["gabor"] = weights.gabor_weight * gabor_loss(prediction, truth, unknown)
+    if weights.grad_weight:
+        parts["grad"] = weights.grad_weight * gradient_loss(prediction, truth, unknown)
+    if weights.smooth_l1_weight:
+        parts["smooth_l1"] = weights.smooth_l1_weight * smooth_l1_loss(prediction, truth, unknown)
+    return {"loss": sum(parts.values()), **parts}
 
 
 def alpha_loss(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:

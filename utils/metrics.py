@@ -25,16 +25,17 @@ class Errors(NamedTuple):
 
     sad: float
     mse: float
-    grad: float
-    conn: float
+    grad: float | None  # None: not computed
+    conn: float | None
 
 
-def matting_errors(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray) -> Errors:
-    """All four errors of a predicted alpha matte.
+def matting_errors(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray, fast: bool = False) -> Errors:
+    """The errors of a predicted alpha matte.
 
     Args:
         prediction, truth: (H, W) uint8, alpha times 255.
         trimap: (H, W) uint8 holding 0, 128 and 255 only, with at least one 128.
+        fast: only SAD and MSE.
 
     Raises:
         ValueError: for other types, shapes that differ, other values in the trimap, nothing unknown.
@@ -43,7 +44,8 @@ def matting_errors(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray
     unknown = trimap == UNKNOWN
     prediction, truth = (image.astype(np.float32) / np.float32(255) for image in (prediction, truth))
     return Errors(sad(prediction, truth, unknown), mse(prediction, truth, unknown),
-                  gradient_error(prediction, truth, unknown), connectivity_error(prediction, truth, unknown))
+                  None if fast else gradient_error(prediction, truth, unknown),
+                  None if fast else connectivity_error(prediction, truth, unknown))
 
 
 def check_inputs(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray,
@@ -62,6 +64,12 @@ def check_inputs(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray,
                          f"{', '.join(strange[:5])}{', ...' if len(strange) > 5 else ''}")
     if UNKNOWN not in values:
         raise ValueError(f"{names[2]} has no unknown pixels (128), over which the errors are summed")
+
+
+def top_left(image: np.ndarray, multiple: int) -> np.ndarray:
+    """The top left part of an image whose sides are multiples of `multiple`; a smaller side stays whole."""
+    height, width = (side // multiple * multiple or side for side in image.shape[:2])
+    return image[:height, :width]
 
 
 def sad(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float:

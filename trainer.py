@@ -1,0 +1,248 @@
+"""Training: the published recipe as one loop, for one process or many."""
+
+import logging
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from easydict import EasyDict
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from dataloader.folders import Triple, find_test_images
+from dataloader.image_file import read_grey, read_image
+from dataloader.stream import StepBatches
+from dataloader.training import TrainingData, make_training_dataset, start_worker
+from inference import UNKNOWN, Matting, trimap_labels
+from networks import MattingNetwork, MattingOutput
+from utils import losses
+from utils.config import save_config
+from utils.distributed import World, total
+from utils.files import atomic_path
+from utils.metrics import mse, sad
+from utils.pictures import training_pictures
+from utils.run_log import RunLog
+from utils.schedule import clip_to_moving_norm, learning_rate
+from utils.signals import StopRequest
+from utils.training_state import TrainingState, checkpoint_folder, save_numbered, save_state, start_or_resume
+
+AUTOCAST = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+log = logging.getLogger(__name__)
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on. The message says why, in one line."""
+
+
+def train(config: EasyDict, world: World) -> int:
+    """Trains as the configuration says, to the end or until SIGTERM or SIGINT asks to stop.
+
+    Returns:
+        The number of the signal that stopped training; 0 at its end.
+
+    Raises:
+        ConfigError, ImageFileError, CheckpointError: if files or settings do not fit, before the first step.
+        TrainingError: if the loss is no number for too many steps in a row.
+    """
+    set_arithmetic(config)
+    dataset = make_training_dataset(config, config.train.seed)
+    test_images = validation_images(config)
+    state = start_or_resume(config, world)
+    model = parallel_model(state.network, config, world)
+    folder = checkpoint_folder(config)
+    if world.is_main:
+        save_config(config, folder / "config.toml")
+    batches = iter(training_loader(dataset, config, world, state.step))
+    with RunLog(config, world, state.step) as run_log, StopRequest() as stop:
+        while state.step < config.train.total_step:
+            set_learning_rate(state, config)
+            step_batches = next_batches(batches, config, world, run_log)
+            count, stopping = agree(world, step_batches, stop)
+            values, output = take_step(model, state, step_batches, count, config, world)
+            state.step += 1
+            record(run_log, state, values, step_batches, output, config, world)
+            last = stopping or state.step == config.train.total_step
+            if test_images and (state.step % config.train.val_step == 0 or (last and not stopping)):
+                validate_and_keep_best(run_log, state, test_images, values, folder, world)
+            if world.is_main and (state.step % config.train.val_step == 0 or last):
+                save_state(folder / "latest_model.pth", state, float(values["loss"]))
+            if world.is_main and state.step % config.log.checkpoint_step == 0:
+                save_numbered(folder, state, float(values["loss"]), config.log.checkpoint_keep)
+            if stopping:
+                log.info("stopped at step %d; train.resume_checkpoint=latest_model goes on from there", state.step)
+                return stopping
+    return 0
+
+
+def set_arithmetic(config: EasyDict) -> None:
+    """Full single precision on GPUs too, unless the configuration allows TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.train.precision == "tf32"
+
+
+def validation_images(config: EasyDict) -> list[Triple]:
+    """The images of data.test_*, checked; none where they are not set."""
+    folders = (config.data.test_merged, config.data.test_alpha, config.data.test_trimap)
+    return find_test_images(*folders) if all(folders) else []
+
+
+def parallel_model(network: MattingNetwork, config: EasyDict, world: World) -> nn.Module:
+    """The network in training mode, wrapped for several processes and compilation."""
+    set_training(network, config)
+    model = network
+    if world.size > 1:
+        model = DistributedDataParallel(network, [world.device.index] if world.device.type == "cuda" else None)
+    return torch.compile(model) if config.train.compile else model
+
+
+def set_training(network: nn.Module, config: EasyDict) -> None:
+    """Training mode, with batch normalisation left out where its statistics are frozen."""
+    network.train()
+    for module in network.modules() if config.train.freeze_bn else ():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+def training_loader(dataset: TrainingData, config: EasyDict, world: World, first_step: int) -> DataLoader:
+    """All batches of this process from `first_step` to the end."""
+    order = StepBatches(len(dataset), config.model.batch_size, config.train.accumulate, first_step,
+                        config.train.total_step, config.train.seed, world.rank, world.size)
+    workers = config.data.workers
+    # Workers are spawned: forking a process that has threads, as OpenCV's, can hang.
+    return DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=world.device.type == "cuda",
+                      worker_init_fn=start_worker if workers else None,
+                      multiprocessing_context="spawn" if workers else None)
+
+
+def set_learning_rate(state: TrainingState, config: EasyDict) -> None:
+    rate = learning_rate(state.step, config.train.G_lr, config.train.warmup_step, config.train.total_step)
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+
+
+def next_batches(batches: Iterator[dict], config: EasyDict, world: World, run_log: RunLog) -> list[dict]:
+    """The batches of one step, on the device."""
+    start = time.perf_counter()
+    step_batches = [next(batches) for _ in range(config.train.accumulate)]
+    run_log.waited(time.perf_counter() - start)
+    return [{name: value.to(world.device, non_blocking=True) if isinstance(value, Tensor) else value
+             for name, value in batch.items()} for batch in step_batches]
+
+
+def agree(world: World, step_batches: list[dict], stop: StopRequest) -> tuple[float, int]:
+    """The number of unknown pixels of the step, and the signal to stop for, over all processes."""
+    count = sum(unknown_mask(batch).sum() for batch in step_batches)
+    sums = total(world, torch.stack([count.double(), torch.tensor(float(stop.signal), device=world.device).double()]))
+    # All processes may have got the signal, or one: a sum above 0 stops them all.
+    return max(1.0, sums[0].item()), 0 if sums[1] == 0 else stop.signal or signal.SIGTERM
+
+
+def unknown_mask(batch: dict) -> Tensor:
+    """(N, 1, H, W) float32, 1 where the trimap is unknown."""
+    trimap = batch["trimap"]
+    return trimap[:, 1:2] if trimap.shape[1] == 3 else (trimap == UNKNOWN).float()
+
+
+def take_step(model: nn.Module, state: TrainingState, step_batches: list[dict], count: float, config: EasyDict,
+              world: World) -> tuple[dict[str, Tensor], MattingOutput]:
+    """Forward, backward, clip and update.
+
+    A step whose gradients are no numbers changes nothing; too many of them in a row end training.
+
+    Returns:
+        Loss and its parts, this process's share of them, and the norm of the gradients; the last output.
+    """
+    statistics = [buffer.clone() for buffer in state.network.buffers()]
+    state.optimizer.zero_grad(set_to_none=True)
+    sums = {}
+    for i, batch in enumerate(step_batches):
+        gather_gradients = i == len(step_batches) - 1 or world.size == 1
+        with nullcontext() if gather_gradients else model.no_sync():
+            output, parts = forward(model, batch, config)
+            loss = parts["loss"] * world.size / count  # DistributedDataParallel averages over the processes
+            state.scaler.scale(loss).backward()
+        sums = {name: sums.get(name, 0) + part.detach() / count for name, part in parts.items()}
+
+    state.scaler.unscale_(state.optimizer)
+    norm, moving_norm = clip_to_moving_norm(list(state.network.parameters()), state.moving_norm, config.train.clip_grad)
+    if torch.isfinite(norm):
+        state.scaler.step(state.optimizer)
+        state.moving_norm, state.skipped = moving_norm, 0
+        if state.ema is not None:
+            state.ema.update_parameters(state.network)
+    else:
+        for buffer, before in zip(state.network.buffers(), statistics, strict=True):
+            buffer.copy_(before)
+        skip(state, step_batches, config, world)
+    state.scaler.update()
+    return {**sums, "grad_norm": norm}, output
+
+
+def forward(model: nn.Module, batch: dict, config: EasyDict) -> tuple[MattingOutput, dict[str, Tensor]]:
+    """The network's output for a batch, and the weighted loss with its parts, summed over the unknown pixels."""
+    precision = AUTOCAST[config.train.precision]
+    image, trimap = batch["image"], batch["trimap"]
+    if config.train.channels_last:
+        image, trimap = (x.contiguous(memory_format=torch.channels_last) for x in (image, trimap))
+    with torch.autocast(image.device.type, precision, enabled=precision is not None):
+        output = model(image, trimap)
+    return output, losses.weighted_losses(config.train, output.alpha.float(), batch, unknown_mask(batch))
+
+
+def skip(state: TrainingState, step_batches: list[dict], config: EasyDict, world: World) -> None:
+    """Counts a step that changed nothing; at the limit the batches are saved and training ends."""
+    state.skipped += 1
+    log.warning("step %d skipped: its gradients are no numbers (%d in a row)", state.step, state.skipped)
+    if state.skipped >= config.train.max_skipped:
+        path = checkpoint_folder(config) / f"skipped_step_{state.step:08d}_rank_{world.rank}.pth"
+        with atomic_path(path) as temporary:
+            torch.save(step_batches, temporary)
+        raise TrainingError(f"{state.skipped} steps in a row gave no finite gradients; the last batches are in {path}")
+
+
+def record(run_log: RunLog, state: TrainingState, values: dict[str, Tensor], step_batches: list[dict],
+           output: MattingOutput, config: EasyDict, world: World) -> None:
+    """Passes on what the log wants to know of a step."""
+    run_log.advance(state.step)
+    if run_log.due(state.step):
+        names = [name for name in values if name != "grad_norm"]
+        sums = total(world, torch.stack([values[name].double() for name in names])).tolist()
+        rate = state.optimizer.param_groups[0]["lr"]
+        numbers = dict(zip(names, sums, strict=True)) | {"learning_rate": rate, "grad_norm": values["grad_norm"].item()}
+        run_log.record(state.step, numbers, config.model.batch_size * config.train.accumulate * world.size)
+    if world.is_main and state.step % config.log.tensorboard_image_step == 0:
+        run_log.record_pictures(state.step, training_pictures(step_batches[-1], output))
+
+
+def validate_and_keep_best(run_log: RunLog, state: TrainingState, test_images: list[Triple],
+                           values: dict[str, Tensor], folder: Path, world: World) -> None:
+    """Validates, and saves `best_model` where the MSE is the best so far."""
+    errors = validate(state.result, test_images, world)
+    run_log.record_validation(state.step, errors)
+    if errors["mse"] < state.best_mse:
+        state.best_mse = errors["mse"]
+        if world.is_main:
+            save_state(folder / "best_model.pth", state, float(values["loss"]))
+
+
+def validate(network: MattingNetwork, test_images: list[Triple], world: World) -> dict[str, float]:
+    """Mean SAD and MSE over the unknown region of the test images, at their own size, each predicted once."""
+    modes = [(module, module.training) for module in network.modules()]
+    matting = Matting(network, world.device, border=0)
+    sums = torch.zeros(3, dtype=torch.float64, device=world.device)
+    for triple in test_images[world.rank::world.size]:
+        trimap = read_grey(triple.trimap)
+        unknown = trimap_labels(trimap) == UNKNOWN
+        if unknown.any():
+            alpha, truth = matting(read_image(triple.image), trimap), read_grey(triple.alpha) / np.float32(255)
+            sums += torch.tensor([sad(alpha, truth, unknown), mse(alpha, truth, unknown), 1], device=world.device)
+    for module, training in modes:
+        module.training = training
+    sad_sum, mse_sum, images = total(world, sums).tolist()
+    return {"sad": sad_sum / images, "mse": mse_sum / images} if images else {"sad": math.nan, "mse": math.nan}

@@ -1,0 +1,106 @@
+"""Encoders trained on ImageNet, to start training from."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from networks import MattingNetwork, from_published_names, to_published_names
+from utils.checkpoint import CheckpointError, load_plain, read_checkpoint, some
+
+POWER_ITERATIONS = 20
+
+
+class Transfer(NamedTuple):
+    """Which tensors a file gave; published names of the encoder's, and the file's own."""
+
+    loaded: list[str]
+    kept: list[str]  # the encoder's that the file lacks: they keep their initial values
+    passed_over: list[str]  # the file's that the encoder lacks
+
+
+def load_imagenet_encoder(network: MattingNetwork, path: str | Path) -> Transfer:
+    """Loads the published ImageNet backbone, or torchvision's ResNet-34, into a network's encoder.
+
+    Raises:
+        CheckpointError: if the file is unreadable, is neither of the two, or shapes differ.
+    """
+    content = load_plain(Path(path))
+    if isinstance(content, dict) and "layer1.0.conv1.weight" in content:
+        return _load_torchvision_resnet(network, content, path)
+    return _load_published_backbone(network, path)
+
+
+def _load_published_backbone(network: MattingNetwork, path: str | Path) -> Transfer:
+    """The plain encoder for 3 channels: zeros for the trimap's channels of conv1, the rest as it is."""
+    weights = read_checkpoint(path)["state_dict"]
+    weights = {name.removeprefix("encoder."): value for name, value in weights.items()}
+    encoder = to_published_names(network.encoder.state_dict())
+    needed = [name for name in encoder if name.startswith(("conv", "layer"))]
+    missing = [name for name in needed if name not in weights]
+    if missing:
+        raise CheckpointError(f"{path}: not the ImageNet backbone of this encoder: {len(missing)} of {len(needed)} "
+                              f"tensors are missing ({some(missing)})")
+    for name in ("conv1.module.weight_bar", "conv1.module.weight_v"):
+        weights[name] = _extend_with_zeros(weights[name], encoder[name])
+    return _transfer(network, weights, path)
+
+
+def _load_torchvision_resnet(network: MattingNetwork, content: dict[str, Tensor], path: str | Path) -> Transfer:
+    """The residual blocks that both have. The stem differs, and so do the numbers of blocks at the coarse end.
+
+    Spectral normalisation divides a weight by its norm; the statistics of the BN that follows are
+    divided with it, so that the block computes what it did.
+    """
+    weights = {}
+    for name, value in content.items():
+        name = name.replace("layer4.", "layer_bottleneck.")
+        if not name.startswith("layer"):
+            continue
+        name = name.replace("downsample.1.", "downsample.2.").replace("downsample.0.", "downsample.1.")
+        if value.dim() != 4:
+            weights[name] = value
+            continue
+        stem = name.removesuffix("weight") + "module.weight_"
+        u, v, norm = _largest_singular(value.flatten(1))
+        weights |= {f"{stem}bar": value, f"{stem}u": u, f"{stem}v": v}
+        own_bn = name.removesuffix("weight").replace("conv", "bn").replace("downsample.1.", "downsample.2.")
+        weights[f"{own_bn}norm"] = norm
+    for name in [name for name in weights if name.endswith(".norm")]:
+        norm, stem = weights.pop(name), name.removesuffix("norm")
+        weights[f"{stem}running_mean"] = weights[f"{stem}running_mean"] / norm
+        weights[f"{stem}running_var"] = weights[f"{stem}running_var"] / norm**2
+    transfer = _transfer(network, weights, path)
+    untouched = [name for name in content if not name.startswith("layer")]
+    return transfer._replace(passed_over=[*untouched, *transfer.passed_over])
+
+
+def _transfer(network: MattingNetwork, weights: dict[str, Tensor], path: str | Path) -> Transfer:
+    encoder = to_published_names(network.encoder.state_dict())
+    found = {name: weights[name] for name in encoder if name in weights}
+    reshaped = [f"{name} is {tuple(value.shape)}, expected {tuple(encoder[name].shape)}"
+                for name, value in found.items() if value.shape != encoder[name].shape]
+    if reshaped:
+        raise CheckpointError(f"{path}: {len(reshaped)} tensors have another shape ({some(reshaped, '; ')})")
+    network.encoder.load_state_dict(from_published_names({**encoder, **found}))
+    return Transfer(list(found), [name for name in encoder if name not in found],
+                    [name for name in weights if name not in encoder])
+
+
+def _largest_singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Left vector, right vector and value, by power iteration."""
+    u = F.normalize(matrix.sum(dim=1), dim=0)
+    for _ in range(POWER_ITERATIONS):
+        v = F.normalize(matrix.T @ u, dim=0)
+        u = F.normalize(matrix @ v, dim=0)
+    return u, v, torch.dot(u, matrix @ v)
+
+
+def _extend_with_zeros(value: Tensor, like: Tensor) -> Tensor:
+    """conv1's weight (C, 3, 3, 3), or its v seen as (3, 3, 3), with zeros for the channels that `like` has more."""
+    axis = min(1, value.dim() - 1)
+    lacking = list(value.shape)
+    lacking[axis] = max(0, like.shape[axis] - value.shape[axis])
+    return torch.cat([value, value.new_zeros(lacking)], dim=axis)
