@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from utils.distributed import World, total
 from utils.files import atomic_path
 from utils.metrics import mse, sad
 from utils.pictures import training_pictures
-from utils.run_log import RunLog
+from utils.run_log import RunLog, text_log
 from utils.schedule import clip_to_moving_norm, learning_rate
 from utils.signals import StopRequest
 from utils.training_state import TrainingState, checkpoint_folder, save_numbered, save_state, start_or_resume
@@ -116,7 +117,7 @@ def training_loader(dataset: TrainingData, config: EasyDict, world: World, first
     workers = config.data.workers
     # Workers are spawned: forking a process that has threads, as OpenCV's, can hang.
     return DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=world.device.type == "cuda",
-                      worker_init_fn=start_worker if workers else None,
+                      worker_init_fn=partial(start_worker, log_file=text_log(config)) if workers else None,
                       multiprocessing_context="spawn" if workers else None)
 
 

@@ -117,9 +117,10 @@ def _checked_by_pillow(path: Path, data: bytes) -> np.ndarray | None:
 @contextmanager
 def _quiet_opencv():
     """OpenCV reports unreadable files on its own, over several lines; the caller says it in one."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    levels = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 and OpenCV 4 keep them
+    level = levels.getLogLevel()
+    levels.setLogLevel(0)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        levels.setLogLevel(level)

@@ -35,13 +35,13 @@ class RunLog:
         self._clock = (time.perf_counter(), first_step)
         self._waited = 0.0
         if world.is_main:
-            folder = Path(config.log.logging_path)
-            folder.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(folder / f"{config.version}.log")
+            path = text_log(config)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(path)
             handler.setFormatter(logging.Formatter(FORMAT))
             logging.getLogger().addHandler(handler)
             self._handler = handler
-            self.table = folder / f"{config.version}.csv"
+            self.table = path.with_suffix(".csv")
             drop_rows_from(self.table, first_step)
             self.board = SummaryWriter(str(Path(config.log.tensorboard_path) / config.version))
             self.bar = tqdm(total=config.train.total_step, initial=first_step, unit="step", disable=None)
@@ -102,6 +102,11 @@ class RunLog:
         if self.world.is_main:
             for name, picture in pictures.items():
                 self.board.add_image(name, picture, step, dataformats="HWC")
+
+
+def text_log(config: EasyDict) -> Path:
+    """The file of a run's text log."""
+    return Path(config.log.logging_path) / f"{config.version}.log"
 
 
 def _listed(values: dict[str, float]) -> str:

@@ -1,0 +1,185 @@
+"""Folders of training and test images: which files belong together, checked before they are needed.
+
+Checks read the files' headers only. Every function reports all that is wrong with a folder in one line.
+"""
+
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
+
+_HEADER_READERS = 16  # threads; on network drives waiting is all there is to a header
+_NAMED_OFFENDERS = 3
+_ORIENTATION = 0x0112
+_MODES_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on damaged files
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Foreground(NamedTuple):
+    """A training foreground: colours and alpha in two files, or both in one RGBA file."""
+
+    colours: Path
+    alpha: Path | None  # None: in the file of the colours
+    width: int
+    height: int
+
+
+class Triple(NamedTuple):
+    """The files of a test image, by the same stem."""
+
+    image: Path
+    alpha: Path
+    trimap: Path
+    size: tuple[int, int]  # width and height
+
+
+def find_foregrounds(colour_folder: str | Path, alpha_folder: str | Path | None = None) -> list[Foreground]:
+    """The foregrounds of a folder, by name, each with its alpha: of the same stem, or inside an RGBA file.
+
+    Args:
+        alpha_folder: None means that the colours' files are cut-outs, with an alpha channel.
+
+    Raises:
+        ImageFileError: naming the first files that lack an alpha, differ from it in size or cannot be
+            read, and how many there are.
+    """
+    paths = list_images(colour_folder)
+    if alpha_folder is None:
+        return _for_all(_check_cutout, paths, "cut-outs")
+    alphas = _by_stem(alpha_folder)
+
+    def check(path: Path) -> Foreground:
+        alpha = find_partner(path, alphas.get(path.stem, []), "alpha", alpha_folder)
+        return Foreground(path, alpha, *_common_size(path, alpha))
+
+    return _for_all(check, paths, "foregrounds")
+
+
+def find_backgrounds(folder: str | Path) -> list[Path]:
+    """The background images of a folder, by name. Any size will do, so that no header is read.
+
+    Raises:
+        ImageFileError: if the folder is missing or without images.
+    """
+    return list_images(folder)
+
+
+def find_test_images(image_folder: str | Path, alpha_folder: str | Path, trimap_folder: str | Path) -> list[Triple]:
+    """The test images of a folder, by name, with alphas and trimaps of the same stem and size.
+
+    Raises:
+        ImageFileError: naming the first files that lack one, differ in size or cannot be read, and how
+            many there are.
+    """
+    paths, alphas, trimaps = list_images(image_folder), _by_stem(alpha_folder), _by_stem(trimap_folder)
+
+    def check(path: Path) -> Triple:
+        files = (path, find_partner(path, alphas.get(path.stem, []), "alpha", alpha_folder),
+                 find_partner(path, trimaps.get(path.stem, []), "trimap", trimap_folder))
+        return Triple(*files, _common_size(*files))
+
+    return _for_all(check, paths, "test images")
+
+
+def read_foreground(foreground: Foreground) -> np.ndarray:
+    """Colours and alpha of a foreground, (H, W, 4) uint8 RGBA, the colours not multiplied by alpha.
+
+    Raises:
+        ImageFileError: if a file cannot be read or the two differ in size.
+    """
+    if foreground.alpha is None:
+        return _read_cutout(foreground.colours)
+    colours, alpha = read_image(foreground.colours), read_grey(foreground.alpha)
+    if colours.shape[:2] != alpha.shape:
+        raise ImageFileError(_size_mismatch(foreground.colours, colours.shape[1::-1],
+                                            foreground.alpha, alpha.shape[::-1]))
+    pixels = cv2.cvtColor(colours, cv2.COLOR_RGB2RGBA)
+    pixels[..., 3] = alpha
+    return pixels
+
+
+def _read_cutout(path: Path) -> np.ndarray:
+    with _open(path) as image:
+        try:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
+        except _UNREADABLE as error:
+            raise ImageFileError(f"{path}: damaged image file ({error})") from None
+
+
+def _for_all(check: Callable[[Item], Result], items: list[Item], kind: str) -> list[Result]:
+    """The results of a check for every item; all its ImageFileErrors as one."""
+
+    def attempt(item: Item) -> Result | ImageFileError:
+        try:
+            return check(item)
+        except ImageFileError as error:
+            return error
+
+    with ThreadPoolExecutor(_HEADER_READERS) as pool:
+        results = list(pool.map(attempt, items))
+    errors = [str(result) for result in results if isinstance(result, ImageFileError)]
+    if errors:
+        more = f"; and {len(errors) - _NAMED_OFFENDERS} more" if len(errors) > _NAMED_OFFENDERS else ""
+        raise ImageFileError(f"{len(errors)} of {len(items)} {kind} cannot be used: "
+                             f"{'; '.join(errors[:_NAMED_OFFENDERS])}{more}")
+    return results
+
+
+def _check_cutout(path: Path) -> Foreground:
+    with _open(path) as image:
+        if image.mode not in _MODES_WITH_ALPHA and "transparency" not in image.info:
+            raise ImageFileError(f"{path}: no alpha channel; cut-outs need one, other foregrounds a folder of alphas")
+        return Foreground(path, None, *_upright_size(image))
+
+
+def _common_size(*paths: Path) -> tuple[int, int]:
+    sizes = []
+    for path in paths:
+        with _open(path) as image:
+            sizes.append(_upright_size(image))
+        if sizes[-1] != sizes[0]:
+            raise ImageFileError(_size_mismatch(paths[0], sizes[0], path, sizes[-1]))
+    return sizes[0]
+
+
+def _size_mismatch(path: Path, size: tuple[int, int], partner: Path, partner_size: tuple[int, int]) -> str:
+    return f"{path} is {size[0]} x {size[1]}, but {partner} is {partner_size[0]} x {partner_size[1]} (width x height)"
+
+
+def _open(path: Path) -> Image.Image:
+    """The image with its header read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large images, which are welcome here
+            return Image.open(path)
+    except Image.UnidentifiedImageError:
+        raise ImageFileError(f"{path}: cannot be decoded; not an image file, or damaged") from None
+    except Image.DecompressionBombError:
+        raise ImageFileError(f"{path}: too many pixels to be a photograph") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = getattr(error, "strerror", None)
+        raise ImageFileError(f"{path}: {reason.lower() if reason else error}") from None
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height as decoded. Only of JPEG files is the orientation in the header."""
+    width, height = image.size
+    turned = image.format in ("JPEG", "MPO") and image.getexif().get(_ORIENTATION, 1) >= 5
+    return (height, width) if turned else (width, height)
+
+
+def _by_stem(folder: str | Path) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for path in list_images(folder):
+        files.setdefault(path.stem, []).append(path)
+    return files

@@ -1,0 +1,211 @@
+"""Choosing a sample's crop before anything is warped, and warping only what it shows.
+
+The *canvas* is the image that the whole-image procedure would make: the first foreground's size, or
+640 x 640. Crops are centred on its unknown pixels. Where these are is known only once alpha is warped and
+eroded, so `choose_window` works the other way round: a map of 4 x 4 blocks, made once for each alpha,
+tells cheaply where unknown pixels can be; one of these places is drawn and the trimap computed for that
+pixel alone; where it is known after all another is drawn. What is accepted is distributed exactly as
+a draw among all unknown pixels.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from dataloader.augment import LARGEST_KERNEL, compose, ellipse, joint_alpha, make_trimap
+from inference import BACKGROUND, FOREGROUND, UNKNOWN
+
+BLOCK = 4  # side of the blocks that labels are kept for
+GRID = 4  # step between the pixels that a crop can be centred on
+MARGIN = LARGEST_KERNEL // 2  # how far erosion looks
+FEWEST_UNKNOWN = 10  # with fewer places to centre on, any crop will do
+TRIES = 200  # draws of a centre before any crop will do
+FILTER_REACH = {cv2.INTER_NEAREST: 0, cv2.INTER_LINEAR: 1, cv2.INTER_CUBIC: 2, cv2.INTER_LANCZOS4: 4}  # in pixels
+
+
+class Window(NamedTuple):
+    """A rectangle of the canvas."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def grown(self, margin: int, canvas: tuple[int, int]) -> "Window":
+        """The window with a margin, as far as the canvas reaches."""
+        top, left = max(self.top - margin, 0), max(self.left - margin, 0)
+        return Window(top, left, min(self.top + self.height + margin, canvas[0]) - top,
+                      min(self.left + self.width + margin, canvas[1]) - left)
+
+    def of(self, image: np.ndarray, top: int = 0, left: int = 0) -> np.ndarray:
+        """What the window shows of an image whose first pixel is (top, left) of the canvas."""
+        return image[self.top - top:self.top - top + self.height, self.left - left:self.left - left + self.width]
+
+
+class Layer(NamedTuple):
+    """A foreground and how it lies on the canvas."""
+
+    pixels: np.ndarray  # (h, w, 4) uint8 RGBA
+    labels: np.ndarray  # `block_labels` of its alpha
+    matrix: np.ndarray  # (2, 3), from canvas pixels to its own
+
+
+def warp_window(image: np.ndarray, matrix: np.ndarray, window: Window, resampling: int) -> np.ndarray:
+    """The window's part of an image warped by a matrix; 0 where the image does not reach."""
+    return cv2.warpAffine(image, _moved(matrix, window), (window.width, window.height),
+                          flags=resampling | cv2.WARP_INVERSE_MAP)
+
+
+def resize_window(image: np.ndarray, size: tuple[int, int], window: Window, resampling: int) -> np.ndarray:
+    """The window's part of an image resized to `size` (height, width), displaced by less than a pixel.
+
+    Only the part of the image that the window shows is resized, and it begins at a whole pixel.
+    """
+    reach = FILTER_REACH[resampling]
+    rows, row_scale, top = _source_range(image.shape[0], size[0], window.top, window.height, reach)
+    columns, column_scale, left = _source_range(image.shape[1], size[1], window.left, window.width, reach)
+    resized = cv2.resize(image[rows, columns], None, fx=column_scale, fy=row_scale, interpolation=resampling)
+    return resized[top:top + window.height, left:left + window.width]
+
+
+def _source_range(source: int, target: int, start: int, length: int, reach: int) -> tuple[slice, float, int]:
+    """The source pixels of a stretch of the target, the enlargement, and where the stretch starts in the result."""
+    step = source / target
+    first = max(int(start * step) - reach - 1, 0)
+    last = min(int(np.ceil((start + length) * step)) + reach + 1, source)
+    return slice(first, last), target / source, int(start - first / step)
+
+
+def layers_alpha(layers: list[Layer], window: Window, resampling: int) -> np.ndarray:
+    """Alpha (H, W) float32 of all layers in a window."""
+    return joint_alpha([warp_window(layer.pixels, layer.matrix, window, resampling)[..., 3] for layer in layers])
+
+
+def block_labels(alpha: np.ndarray) -> np.ndarray:
+    """What each 4 x 4 block of an 8-bit alpha (H, W) holds: FOREGROUND only 255, BACKGROUND only 0, UNKNOWN else.
+
+    Blocks that reach over the edge see 0 there. The result is (ceil(H / 4), ceil(W / 4)) uint8.
+    """
+    square = np.ones((BLOCK, BLOCK), np.uint8)
+    lowest, highest = (change(alpha, square, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+                       [::BLOCK, ::BLOCK] for change in (cv2.erode, cv2.dilate))
+    return np.where(lowest == 255, FOREGROUND, np.where(highest == 0, BACKGROUND, UNKNOWN)).astype(np.uint8)
+
+
+def covers_all(labels: np.ndarray, others: np.ndarray) -> bool:
+    """Whether two foregrounds over each other, the second resized to the first, are opaque everywhere, by blocks."""
+    others = cv2.resize(others, labels.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return bool(((labels == FOREGROUND) | (others == FOREGROUND)).all())
+
+
+def choose_window(layers: list[Layer], canvas: tuple[int, int], kernel_sizes: tuple[int, int], crop_size: int,
+                  resampling: int, rng: np.random.Generator | None) -> Window:
+    """A crop around a random unknown pixel, or any crop where fewer than 10 pixels of the grid can be unknown.
+
+    Centres are on a grid of 4 and at least half a crop from the canvas' border. Any crop will do, too,
+    where 200 draws found no unknown pixel among those that can be.
+
+    Args:
+        canvas: height and width, each at least `crop_size`.
+        rng: None takes the unknown pixel nearest to the canvas' middle, or the middle crop.
+    """
+    half = crop_size // 2
+    grid = possibly_unknown(layers, canvas, kernel_sizes, resampling)
+    grid = grid[half // GRID:(canvas[0] - half) // GRID + 1, half // GRID:(canvas[1] - half) // GRID + 1]
+    corners = np.flatnonzero(grid)
+    if len(corners) >= FEWEST_UNKNOWN:
+        for corner in _in_turn(corners, grid.shape, rng):
+            row, column = divmod(int(corner), grid.shape[1])
+            window = Window(row * GRID, column * GRID, crop_size, crop_size)
+            if _is_unknown(layers, canvas, window.top + half, window.left + half, kernel_sizes, resampling):
+                return window
+    return any_window(canvas, crop_size, rng)
+
+
+def any_window(canvas: tuple[int, int], crop_size: int, rng: np.random.Generator | None) -> Window:
+    """A crop drawn from the whole canvas, or without generator the middle one."""
+    spare = np.array(canvas) - crop_size
+    top, left = spare // 2 if rng is None else rng.integers(spare + 1)
+    return Window(int(top), int(left), crop_size, crop_size)
+
+
+def choose_in_trimap(trimap: np.ndarray, crop_size: int, rng: np.random.Generator | None) -> Window:
+    """`choose_window` where the trimap of the whole canvas, (H, W) labels, is at hand."""
+    half = crop_size // 2
+    height, width = trimap.shape
+    grid = trimap[half:height - half + 1:GRID, half:width - half + 1:GRID] == UNKNOWN
+    corners = np.flatnonzero(grid)
+    if len(corners) < FEWEST_UNKNOWN:
+        return any_window(trimap.shape, crop_size, rng)
+    row, column = divmod(int(_in_turn(corners, grid.shape, rng)[0]), grid.shape[1])
+    return Window(row * GRID, column * GRID, crop_size, crop_size)
+
+
+def _in_turn(corners: np.ndarray, shape: tuple[int, int], rng: np.random.Generator | None) -> np.ndarray:
+    """Up to 200 of the crops' corners: drawn with replacement, or those nearest to the middle of the grid."""
+    if rng is not None:
+        return corners[rng.integers(len(corners), size=TRIES)]
+    rows, columns = np.divmod(corners, shape[1])
+    distance = np.hypot(rows - (shape[0] - 1) / 2, columns - (shape[1] - 1) / 2)
+    return corners[np.argsort(distance, kind="stable")[:TRIES]]
+
+
+def _is_unknown(layers: list[Layer], canvas: tuple[int, int], row: int, column: int, kernel_sizes: tuple[int, int],
+                resampling: int) -> bool:
+    region = Window(row, column, 1, 1).grown(MARGIN, canvas)
+    trimap = make_trimap(layers_alpha(layers, region, resampling), kernel_sizes)
+    return trimap[row - region.top, column - region.left] == UNKNOWN
+
+
+def possibly_unknown(layers: list[Layer], canvas: tuple[int, int], kernel_sizes: tuple[int, int],
+                     resampling: int) -> np.ndarray:
+    """Which pixels of the canvas' grid of 4 can be unknown: (ceil(H / 4), ceil(W / 4)) bool.
+
+    Every unknown pixel of the grid, further than a kernel from the border, is among them; so are some
+    known ones, since whole blocks are looked at.
+    """
+    size = tuple(-(-side // GRID) for side in canvas)
+    maps = [_known_cells(layer, size, FILTER_REACH[resampling]) for layer in layers]
+    foreground = np.maximum.reduce([known for known, _ in maps])
+    background = np.minimum.reduce([known for _, known in maps])
+    known = [cv2.erode(region, _grid_kernel(kernel)) for region, kernel in zip((foreground, background), kernel_sizes,
+                                                                              strict=True)]
+    return (known[0] | known[1]) == 0
+
+
+def _known_cells(layer: Layer, size: tuple[int, int], reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """Around which grid points of the canvas a layer is surely opaque and surely absent, up to half a grid step away.
+
+    Surely: every source pixel that can count, with a filter of that reach, lies in a block that is wholly so.
+    """
+    spread = np.abs(layer.matrix[:, :2]).sum(axis=1) * GRID / 2 + reach + 1
+    columns, rows = np.ceil(spread / BLOCK).astype(int)
+    around = np.ones((2 * rows + 1, 2 * columns + 1), np.uint8)
+    # Points outside the foreground can have opaque pixels around them: its surroundings belong to the map.
+    labels = cv2.copyMakeBorder(layer.labels, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=BACKGROUND)
+    middle = 0.5 / BLOCK - 0.5
+    to_blocks = np.array([[1 / BLOCK, 0, middle + columns], [0, 1 / BLOCK, middle + rows]])
+    matrix = compose(to_blocks, compose(layer.matrix, np.array([[GRID, 0, 0], [0, GRID, 0]], float)))
+    known = []
+    for label, outside in ((FOREGROUND, 0), (BACKGROUND, 1)):
+        region = cv2.erode((labels == label).view(np.uint8), around,
+                           borderType=cv2.BORDER_CONSTANT, borderValue=outside)
+        known.append(cv2.warpAffine(region, matrix, size[::-1], flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
+                                    borderMode=cv2.BORDER_CONSTANT, borderValue=outside))
+    return known[0], known[1]
+
+
+def _grid_kernel(kernel_size: int) -> np.ndarray:
+    """The grid steps to which the pixels of an elliptic kernel are nearest, as a kernel on the grid."""
+    offsets = np.argwhere(ellipse(kernel_size)) - kernel_size // 2
+    steps = np.rint(offsets / GRID).astype(int)
+    reach = np.abs(steps).max()
+    kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.uint8)
+    kernel[tuple((steps + reach).T)] = 1
+    return kernel
+
+
+def _moved(matrix: np.ndarray, window: Window) -> np.ndarray:
+    """The matrix for a canvas that begins where the window does."""
+    return compose(matrix, np.array([[1, 0, window.left], [0, 1, window.top]], float))

@@ -1,0 +1,283 @@
+"""Training: it learns, processes agree, what is killed resumes exactly, what is broken is refused."""
+
+import csv
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from dataloader.image_file import read_grey
+from networks import build_network
+from tools.make_sample_data import make
+from utils.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from utils.config import ConfigError, load_config
+from utils.distributed import World
+from utils.training_state import start_or_resume
+
+ROOT = Path(__file__).parent.parent
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    make(folder, foregrounds=3, backgrounds=8, tests=3, size=128, seed=1)
+    return folder
+
+
+def settings(data: Path, run: Path, **more: object) -> list[str]:
+    """--set arguments for a tiny run: its data in `data`, its results in `run`."""
+    values = {
+        "data.train_fg": data / "train" / "fg", "data.train_alpha": data / "train" / "alpha",
+        "data.train_bg": data / "train" / "bg", "data.test_merged": data / "test" / "merged",
+        "data.test_alpha": data / "test" / "alpha", "data.test_trimap": data / "test" / "trimap",
+        "test.merged": data / "test" / "merged", "test.alpha": data / "test" / "alpha",
+        "test.trimap": data / "test" / "trimap", "test.alpha_path": run / "prediction",
+        "log.checkpoint_path": run / "checkpoints", "log.logging_path": run / "log",
+        "log.tensorboard_path": run / "board", "log.logging_step": 1, "log.tensorboard_image_step": 4,
+        "model.batch_size": 2, "train.total_step": 6, "train.warmup_step": 2, "train.val_step": 2,
+        "log.checkpoint_step": 3, **{name.replace("__", "."): value for name, value in more.items()}}
+    return [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
+
+
+def command(*arguments: str, processes: int = 1) -> list[str]:
+    launcher = []
+    if processes > 1:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={port}"]
+    return [sys.executable, *launcher, "main.py", "--config=config/sample.toml", "--device=cpu", *arguments]
+
+
+def run_main(*arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*arguments, processes=processes), cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+
+
+def table(run: Path) -> list[dict[str, float]]:
+    with (run / "log" / "sample.csv").open() as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def weights(run: Path, name: str = "latest_model") -> dict[str, torch.Tensor]:
+    return read_checkpoint(run / "checkpoints" / "sample" / f"{name}.pth")["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> Path:
+    """A run of six steps that nothing disturbed."""
+    run = tmp_path_factory.mktemp("run")
+    result = run_main(*settings(data, run))
+    assert result.returncode == 0, result.stderr
+    return run
+
+
+def test_a_run_leaves_logs_and_checkpoints(finished):
+    folder = finished / "checkpoints" / "sample"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best_model.pth", "config.toml", "latest_model.pth", "step_00000003.pth", "step_00000006.pth"]
+    rows = table(finished)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[0]["learning_rate"] == pytest.approx(1e-3)  # half way through the warm-up to 2e-3
+    content = read_checkpoint(folder / "latest_model.pth")
+    assert {"iter", "loss", "state_dict", "opt_state_dict", "lr_state_dict"} < set(content)
+    assert content["iter"] == 6
+    assert content["loss"] == pytest.approx(rows[-1]["loss"], rel=1e-6)
+    assert load_config(folder / "config.toml").model.width == 0.25
+    text = (finished / "log" / "sample.log").read_text()
+    assert text.count("validation at step") == 3
+    assert list((finished / "board" / "sample").iterdir())
+
+
+def test_killed_at_any_moment_it_resumes_to_the_same_weights(data, finished, tmp_path):
+    process = subprocess.Popen(command(*settings(data, tmp_path)), cwd=ROOT, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    latest = tmp_path / "checkpoints" / "sample" / "latest_model.pth"
+    wait_until(latest.exists, process)
+    process.kill()
+    process.wait()
+    assert read_checkpoint(latest)["resume"]["step"] < 6
+    result = run_main(*settings(data, tmp_path, train__resume_checkpoint="latest_model"))
+    assert result.returncode == 0, result.stderr
+    expected, resumed = weights(finished), weights(tmp_path)
+    assert [name for name in expected if not torch.equal(expected[name], resumed[name])] == []
+    assert [row["loss"] for row in table(tmp_path)] == [row["loss"] for row in table(finished)]
+
+
+def wait_until(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+    """Waits for a file that a running process is going to write."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the run ended before it was to be stopped"
+        assert time.monotonic() < deadline, "nothing happened"
+        os.sched_yield()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_save_and_stop(data, finished, tmp_path, number):
+    process = subprocess.Popen(command(*settings(data, tmp_path, train__total_step=1000)), cwd=ROOT,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_until((tmp_path / "log" / "sample.csv").exists, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, output
+    content = read_checkpoint(tmp_path / "checkpoints" / "sample" / "latest_model.pth")
+    assert content["resume"]["step"] == table(tmp_path)[-1]["step"]
+    assert "resume_checkpoint=latest_model goes on from there" in output
+
+
+def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
+    """Batch normalisation is frozen: on the CPU it cannot be synchronised."""
+    start = tmp_path / "start.pth"
+    torch.manual_seed(5)
+    network = build_network(width=0.25)
+    for module in network.modules():  # past the zeros of the initialisation, so that all of the network takes part
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.constant_(module.weight, 0.5)
+    save_checkpoint(start, network)
+    frozen = {"train__freeze_bn": "true", "model__init_checkpoint": start, "train__total_step": 4, "train__G_lr": 1e-4,
+              "train__comp_weight": 0.5}
+    runs = {"one": ({"model__batch_size": 4}, 1), "two": ({"model__batch_size": 2, "dist": "true"}, 2),
+            "accumulated": ({"model__batch_size": 2, "train__accumulate": 2}, 1)}
+    tables = {}
+    for name, (more, processes) in runs.items():
+        result = run_main(*settings(data, tmp_path / name, **frozen, **more), processes=processes)
+        assert result.returncode == 0, result.stderr
+        tables[name] = table(tmp_path / name)
+    for name in ("two", "accumulated"):
+        for row, expected in zip(tables[name], tables["one"], strict=True):
+            for column in ("loss", "rec", "comp"):
+                assert row[column] == pytest.approx(expected[column], rel=2e-4)
+        text = (tmp_path / name / "log" / "sample.log").read_text().splitlines()
+        expected = (tmp_path / "one" / "log" / "sample.log").read_text().splitlines()
+        assert validation_mse(text) == pytest.approx(validation_mse(expected), rel=1e-3)
+
+
+def validation_mse(lines: list[str]) -> list[float]:
+    return [float(line.rpartition("mse ")[2]) for line in lines if "validation" in line]
+
+
+def test_precision_and_average_options(data, tmp_path):
+    """bf16, channels last, moving average, narrow trimap, all losses, workers: a run with each, resumed exactly."""
+    more = {"train__precision": "bf16", "train__channels_last": "true", "train__ema": 0.5, "model__trimap_channel": 1,
+            "train__gabor_weight": 0.1, "train__grad_weight": 0.1, "train__smooth_l1_weight": 0.1,
+            "train__comp_weight": 0.1, "train__total_step": 3, "data__workers": 1, "log__checkpoint_step": 2}
+    result = run_main(*settings(data, tmp_path, **more))
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "checkpoints" / "sample"
+    averaged, raw = weights(tmp_path), read_checkpoint(folder / "latest_model.pth")["resume"]["weights"]
+    assert any(not torch.equal(averaged[name], raw[name]) for name in raw)
+    assert {"rec", "gabor", "grad", "smooth_l1", "comp"} < set(table(tmp_path)[0])
+    result = run_main(*settings(data, tmp_path, **more, train__resume_checkpoint="step_00000002"))
+    assert result.returncode == 0, result.stderr
+    again = weights(tmp_path)
+    assert [name for name in again if not torch.equal(again[name], averaged[name])] == []
+
+
+def test_loss_that_is_no_number(data, tmp_path):
+    """Weights that overflow: every step is skipped, nothing changes, and the batch is kept for inspection."""
+    start = tmp_path / "start.pth"
+    network = build_network(width=0.25)
+    torch.nn.init.constant_(network.decoder.conv2.weight, 3e38)
+    save_checkpoint(start, network)
+    result = run_main(*settings(data, tmp_path, model__init_checkpoint=start, train__max_skipped=2))
+    assert result.returncode == 1
+    assert "main.py: 2 steps in a row gave no finite gradients; the last batches are in" in result.stderr
+    assert "skipped: its gradients are no numbers (1 in a row)" in result.stderr
+    batches = torch.load(tmp_path / "checkpoints" / "sample" / "skipped_step_00000001_rank_0.pth", weights_only=True)
+    assert batches[0]["image"].shape == (2, 3, 64, 64)
+
+
+def config_of(data: Path, run: Path, **more: object):
+    arguments = settings(data, run, **more)
+    return load_config(ROOT / "config" / "sample.toml", arguments[1::2])
+
+
+def test_truncated_checkpoint_is_refused_and_the_one_before_offered(data, finished, tmp_path):
+    folder = tmp_path / "checkpoints" / "sample"
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    latest = folder / "latest_model.pth"
+    for other in (folder / "step_00000006.pth", folder / "best_model.pth"):
+        other.unlink()
+    latest.write_bytes(latest.read_bytes()[:-500])
+    config = config_of(data, tmp_path, train__resume_checkpoint="latest_model")
+    with pytest.raises(CheckpointError, match=r"truncated.*the one before it is readable: .*step_00000003.pth"):
+        start_or_resume(config, ALONE)
+
+
+@pytest.mark.parametrize(("more", "error", "message"), [
+    ({"train__resume_checkpoint": "none"}, CheckpointError, "none.pth: no such file"),
+    ({"model__imagenet_pretrain": "true"}, ConfigError, "model.imagenet_pretrain_path: .*no such file"),
+    ({"train__resume_checkpoint": "plain.pth"}, CheckpointError, "no state of a run here; start from it with"),
+    ({"train__resume_checkpoint": "latest_model", "train__ema": 0.9}, CheckpointError, "was written without train.ema"),
+])
+def test_refused_starts(data, finished, monkeypatch, tmp_path, more, error, message):
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint("plain.pth", build_network(width=0.25))
+    with pytest.raises(error, match=message):
+        start_or_resume(config_of(data, finished, **more), ALONE)
+
+
+def test_started_in_parallel_without_dist(data, tmp_path):
+    result = run_main(*settings(data, tmp_path), processes=2)
+    assert result.returncode != 0
+    assert "started as 2 processes, but dist is false" in result.stderr
+
+
+def test_missing_data(data, tmp_path):
+    result = run_main(*settings(data, tmp_path, data__train_fg=tmp_path / "nowhere"))
+    assert result.returncode == 1
+    assert result.stderr.strip() == f"main.py: {tmp_path / 'nowhere'}: no such folder"
+
+
+def test_test_phase(data, finished):
+    """Predictions and errors, one process; then two, which find the predictions and agree."""
+    arguments = settings(data, finished)
+    result = run_main(*arguments, "--phase=test")
+    assert result.returncode == 0, result.stderr
+    output = finished / "prediction" / "sample"
+    names = ["000.png", "001.png", "002.png"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        *names, "errors.csv", "errors.json", "made_with.json", "worst_images"]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["SAD", *names, "mean"]
+    errors = (output / "errors.csv").read_text()
+    scored = subprocess.run([sys.executable, "evaluate.py", "--pred-dir", str(output), "--alpha-dir",
+                             str(data / "test" / "alpha"), "--trimap-dir", str(data / "test" / "trimap"),
+                             "--csv", str(finished / "again.csv")], cwd=ROOT, check=True, capture_output=True)
+    assert scored.returncode == 0
+    assert (finished / "again.csv").read_text() == errors
+
+    (output / "001.png").unlink()
+    before = (output / "000.png").stat().st_mtime_ns
+    result = run_main(*arguments, "--phase=test", "--set", "dist=true", "--set", "test.batch_size=2", processes=2)
+    assert result.returncode == 0, result.stderr
+    assert (output / "errors.csv").read_text() == errors
+    assert (output / "000.png").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("scale", ["resize", "crop"])
+def test_other_scales(data, finished, tmp_path, scale):
+    result = run_main(*settings(data, finished, test__scale=scale, test__alpha_path=tmp_path, test__fast_eval="true"),
+                      "--phase=test")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0].split() == ["SAD", "MSE"]
+    height, width = read_grey(data / "test" / "alpha" / "000.png").shape
+    expected = (height // 32 * 32, width // 32 * 32) if scale == "crop" else (height, width)
+    assert read_grey(tmp_path / "sample" / "000.png").shape == expected
+
+
+def test_folder_of_other_pictures_is_left_alone(data, finished, tmp_path):
+    (tmp_path / "sample").mkdir()
+    shutil.copy(data / "test" / "alpha" / "000.png", tmp_path / "sample" / "holiday.png")
+    result = run_main(*settings(data, finished, test__alpha_path=tmp_path), "--phase=test")
+    assert result.returncode == 1
+    assert "holds pictures that are no predictions of this program" in result.stderr
+    assert (tmp_path / "sample" / "holiday.png").exists()
