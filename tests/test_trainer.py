@@ -233,7 +233,7 @@ def test_started_in_parallel_without_dist(data, tmp_path):
 
 
 def test_missing_data(data, tmp_path):
-    result = run_main(*settings(data, tmp_path, data__train_fg=tmp_path / "nowhere"))
+    result = run_main("--local-rank=0", *settings(data, tmp_path, data__train_fg=tmp_path / "nowhere"))
     assert result.returncode == 1
     assert result.stderr.strip() == f"main.py: {tmp_path / 'nowhere'}: no such folder"
 
