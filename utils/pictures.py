@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
-from inference import denormalise
+from inference import UNKNOWN, denormalise
 from networks import MattingOutput
 
 OFFSET_PICTURE_SIDE = 512  # pixels of the short side
@@ -37,7 +37,8 @@ def training_pictures(batch: dict[str, Tensor], output: MattingOutput) -> dict[s
     image = _grey_levels(denormalise(batch["image"][0].float())).permute(1, 2, 0)
     trimap = batch["trimap"][0]
     labels = trimap.argmax(dim=0) if len(trimap) == 3 else trimap[0]
-    row = [image, _grey_levels(labels / 2), _grey_levels(batch["alpha"][0, 0]), _grey_levels(output.alpha[0, 0])]
+    prediction = torch.where(labels == UNKNOWN, output.alpha[0, 0].float(), labels / 2)
+    row = [image, _grey_levels(labels / 2), _grey_levels(batch["alpha"][0, 0]), _grey_levels(prediction)]
     pictures = {"image_trimap_alpha_prediction": panel([picture.cpu().numpy() for picture in row], len(image))}
     for i, (offset, scale) in enumerate(zip(output.offsets, output.scales, strict=True), start=1):
         pictures[f"offset{i}"] = offset_picture(offset[0].cpu().numpy(), scale[0].float().cpu().numpy())

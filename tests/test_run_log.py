@@ -1,0 +1,38 @@
+"""The table of a run survives that the run is killed."""
+
+import torch
+
+from networks import MattingOutput
+from utils.pictures import training_pictures
+from utils.run_log import append_row, drop_rows_from
+
+
+def test_rows_after_the_resumed_step_are_dropped(tmp_path):
+    table = tmp_path / "run.csv"
+    for step in (1, 2, 3):
+        append_row(table, {"step": step, "loss": step / 10})
+    with table.open("a") as file:
+        file.write("4,")  # killed in the middle of a row
+    drop_rows_from(table, 2)
+    append_row(table, {"step": 3, "loss": 0.9})
+    assert table.read_text().split() == ["step,loss", "1,0.1", "2,0.2", "3,0.9"]
+
+
+def test_a_new_run_starts_a_new_table(tmp_path):
+    table = tmp_path / "run.csv"
+    drop_rows_from(table, 0)
+    append_row(table, {"step": 1, "loss": 0.5})
+    drop_rows_from(table, 0)
+    assert not table.exists()
+
+
+def test_training_pictures():
+    """In the panel the prediction's known pixels are the trimap's."""
+    labels = torch.tensor([[0, 1], [1, 2]]).repeat_interleave(16, 0).repeat_interleave(16, 1)
+    batch = {"image": torch.zeros(1, 3, 32, 32), "trimap": labels[None, None].float(),
+             "alpha": torch.ones(1, 1, 32, 32)}
+    output = MattingOutput(torch.full((1, 1, 32, 32), 0.4), (torch.zeros(1, 2, 2, 2),), (torch.ones(1, 2),))
+    pictures = training_pictures(batch, output)
+    assert set(pictures) == {"image_trimap_alpha_prediction", "offset1"}
+    prediction = pictures["image_trimap_alpha_prediction"][:, -32:, 0]
+    assert [prediction[y, x] for y, x in ((0, 0), (0, 20), (20, 0), (20, 20))] == [0, 102, 102, 255]
