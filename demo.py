@@ -12,7 +12,11 @@ found its nearest likeness, as optical-flow colours.
 import argparse
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,11 +26,14 @@ from tqdm import tqdm
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
 from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap_labels
 from networks import build_network
+from utils.arguments import positive_int
 from utils.checkpoint import CheckpointError, load_network
 from utils.config import ConfigError, add_config_arguments, architecture, load_config
 from utils.device import device_argument, is_out_of_memory
+from utils.distributed import ALONE, World, gather, join_world, leave_world
 from utils.files import write_png
 from utils.pictures import offset_picture
+from utils.processes import in_advance
 
 RANDOM_WEIGHTS = "random-weights"
 
@@ -38,74 +45,132 @@ demo.py: {path}: no such file
   To try the program without weights: python demo.py --random-weights (the mattes will be meaningless)."""
 
 
-def read_pair(image_path: Path, trimap_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Image (H, W, 3) RGB and trimap (H, W), both uint8.
+# An ImageFileError goes through these steps in the place of the image that it concerns, to be reported in its turn.
 
-    Raises:
-        ImageFileError: if either cannot be read, or they do not fit each other.
-    """
-    image, trimap = read_image(image_path), read_grey(trimap_path)
-    if image.shape[:2] != trimap.shape:
-        turned = " (the image after the rotation its EXIF data asks for)" if image.shape[1::-1] == trimap.shape else ""
-        raise ImageFileError(f"{trimap_path}: the trimap is {size_text(trimap)}, "
-                             f"but {image_path.name} is {size_text(image)}{turned}")
-    brightest = trimap.max()
+
+class Job(NamedTuple):
+    """An image to matte."""
+
+    path: Path
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    trimap: np.ndarray  # (H, W) uint8
+
+
+class Result(NamedTuple):
+    """An image and its matte."""
+
+    job: Job
+    matte: Matte
+    seconds: float
+
+
+def read_job(path: Path, images: list[Path], trimaps: list[Path], trimap_dir: Path) -> Job | ImageFileError:
+    """One of the `images`, with its trimap."""
+    try:
+        first = next(other for other in images if other.stem == path.stem)
+        if path != first:
+            return ImageFileError(f"{path}: would be written over the matte of {first.name}; rename one")
+        trimap_path = find_partner(path, trimaps, "trimap", trimap_dir)
+        job = Job(path, read_image(path), read_grey(trimap_path))
+        check_pair(job, trimap_path)
+    except ImageFileError as error:
+        return error
+    return job
+
+
+def check_pair(job: Job, trimap_path: Path) -> None:
+    """Raises ImageFileError where image and trimap do not fit each other."""
+    size, trimap_size = job.image.shape[:2], job.trimap.shape
+    if size != trimap_size:
+        turned = " (the image after the rotation its EXIF data asks for)" if size == trimap_size[::-1] else ""
+        raise ImageFileError(f"{trimap_path}: the trimap is {size_text(job.trimap)}, "
+                             f"but {job.path.name} is {size_text(job.image)}{turned}")
+    brightest = job.trimap.max()
     if 0 < brightest < 85:
         raise ImageFileError(f"{trimap_path}: no trimap: its brightest value is {brightest}; "
                              "expected about 0 (background), 128 (unknown) and 255 (foreground)")
-    return image, trimap
 
 
-def write_matte(folder: Path, name: str, matte: Matte) -> None:
-    """Writes NAME.png and, for a network with attention, the two offset pictures."""
-    for i, (offset, scale) in enumerate(zip(matte.offsets, matte.scales, strict=True), start=1):
-        write_png(folder / f"{name}_offset{i}.png", offset_picture(offset, scale))
-    write_png(folder / f"{name}.png", alpha_to_uint8(matte.alpha))
+def grouped(jobs: Iterable[Job | ImageFileError], batch_size: int) -> Iterator[list[Job | ImageFileError]]:
+    """Neighbours of one size together, at most `batch_size` of them; errors alone."""
+    group = []
+    for job in jobs:
+        if group and not (len(group) < batch_size and size_of(job) == size_of(group[0]) and isinstance(job, Job)):
+            yield group
+            group = []
+        group.append(job)
+    if group:
+        yield group
 
 
-def matte_file(matting: Matting, path: Path, trimap_path: Path, output: Path) -> str:
-    """Mattes one image and returns a line about it.
+def size_of(job: Job | ImageFileError) -> tuple[int, int] | None:
+    return job.trimap.shape if isinstance(job, Job) else None
 
-    Raises:
-        ImageFileError: if image or trimap cannot be used, or there is not enough memory for them.
-        OSError: if the matte cannot be written.
-    """
+
+def predict_group(matting: Matting, jobs: list[Job | ImageFileError]) -> list[Result | ImageFileError]:
+    """The mattes of a group; where memory does not suffice for it, one after the other."""
+    if isinstance(jobs[0], ImageFileError):
+        return jobs
     start = time.perf_counter()
-    image, trimap = read_pair(path, trimap_path)
     try:
-        matte = matting.predict(image, trimap)
+        mattes = matting.predict_batch([(job.image, job.trimap) for job in jobs])
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise ImageFileError(f"{path}: not enough memory on {matting.device} for {size_text(image)} pixels") from None
-    write_matte(output, path.stem, matte)
+        if len(jobs) > 1:
+            return [result for job in jobs for result in predict_group(matting, [job])]
+        job = jobs[0]
+        return [ImageFileError(f"{job.path}: not enough memory on {matting.device} for {size_text(job.image)} pixels")]
+    seconds = (time.perf_counter() - start) / len(jobs)
+    return [Result(job, matte, seconds) for job, matte in zip(jobs, mattes, strict=True)]
+
+
+def write_result(result: Result | ImageFileError, folder: Path) -> str | ImageFileError:
+    """Writes NAME.png and, for a network with attention, the two offset pictures; returns a line about the image."""
+    if isinstance(result, ImageFileError):
+        return result
+    (path, image, trimap), matte, seconds = result
+    try:
+        for i, (offset, scale) in enumerate(zip(matte.offsets, matte.scales, strict=True), start=1):
+            write_png(folder / f"{path.stem}_offset{i}.png", offset_picture(offset, scale))
+        write_png(folder / f"{path.stem}.png", alpha_to_uint8(matte.alpha))
+    except OSError as error:
+        return ImageFileError(f"{path}: its matte cannot be written ({error})")
     unknown = (trimap_labels(trimap) == UNKNOWN).mean()
     remark = "" if unknown else " (the trimap decides every pixel)"
-    return f"{path.name}: {size_text(image)}, {unknown:.1%} unknown, {time.perf_counter() - start:.2f} s{remark}"
+    return f"{path.name}: {size_text(image)}, {unknown:.1%} unknown, {seconds:.2f} s{remark}"
 
 
-def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Path) -> tuple[int, int]:
-    """Mattes every image of a folder, whatever happens to the others, and reports on each.
+def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
+                 world: World = ALONE) -> tuple[int, int]:
+    """Mattes this process's share of a folder's images, whatever happens to the others, and reports on each.
+
+    Reading, computing and writing go on at the same time.
+
+    Args:
+        batch_size: most images of one size that are computed at once.
 
     Returns:
-        The number of mattes written and the number of images.
+        The number of mattes written, and of images in this process's share.
 
     Raises:
         ImageFileError: if a folder is missing or without images.
     """
     images, trimaps = list_images(image_dir), list_images(trimap_dir)
-    first_of_stem = {path.stem: path for path in reversed(images)}
+    share = images[world.rank::world.size]
+    read = partial(read_job, images=images, trimaps=trimaps, trimap_dir=trimap_dir)
+    write = partial(write_result, folder=output)
+    bar = tqdm(total=len(share), unit="image", disable=None if world.is_main else True)
     written = 0
-    for path in (bar := tqdm(images, unit="image", disable=None)):
-        try:
-            first = first_of_stem[path.stem]
-            if path != first:
-                raise ImageFileError(f"{path}: would be written over the matte of {first.name}; rename one")
-            bar.write(matte_file(matting, path, find_partner(path, trimaps, "trimap", trimap_dir), output))
-            written += 1
-        except (ImageFileError, OSError) as error:
-            bar.write(f"failed: {error}", file=sys.stderr)
-    return written, len(images)
+    with bar, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        jobs = in_advance(reader, read, share, ahead=batch_size + 1)
+        results = (result for group in grouped(jobs, batch_size) for result in predict_group(matting, group))
+        for outcome in in_advance(writer, write, results, ahead=1):
+            failed = isinstance(outcome, ImageFileError)
+            bar.write(f"failed: {outcome}" if failed else outcome, file=sys.stderr if failed else sys.stdout)
+            bar.update()
+            written += not failed
+    return written, len(share)
 
 
 def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.device | None) -> Matting:
@@ -131,6 +196,8 @@ def parse_arguments() -> argparse.Namespace:
                         help="folder of trimaps named as the images (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="DIR", default=Path("demo/pred/Trimap3"),
                         help="folder to which a folder of mattes is written (default: %(default)s)")
+    parser.add_argument("--batch", type=positive_int, default=1, metavar="N",
+                        help="compute up to N images of one size at once, worthwhile on a GPU (default: %(default)s)")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
                         help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
     return parser.parse_args()
@@ -142,21 +209,30 @@ def main() -> int:
     if checkpoint is not None and not checkpoint.exists():
         print(MISSING_CHECKPOINT.format(path=checkpoint), file=sys.stderr)
         return 1
-    if checkpoint is None:
-        print("RANDOM WEIGHTS: the mattes show that the program runs, nothing else")
-    start = time.perf_counter()
     try:
         config = load_config(args.config, args.set)
-        output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"
-        matting = build_matting(config, checkpoint, args.device)
-        written, count = matte_folder(matting, args.image_dir, args.trimap_dir, output)
+        world = join_world(args.device)
+        if checkpoint is None and world.is_main:
+            print("RANDOM WEIGHTS: the mattes show that the program runs, nothing else")
+        return run(args, config, checkpoint, world)
     except (ConfigError, CheckpointError, ImageFileError) as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("demo.py: interrupted; the mattes written so far are whole", file=sys.stderr)
         return 130
-    print(f"{written} of {count} mattes in {time.perf_counter() - start:.1f} s on {matting.device}: {output}")
+
+
+def run(args: argparse.Namespace, config: EasyDict, checkpoint: Path | None, world: World) -> int:
+    """Mattes the folder and prints a summary; returns the exit status, the same for all processes."""
+    start = time.perf_counter()
+    output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"
+    matting = build_matting(config, checkpoint, world.device)
+    counts = gather(world, matte_folder(matting, args.image_dir, args.trimap_dir, output, args.batch, world))
+    written, count = (sum(column) for column in zip(*counts, strict=True))
+    if world.is_main:
+        print(f"{written} of {count} mattes in {time.perf_counter() - start:.1f} s on {matting.device}: {output}")
+    leave_world(world)
     return 0 if written == count else 1
 
 

@@ -1,5 +1,8 @@
 """The demo on folders: what it writes, what it refuses, and that it does the rest all the same."""
 
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -105,18 +108,67 @@ def test_running_out_of_memory_costs_one_image(monkeypatch, capsys, pictures, ne
     for folder in ("images", "trimaps"):
         picture = read_image(pictures / folder / "a.png")
         write_png(pictures / folder / "b.png", picture)
-    predict, calls = Matting.predict, []
+    predict_batch, calls = Matting.predict_batch, []
 
-    def failing_once(self, image, trimap):
-        calls.append(image)
+    def failing_once(self, pairs):
+        calls.append(pairs)
         if len(calls) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return predict(self, image, trimap)
+        return predict_batch(self, pairs)
 
-    monkeypatch.setattr(Matting, "predict", failing_once)
+    monkeypatch.setattr(Matting, "predict_batch", failing_once)
     assert run(monkeypatch, pictures, *BASELINE, "--checkpoint", str(networks["baseline"])) == 1
     assert "a.png: not enough memory on cpu for 50 x 40 pixels" in capsys.readouterr().err
     assert written(pictures) == ["baseline-dist_baseline.pth/b.png"]
+
+
+def test_batches_of_one_size(monkeypatch, capsys, pictures, networks):
+    """Neighbours of one size go through together, the others alone; where a batch is too large, one by one."""
+    for name, size in (("b", (40, 50)), ("c", (33, 20)), ("d", (40, 50)), ("e", (40, 50)), ("f", (40, 50))):
+        write_png(pictures / "images" / f"{name}.png", np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8))
+        write_png(pictures / "trimaps" / f"{name}.png", np.full(size, 128, np.uint8))
+    (pictures / "images" / "e.png").write_bytes(b"broken")
+    checkpoint = ["--checkpoint", str(networks["baseline"])]
+    assert run(monkeypatch, pictures, *BASELINE, *checkpoint) == 1
+    folder = pictures / "out" / "baseline-dist_baseline.pth"
+    alone = {path.name: read_grey(path) for path in folder.iterdir()}
+    predict_batch, sizes = Matting.predict_batch, []
+
+    def limited(self, pairs):
+        sizes.append(len(pairs))
+        if len(pairs) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return predict_batch(self, pairs)
+
+    monkeypatch.setattr(Matting, "predict_batch", limited)
+    assert run(monkeypatch, pictures, *BASELINE, *checkpoint, "--batch", "2") == 1
+    assert sizes == [2, 1, 1, 1]
+    assert sorted(alone) == ["a.png", "b.png", "c.png", "d.png", "f.png"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(alone)
+    for name, matte in alone.items():
+        assert np.abs(read_grey(folder / name).astype(int) - matte).max() <= 1
+    sizes.clear()
+    (pictures / "images" / "c.png").unlink()
+    assert run(monkeypatch, pictures, *BASELINE, *checkpoint, "--batch", "9") == 1
+    assert sizes == [3, 1, 1, 1, 1]
+
+
+def test_processes_share_a_folder(pictures):
+    """Under torchrun each process does its share, and one tells the sum."""
+    for name in ("b", "c"):
+        for folder in ("images", "trimaps"):
+            shutil.copy(pictures / folder / "a.png", pictures / folder / f"{name}.png")
+    (pictures / "trimaps" / "c.png").unlink()
+    arguments = ["--random-weights", *BASELINE, "--device", "cpu", "--image-dir", str(pictures / "images"),
+                 "--trimap-dir", str(pictures / "trimaps"), "--output", str(pictures / "out")]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    result = subprocess.run([*launcher, "demo.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert result.returncode == 1
+    assert result.stdout.count("2 of 3 mattes") == 1
+    assert result.stdout.count("RANDOM WEIGHTS") == 1
+    assert "no trimap named c.*" in result.stderr
+    assert written(pictures) == ["baseline-dist_random-weights/a.png", "baseline-dist_random-weights/b.png"]
 
 
 def test_nothing_unknown_is_told(monkeypatch, capsys, pictures, networks):

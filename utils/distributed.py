@@ -23,6 +23,9 @@ class World(NamedTuple):
         return self.rank == 0
 
 
+ALONE = World(0, 1, torch.device("cpu"))
+
+
 def join_world(device: torch.device | None = None, local_rank: int | None = None) -> World:
     """Joins the processes that torchrun or torch.distributed.launch started, if one of them did.
 

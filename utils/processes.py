@@ -1,10 +1,16 @@
-"""Many images at once, one process for each core."""
+"""Several things at once: processes for each core, threads that read and write ahead."""
 
 import multiprocessing
 import signal
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from typing import TypeVar
 
 import cv2
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def process_pool(processes: int) -> ProcessPoolExecutor:
@@ -16,3 +22,15 @@ def process_pool(processes: int) -> ProcessPoolExecutor:
 def _start_worker() -> None:
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def in_advance(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item],
+               ahead: int) -> Iterator[Result]:
+    """function(item) of each item, in order, computed by a pool while the caller is busy; at most `ahead` wait."""
+    waiting = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
