@@ -78,8 +78,9 @@ def test_test_images(tmp_path):
     folders = [tmp_path / name for name in ("merged", "alpha", "trimap")]
     (tmp_path / "merged" / "b.png").rename(tmp_path / "merged" / "b.jpg")
     triples = find_test_images(*folders)
-    assert [tuple(path.name for path in triple) for triple in triples] == [
+    assert [tuple(path.name for path in triple[:3]) for triple in triples] == [
         ("a_0.png",) * 3, ("a_1.png",) * 3, ("b.jpg", "b.png", "b.png")]
+    assert {triple.size for triple in triples} == {(30, 20)}
     (tmp_path / "trimap" / "a_1.png").unlink()
     Image.new("L", (30, 21)).save(tmp_path / "alpha" / "b.png")
     with pytest.raises(ImageFileError, match=r"2 of 3 test images cannot be used: .*no trimap.*; .* 30 x 21"):

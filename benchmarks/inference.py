@@ -1,0 +1,176 @@
+"""The whole network as published (straightforward attention, unfolded) against the predictor, in one run.
+
+    python benchmarks/inference.py                        # sizes and unknown shares as in benchmarks/README.md
+    python benchmarks/inference.py --scaling docs/inference_scaling.png
+    python benchmarks/inference.py --device cuda
+
+Every measurement has a process of its own, whose peak memory is reported. Both see the same image and
+weights, and their mattes are compared over the unknown region.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.memory import peak_memory
+from benchmarks.published import published_network, random_network
+from inference import UNKNOWN, Matting, encode_trimap, normalise, trimap_labels
+from utils.device import default_device, device_argument
+
+TYPICAL = (1728, 1320, 0.26)  # height, width, unknown share: 2.28 megapixels, the mean of Composition-1K's test images
+SIZES = [(512, 512, 0.3), (1024, 1024, 0.1), (1024, 1024, 0.3), (1024, 1024, 1.0), TYPICAL, (2048, 2048, 0.3),
+         (4096, 4096, 0.3)]
+SCALING = [(size, size, 0.3) for size in (256, 512, 1024, 1536, 2048, 3072, 4096)]
+LARGEST_PUBLISHED = 2200 * 2200  # pixels; beyond, the whole matrices of attention need tens of gigabytes
+
+
+class Measurement(NamedTuple):
+    """What one process found."""
+
+    seconds: float  # of one image, the best of the repetitions
+    peak: float  # GiB
+    alpha: np.ndarray  # (H, W) float32
+
+
+def example(height: int, width: int, unknown: float) -> tuple[np.ndarray, np.ndarray]:
+    """An image (H, W, 3) and a trimap (H, W) whose unknown pixels form a ring around the middle."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (max(2, height // 32), max(2, width // 32), 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[:height, :width]
+    distance = np.abs(np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5) - 0.3)
+    ring = np.argsort(distance, axis=None, kind="stable")[:round(unknown * height * width)]
+    trimap = np.where(np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5) < 0.3, 255, 0).astype(np.uint8)
+    trimap.flat[ring] = 128
+    return image, trimap
+
+
+@torch.inference_mode()
+def run_published(image: np.ndarray, trimap: np.ndarray, device: torch.device,
+                  repeats: int) -> tuple[float, np.ndarray]:
+    """Seconds and alpha of the network as published, on sides that are multiples of 32."""
+    network = published_network().to(device)
+    inputs = (normalise(image)[None].to(device), encode_trimap(trimap_labels(trimap), 3)[None].to(device))
+
+    def compute() -> np.ndarray:
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            return network(*inputs).alpha[0, 0].cpu().numpy()
+
+    return best(compute, repeats)
+
+
+def run_predictor(image: np.ndarray, trimap: np.ndarray, device: torch.device,
+                  repeats: int) -> tuple[float, np.ndarray]:
+    """Seconds and alpha of the predictor, without the demo's border so that both compute the same image."""
+    matting = Matting(random_network(), device, border=0)
+    return best(lambda: matting(image, trimap), repeats)
+
+
+def best(compute, repeats: int) -> tuple[float, np.ndarray]:
+    """The shortest time of `repeats` calls after one that is not counted (none for a single one), and the result."""
+    seconds = []
+    for _ in range(repeats + (repeats > 1)):
+        start = time.perf_counter()
+        result = compute()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[repeats > 1:]), result
+
+
+def measure(program: str, size: tuple[int, int, float], device: torch.device) -> Measurement:
+    """Runs a measurement in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        alpha = Path(folder) / "alpha.npy"
+        command = [sys.executable, __file__, "--worker", program, "--device", str(device), "--alpha", str(alpha),
+                   "--size", *map(str, size)]
+        result = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        return Measurement(result["seconds"], result["peak"], np.load(alpha))
+
+
+def work(args: argparse.Namespace) -> None:
+    """The process of one measurement."""
+    height, width, unknown = int(args.size[0]), int(args.size[1]), float(args.size[2])
+    image, trimap = example(height, width, unknown)
+    run = {"published": run_published, "predictor": run_predictor}[args.worker]
+    repeats = 3 if height * width <= 1500**2 else 1
+    seconds, alpha = run(image, trimap, args.device, repeats)
+    np.save(args.alpha, alpha)
+    print(json.dumps({"seconds": seconds, "peak": peak_memory(args.device) / 2**30}))
+
+
+def compare(sizes: list[tuple[int, int, float]], device: torch.device) -> list[dict]:
+    """Measures both programs for each size and prints a row for each."""
+    print(f"{'size':>11} {'unknown':>7} | {'published':>9} {'predictor':>9} {'ratio':>6} | "
+          f"{'published':>9} {'predictor':>9} | {'difference':>10}")
+    rows = []
+    for size in sizes:
+        height, width, unknown = size
+        ours = measure("predictor", size, device)
+        published = measure("published", size, device) if height * width <= LARGEST_PUBLISHED else None
+        where = trimap_labels(example(*size)[1]) == UNKNOWN
+        difference = np.abs(ours.alpha - published.alpha)[where].max() if published else np.nan
+        print(f"{f'{width} x {height}':>11} {unknown:7.0%} | "
+              + (f"{published.seconds:7.2f} s " if published else f"{'-':>9} ")
+              + f"{ours.seconds:7.2f} s {published.seconds / ours.seconds if published else np.nan:5.1f}x | "
+              + (f"{published.peak:5.2f} GiB " if published else f"{'-':>9} ")
+              + f"{ours.peak:5.2f} GiB | {difference:10.1e}", flush=True)
+        rows.append({"side": (height * width) ** 0.5, "published": published, "predictor": ours})
+    return rows
+
+
+def plot_scaling(rows: list[dict], path: Path) -> None:
+    """Seconds and memory over the side of square images, both axes logarithmic."""
+    import matplotlib
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
+    for axis, (value, title) in zip(axes, (("seconds", "seconds"), ("peak", "peak memory, GiB")), strict=True):
+        for program, colour in (("published", "#c05621"), ("predictor", "#2b6cb0")):
+            points = [(row["side"], getattr(row[program], value)) for row in rows if row[program]]
+            axis.loglog(*zip(*points, strict=True), "o-", color=colour, label=program)
+        axis.set_xticks([row["side"] for row in rows], [f"{row['side']:.0f}" for row in rows], rotation=45)
+        axis.minorticks_off()
+        axis.set_xlabel("side of the image, pixels")
+        axis.set_title(title)
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Time the network as published against the predictor.")
+    parser.add_argument("--device", type=device_argument, default=default_device(), help="default: %(default)s")
+    parser.add_argument("--sizes", type=int, nargs="+", help="sides of square images instead of the table's")
+    parser.add_argument("--unknown", type=float, nargs="+", default=[0.3], help="unknown shares for --sizes")
+    parser.add_argument("--scaling", type=Path, metavar="PNG", help="measure from 256 to 4096 and draw a plot")
+    for internal in ("--worker", "--alpha"):
+        parser.add_argument(internal, help=argparse.SUPPRESS)
+    parser.add_argument("--size", nargs=3, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    if args.worker:
+        work(args)
+        return
+    sizes = [(side, side, share) for side in args.sizes for share in args.unknown] if args.sizes else SIZES
+    rows = compare(SCALING if args.scaling else sizes, args.device)
+    if args.scaling:
+        plot_scaling(rows, args.scaling)
+
+
+if __name__ == "__main__":
+    main()
