@@ -29,7 +29,7 @@ from networks import build_network
 from utils.arguments import positive_int
 from utils.checkpoint import CheckpointError, load_network
 from utils.config import ConfigError, add_config_arguments, architecture, load_config
-from utils.device import device_argument, is_out_of_memory
+from utils.device import as_memory_allows, device_argument
 from utils.distributed import ALONE, World, gather, join_world, leave_world
 from utils.files import write_png
 from utils.pictures import offset_picture
@@ -70,6 +70,9 @@ def read_job(path: Path, images: list[Path], trimaps: list[Path], trimap_dir: Pa
         first = next(other for other in images if other.stem == path.stem)
         if path != first:
             return ImageFileError(f"{path}: would be written over the matte of {first.name}; rename one")
+        for other in images:
+            if path.stem in (f"{other.stem}_offset1", f"{other.stem}_offset2"):
+                return ImageFileError(f"{path}: would be written over an offset picture of {other.name}; rename one")
         trimap_path = find_partner(path, trimaps, "trimap", trimap_dir)
         job = Job(path, read_image(path), read_grey(trimap_path))
         check_pair(job, trimap_path)
@@ -108,21 +111,15 @@ def size_of(job: Job | ImageFileError) -> tuple[int, int] | None:
 
 
 def predict_group(matting: Matting, jobs: list[Job | ImageFileError]) -> list[Result | ImageFileError]:
-    """The mattes of a group; where memory does not suffice for it, one after the other."""
+    """The mattes of a group; an error for an image that memory does not suffice for."""
     if isinstance(jobs[0], ImageFileError):
         return jobs
     start = time.perf_counter()
-    try:
-        mattes = matting.predict_batch([(job.image, job.trimap) for job in jobs])
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(jobs) > 1:
-            return [result for job in jobs for result in predict_group(matting, [job])]
-        job = jobs[0]
-        return [ImageFileError(f"{job.path}: not enough memory on {matting.device} for {size_text(job.image)} pixels")]
+    mattes = as_memory_allows(matting.predict_batch, [(job.image, job.trimap) for job in jobs])
     seconds = (time.perf_counter() - start) / len(jobs)
-    return [Result(job, matte, seconds) for job, matte in zip(jobs, mattes, strict=True)]
+    return [Result(job, matte, seconds) if matte else
+            ImageFileError(f"{job.path}: not enough memory on {matting.device} for {size_text(job.image)} pixels")
+            for job, matte in zip(jobs, mattes, strict=True)]
 
 
 def write_result(result: Result | ImageFileError, folder: Path) -> str | ImageFileError:

@@ -9,6 +9,8 @@ alpha_copy folder, so that predictions, truths and trimaps share their names.
 import argparse
 import os
 import sys
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -90,6 +92,13 @@ def main() -> int:
     except ImageFileError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 1
+    except BrokenProcessPool:
+        print("evaluate.py: a process was ended from outside, perhaps for lack of memory; try fewer --processes",
+              file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("evaluate.py: interrupted", file=sys.stderr)
+        return 130
     for reason in failed.values():
         print(f"refused: {reason}", file=sys.stderr)
     if not errors:
@@ -98,11 +107,16 @@ def main() -> int:
     print_table(errors, args.per_image)
     if failed:
         print(f"{len(failed)} refused; the mean leaves them out", file=sys.stderr)
-    if args.csv:
-        write_csv(args.csv, errors)
-    if args.json:
-        write_json(args.json, errors, failed)
-    return 1 if failed else 0
+    status = 1 if failed else 0
+    for path, write in ((args.csv, partial(write_csv, errors=errors)),
+                        (args.json, partial(write_json, errors=errors, failed=failed))):
+        try:
+            if path is not None:
+                write(path)
+        except OSError as error:
+            print(f"evaluate.py: {path}: cannot be written ({error.strerror or error})", file=sys.stderr)
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

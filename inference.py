@@ -8,7 +8,7 @@ import torch
 
 from networks import MattingNetwork, MattingOutput
 from utils.checkpoint import load_network
-from utils.device import default_device
+from utils.device import convolutions_in_full_precision, default_device
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 1, 2
 STRIDE = 32  # heights and widths the network takes are multiples of this
@@ -89,7 +89,7 @@ class Matting:
         images = torch.stack([normalise(np.pad(image, (*pad, (0, 0)), mode="reflect")) for image, _ in pairs])
         trimaps = torch.stack([encode_trimap(np.pad(label, pad, mode="reflect"), self.network.trimap_channel)
                                for label in labels])
-        with torch.backends.cudnn.flags(allow_tf32=False):  # cuDNN's default costs three digits of alpha
+        with convolutions_in_full_precision():
             output = self.network(images.to(self.device), trimaps.to(self.device))
         return [self._matte(output, i, label) for i, label in enumerate(labels)]
 

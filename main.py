@@ -15,7 +15,8 @@ from trainer import TrainingError, train
 from utils.checkpoint import CheckpointError
 from utils.config import ConfigError, add_config_arguments, load_config
 from utils.device import device_argument
-from utils.distributed import join_world, leave_world
+from utils.distributed import World, join_world, leave_world
+from utils.run_log import logging_to_file
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -39,20 +40,25 @@ def main() -> int:
         logging.basicConfig(level=config.log.logging_level if world.is_main else "WARNING", format="%(message)s")
         if world.size > 1 and not config.dist:
             raise ConfigError(f"{args.config}: started as {world.size} processes, but dist is false")
-        if args.phase == "test":
-            return test(config, world)
-        stopped_by = train(config, world)
-        return 128 + stopped_by if stopped_by else 0
-    except (ConfigError, CheckpointError, ImageFileError, TrainingError) as error:
-        if world is None or world.is_main:
-            print(f"main.py: {error}", file=sys.stderr)
-        return 1
+        with logging_to_file(config, world):
+            status = test(config, world) if args.phase == "test" else train(config, world)
+        leave_world(world)
+        return status
+    except ConfigError as error:  # the same on all processes
+        return fail(str(error), world) if world is None or world.is_main else 1
+    except (CheckpointError, ImageFileError, TrainingError) as error:
+        return fail(str(error), world)
+    except OSError as error:
+        return fail(f"{error.filename or 'files'}: {error.strerror or error}", world)
     except KeyboardInterrupt:
-        print("main.py: interrupted", file=sys.stderr)
-        return 130
-    finally:
-        if world is not None:
-            leave_world(world)
+        return fail("interrupted", world, 130)
+
+
+def fail(reason: str, world: World | None, status: int = 1) -> int:
+    """Says in one line why this process ends; the launcher ends the others."""
+    rank = f" (process {world.rank})" if world is not None and world.size > 1 else ""
+    print(f"main.py{rank}: {reason}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

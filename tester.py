@@ -16,9 +16,10 @@ from tqdm import tqdm
 from dataloader.folders import Triple, find_test_images
 from dataloader.image_file import ImageFileError, read_grey, read_image
 from evaluate import score
-from inference import BACKGROUND, FOREGROUND, STRIDE, Matting, alpha_to_uint8, trimap_labels
+from inference import BACKGROUND, FOREGROUND, STRIDE, Matting, alpha_to_uint8, size_text, trimap_labels
 from utils.checkpoint import load_network
 from utils.config import ConfigError, architecture
+from utils.device import as_memory_allows
 from utils.distributed import World, gather, wait_for_all
 from utils.files import atomic_path, write_png
 from utils.metrics import Errors, top_left
@@ -50,7 +51,7 @@ def test(config: EasyDict, world: World) -> int:
     matting = Matting(load_network(checkpoint, **architecture(config)), world.device, border=0)
     output = Path(config.test.alpha_path) / config.version
     if world.is_main:
-        keep_or_start_anew(output, checkpoint, config.test.scale)
+        keep_or_start_anew(output, {"scale": config.test.scale, "files": fingerprint(checkpoint, triples)})
     wait_for_all(world)
     errors, failed = predict_and_score(matting, triples[world.rank::world.size], output, config, world)
     errors = {name: row for part in gather(world, errors) for name, row in part.items()}
@@ -72,13 +73,21 @@ def test_checkpoint(config: EasyDict) -> Path:
     return Path(name) if name.endswith(".pth") else Path(config.log.checkpoint_path) / config.version / f"{name}.pth"
 
 
-def keep_or_start_anew(output: Path, checkpoint: Path, scale: str) -> None:
-    """Removes predictions that other weights or another scale made.
+def fingerprint(checkpoint: Path, triples: list[Triple]) -> str:
+    """A digest of all that predictions are made from: the weights, and the files of images and trimaps."""
+    digest = hashlib.sha256(checkpoint.read_bytes())
+    for path in (path for triple in triples for path in (triple.image, triple.trimap)):
+        status = path.stat()
+        digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def keep_or_start_anew(output: Path, made_with: dict[str, str]) -> None:
+    """Removes predictions that were made with something else.
 
     Raises:
         ConfigError: if the folder holds pictures of another origin, which must not be taken for predictions.
     """
-    made_with = {"weights": hashlib.sha256(checkpoint.read_bytes()).hexdigest(), "scale": scale}
     marker, pictures = output / "made_with.json", list(output.glob("*.png"))
     if pictures and not marker.exists():
         raise ConfigError(f"test.alpha_path: {output} holds pictures that are no predictions of this program")
@@ -98,12 +107,9 @@ def predict_and_score(matting: Matting, triples: list[Triple], output: Path, con
     multiple = STRIDE if config.test.scale == "crop" else 1
     with bar, process_pool(max(1, os.cpu_count() // world.size)) as pool:
         for group in grouped(triples, config.test.batch_size):
-            try:
-                predict_group(matting, group, output, config.test.scale)
-            except ImageFileError as error:
-                failed |= {triple.image.name: str(error) for triple in group}
-            else:
-                for triple in group:
+            failed |= predict_group(matting, group, output, config.test.scale)
+            for triple in group:
+                if triple.image.name not in failed:
                     tasks[triple.image.name] = pool.submit(score, output_path(output, triple), triple.alpha,
                                                            triple.trimap, config.test.fast_eval, multiple)
             bar.update(len(group))
@@ -123,17 +129,27 @@ def grouped(triples: list[Triple], batch_size: int) -> Iterator[list[Triple]]:
             yield group[first:first + batch_size]
 
 
-def predict_group(matting: Matting, group: list[Triple], output: Path, scale: str) -> None:
+def predict_group(matting: Matting, group: list[Triple], output: Path, scale: str) -> dict[str, str]:
     """Writes the predictions of a group that are not on disk.
 
-    Raises:
-        ImageFileError: if one of the files cannot be read.
+    Returns:
+        File name -> reason, of the images that could not be read, or are too large for the memory.
     """
-    missing = [triple for triple in group if not output_path(output, triple).exists()]
-    pairs = [(fit(read_image(triple.image), scale), fit(read_grey(triple.trimap), scale)) for triple in missing]
-    mattes = matting.predict_batch([at_scale(*pair, scale) for pair in pairs]) if pairs else []
-    for triple, (_, trimap), matte in zip(missing, pairs, mattes, strict=True):
-        write_png(output_path(output, triple), alpha_to_uint8(back_to_size(matte.alpha, trimap)))
+    pairs, failed = {}, {}
+    for triple in group:
+        if not output_path(output, triple).exists():
+            try:
+                pairs[triple] = fit(read_image(triple.image), scale), fit(read_grey(triple.trimap), scale)
+            except ImageFileError as error:
+                failed[triple.image.name] = str(error)
+    scaled = [at_scale(*pair, scale) for pair in pairs.values()]
+    mattes = as_memory_allows(matting.predict_batch, scaled) if scaled else []
+    for (triple, (image, trimap)), matte in zip(pairs.items(), mattes, strict=True):
+        if matte is None:
+            failed[triple.image.name] = f"{triple.image}: not enough memory for {size_text(image)} pixels"
+        else:
+            write_png(output_path(output, triple), alpha_to_uint8(back_to_size(matte.alpha, trimap)))
+    return failed
 
 
 def output_path(output: Path, triple: Triple) -> Path:

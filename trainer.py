@@ -17,21 +17,28 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from dataloader.folders import Triple, find_test_images
-from dataloader.image_file import read_grey, read_image
+from dataloader.image_file import ImageFileError, read_grey, read_image
 from dataloader.stream import StepBatches
 from dataloader.training import TrainingData, make_training_dataset, start_worker
 from inference import UNKNOWN, Matting, trimap_labels
 from networks import MattingNetwork, MattingOutput
 from utils import losses
 from utils.config import save_config
-from utils.distributed import World, total
+from utils.distributed import World, copy_from_main, total
 from utils.files import atomic_path
 from utils.metrics import mse, sad
 from utils.pictures import training_pictures
 from utils.run_log import RunLog, text_log
 from utils.schedule import clip_to_moving_norm, learning_rate
 from utils.signals import StopRequest
-from utils.training_state import TrainingState, checkpoint_folder, save_numbered, save_state, start_or_resume
+from utils.training_state import (
+    TrainingState,
+    checkpoint_folder,
+    remove_halves,
+    save_numbered,
+    save_state,
+    start_or_resume,
+)
 
 AUTOCAST = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -46,7 +53,7 @@ def train(config: EasyDict, world: World) -> int:
     """Trains as the configuration says, to the end or until SIGTERM or SIGINT asks to stop.
 
     Returns:
-        The number of the signal that stopped training; 0 at its end.
+        The exit status: 0 at the end, 128 + the signal's number where one stopped training.
 
     Raises:
         ConfigError, ImageFileError, CheckpointError: if files or settings do not fit, before the first step.
@@ -59,6 +66,7 @@ def train(config: EasyDict, world: World) -> int:
     model = parallel_model(state.network, config, world)
     folder = checkpoint_folder(config)
     if world.is_main:
+        remove_halves(folder)
         save_config(config, folder / "config.toml")
     batches = iter(training_loader(dataset, config, world, state.step))
     with RunLog(config, world, state.step) as run_log, StopRequest() as stop:
@@ -68,17 +76,18 @@ def train(config: EasyDict, world: World) -> int:
             count, stopping = agree(world, step_batches, stop)
             values, output = take_step(model, state, step_batches, count, config, world)
             state.step += 1
-            record(run_log, state, values, step_batches, output, config, world)
-            last = stopping or state.step == config.train.total_step
-            if test_images and (state.step % config.train.val_step == 0 or (last and not stopping)):
-                validate_and_keep_best(run_log, state, test_images, values, folder, world)
-            if world.is_main and (state.step % config.train.val_step == 0 or last):
-                save_state(folder / "latest_model.pth", state, float(values["loss"]))
+            record(run_log, state, values, step_batches[-1], output, config, world)
             if world.is_main and state.step % config.log.checkpoint_step == 0:
-                save_numbered(folder, state, float(values["loss"]), config.log.checkpoint_keep)
+                save_numbered(folder, state, values["loss"], config.log.checkpoint_keep)
+            last = state.step == config.train.total_step
+            if state.step % config.train.val_step == 0 or last or stopping:
+                if world.is_main:  # before the validation, which takes long and reads files
+                    save_state(folder / "latest_model.pth", state, values["loss"])
+                if test_images and not stopping:
+                    validate_and_save(run_log, state, test_images, values["loss"], folder, world)
             if stopping:
                 log.info("stopped at step %d; train.resume_checkpoint=latest_model goes on from there", state.step)
-                return stopping
+                return 128 + stopping
     return 0
 
 
@@ -130,7 +139,10 @@ def set_learning_rate(state: TrainingState, config: EasyDict) -> None:
 def next_batches(batches: Iterator[dict], config: EasyDict, world: World, run_log: RunLog) -> list[dict]:
     """The batches of one step, on the device."""
     start = time.perf_counter()
-    step_batches = [next(batches) for _ in range(config.train.accumulate)]
+    try:
+        step_batches = [next(batches) for _ in range(config.train.accumulate)]
+    except ImageFileError as error:  # a worker's comes with its traceback
+        raise ImageFileError(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
     run_log.waited(time.perf_counter() - start)
     return [{name: value.to(world.device, non_blocking=True) if isinstance(value, Tensor) else value
              for name, value in batch.items()} for batch in step_batches]
@@ -151,13 +163,13 @@ def unknown_mask(batch: dict) -> Tensor:
 
 
 def take_step(model: nn.Module, state: TrainingState, step_batches: list[dict], count: float, config: EasyDict,
-              world: World) -> tuple[dict[str, Tensor], MattingOutput]:
+              world: World) -> tuple[dict[str, float], MattingOutput]:
     """Forward, backward, clip and update.
 
-    A step whose gradients are no numbers changes nothing; too many of them in a row end training.
+    A step whose loss or gradients are no numbers changes nothing; too many of them in a row end training.
 
     Returns:
-        Loss and its parts, this process's share of them, and the norm of the gradients; the last output.
+        Loss and its parts, over all processes, and the norm of the gradients; the last output.
     """
     statistics = [buffer.clone() for buffer in state.network.buffers()]
     state.optimizer.zero_grad(set_to_none=True)
@@ -168,11 +180,12 @@ def take_step(model: nn.Module, state: TrainingState, step_batches: list[dict], 
             output, parts = forward(model, batch, config)
             loss = parts["loss"] * world.size / count  # DistributedDataParallel averages over the processes
             state.scaler.scale(loss).backward()
-        sums = {name: sums.get(name, 0) + part.detach() / count for name, part in parts.items()}
+        sums = {name: sums.get(name, 0) + part.detach().double() / count for name, part in parts.items()}
+    values = dict(zip(sums, total(world, torch.stack(list(sums.values()))).tolist(), strict=True))
 
     state.scaler.unscale_(state.optimizer)
     norm, moving_norm = clip_to_moving_norm(list(state.network.parameters()), state.moving_norm, config.train.clip_grad)
-    if torch.isfinite(norm):
+    if math.isfinite(values["loss"]) and torch.isfinite(norm):
         state.scaler.step(state.optimizer)
         state.moving_norm, state.skipped = moving_norm, 0
         if state.ema is not None:
@@ -182,7 +195,7 @@ def take_step(model: nn.Module, state: TrainingState, step_batches: list[dict], 
             buffer.copy_(before)
         skip(state, step_batches, config, world)
     state.scaler.update()
-    return {**sums, "grad_norm": norm}, output
+    return {**values, "grad_norm": norm.item()}, output
 
 
 def forward(model: nn.Module, batch: dict, config: EasyDict) -> tuple[MattingOutput, dict[str, Tensor]]:
@@ -207,29 +220,29 @@ def skip(state: TrainingState, step_batches: list[dict], config: EasyDict, world
         raise TrainingError(f"{state.skipped} steps in a row gave no finite gradients; the last batches are in {path}")
 
 
-def record(run_log: RunLog, state: TrainingState, values: dict[str, Tensor], step_batches: list[dict],
-           output: MattingOutput, config: EasyDict, world: World) -> None:
-    """Passes on what the log wants to know of a step."""
+def record(run_log: RunLog, state: TrainingState, values: dict[str, float], batch: dict, output: MattingOutput,
+           config: EasyDict, world: World) -> None:
+    """Passes on what the log wants to know of a step, and pictures of its last batch."""
     run_log.advance(state.step)
     if run_log.due(state.step):
-        names = [name for name in values if name != "grad_norm"]
-        sums = total(world, torch.stack([values[name].double() for name in names])).tolist()
-        rate = state.optimizer.param_groups[0]["lr"]
-        numbers = dict(zip(names, sums, strict=True)) | {"learning_rate": rate, "grad_norm": values["grad_norm"].item()}
-        run_log.record(state.step, numbers, config.model.batch_size * config.train.accumulate * world.size)
+        images = config.model.batch_size * config.train.accumulate * world.size
+        run_log.record(state.step, values | {"learning_rate": state.optimizer.param_groups[0]["lr"]}, images)
     if world.is_main and state.step % config.log.tensorboard_image_step == 0:
-        run_log.record_pictures(state.step, training_pictures(step_batches[-1], output))
+        run_log.record_pictures(state.step, training_pictures(batch, output))
 
 
-def validate_and_keep_best(run_log: RunLog, state: TrainingState, test_images: list[Triple],
-                           values: dict[str, Tensor], folder: Path, world: World) -> None:
+def validate_and_save(run_log: RunLog, state: TrainingState, test_images: list[Triple], loss: float, folder: Path,
+                      world: World) -> None:
     """Validates, and saves `best_model` where the MSE is the best so far."""
+    # Without synchronised batch normalisation each process has statistics of its own; rank 0's are saved.
+    copy_from_main(world, state.result.buffers())
     errors = validate(state.result, test_images, world)
     run_log.record_validation(state.step, errors)
     if errors["mse"] < state.best_mse:
         state.best_mse = errors["mse"]
         if world.is_main:
-            save_state(folder / "best_model.pth", state, float(values["loss"]))
+            save_state(folder / "best_model.pth", state, loss)
+            save_state(folder / "latest_model.pth", state, loss)
 
 
 def validate(network: MattingNetwork, test_images: list[Triple], world: World) -> dict[str, float]:
@@ -238,11 +251,15 @@ def validate(network: MattingNetwork, test_images: list[Triple], world: World) -
     matting = Matting(network, world.device, border=0)
     sums = torch.zeros(3, dtype=torch.float64, device=world.device)
     for triple in test_images[world.rank::world.size]:
-        trimap = read_grey(triple.trimap)
+        try:
+            image, truth, trimap = read_image(triple.image), read_grey(triple.alpha), read_grey(triple.trimap)
+        except ImageFileError as error:
+            log.warning("left out of the validation: %s", error)
+            continue
         unknown = trimap_labels(trimap) == UNKNOWN
         if unknown.any():
-            alpha, truth = matting(read_image(triple.image), trimap), read_grey(triple.alpha) / np.float32(255)
-            sums += torch.tensor([sad(alpha, truth, unknown), mse(alpha, truth, unknown), 1], device=world.device)
+            alpha, truth = matting(image, trimap), truth / np.float32(255)
+            sums += sums.new_tensor([sad(alpha, truth, unknown), mse(alpha, truth, unknown), 1])
     for module, training in modes:
         module.training = training
     sad_sum, mse_sum, images = total(world, sums).tolist()

@@ -82,6 +82,10 @@ def find_test_images(image_folder: str | Path, alpha_folder: str | Path, trimap_
             many there are.
     """
     paths, alphas, trimaps = list_images(image_folder), _by_stem(alpha_folder), _by_stem(trimap_folder)
+    for stem, same_stem in _by_stem(image_folder).items():
+        if len(same_stem) > 1:
+            names = ", ".join(path.name for path in same_stem)
+            raise ImageFileError(f"{image_folder}: {names} share the name {stem}, and so would their predictions")
 
     def check(path: Path) -> Triple:
         files = (path, find_partner(path, alphas.get(path.stem, []), "alpha", alpha_folder),
@@ -172,9 +176,11 @@ def _open(path: Path) -> Image.Image:
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height as decoded. Only of JPEG files is the orientation in the header."""
+    """Width and height as decoded, upright. Pillow gives those of TIFF files upright itself."""
     width, height = image.size
-    turned = image.format in ("JPEG", "MPO") and image.getexif().get(_ORIENTATION, 1) >= 5
+    # Of PNG files Pillow would decode all pixels to look for orientation behind them.
+    in_header = image.format in ("JPEG", "MPO", "WEBP") or (image.format == "PNG" and "exif" in image.info)
+    turned = in_header and image.getexif().get(_ORIENTATION, 1) >= 5
     return (height, width) if turned else (width, height)
 
 

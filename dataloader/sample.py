@@ -81,7 +81,7 @@ def plain_sample(size: tuple[int, int]) -> Draws:
 
 def place_layers(draws: Draws, cutouts: list[Cutout]) -> list[Layer]:
     """The foregrounds on the canvas, the upper one first; one that would leave nothing to see is left out."""
-    if len(cutouts) > 1 and covers_all(cutouts[0][1], cutouts[1][1]):
+    if len(cutouts) > 1 and covers_all(cutouts[0][0][..., 3], cutouts[1][0][..., 3]):
         cutouts = cutouts[:1]
     return [Layer(pixels, labels, rounded_matrix(compose(resize_matrix(draws.canvas, pixels.shape[:2]), draws.affine)))
             for pixels, labels in cutouts]

@@ -152,7 +152,7 @@ def make_training_dataset(config: EasyDict, seed: int = 0) -> TrainingData:
         if not config.data[key]:
             raise ConfigError(f"data.{key} is not set; training needs the folder of its "
                               f"{'foregrounds' if key == 'train_fg' else 'backgrounds'}")
-    foregrounds = find_foregrounds(config.data.train_fg, config.data.train_alpha)
+    foregrounds = find_foregrounds(config.data.train_fg, config.data.train_alpha or None)
     backgrounds = find_backgrounds(config.data.train_bg)
     if config.data.cache:
         prepare_cache(config.data.cache, foregrounds)
@@ -171,7 +171,8 @@ def start_worker(_: int, log_file: str | Path | None = None) -> None:
         log_file: added to by a worker that has inherited no logging, as spawned ones.
     """
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent finishes its step, for which it needs workers
+        signal.signal(number, signal.SIG_IGN)
     handlers = [logging.StreamHandler(), *([logging.FileHandler(log_file, delay=True)] if log_file else [])]
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
 

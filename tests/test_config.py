@@ -51,7 +51,7 @@ def test_file_over_defaults_and_overrides_over_the_file(tmp_path):
     ('[model]\nbatch_size = "10"', r'model.batch_size is "10" \(text\); expected a whole number'),
     ("[model]\nbatch_size = 0", "model.batch_size is 0; expected at least 1"),
     ("[model]\nbatch_size = true", r"model.batch_size is true \(true or false\); expected a whole number"),
-    ("[train]\nbeta1 = 1.5", "train.beta1 is 1.5; expected at most 1"),
+    ("[train]\nbeta1 = 1.5", "train.beta1 is 1.5; expected at most 0.999999"),
     ("[train]\nG_lr = nan", "train.G_lr is nan; expected a finite number"),
     ("[data]\ntrain_fg = 3", r"data.train_fg is 3 \(a whole number\); expected text"),
     ("[data]\ncrop_size = 500", "data.crop_size is 500; expected a multiple of 32"),
@@ -59,6 +59,7 @@ def test_file_over_defaults_and_overrides_over_the_file(tmp_path):
     ('[model.arch]\nencoder = "vgg"', 'model.arch.encoder is "vgg"; expected "resnet_gca_encoder_29" or'),
     ('[model.arch]\nencoder = "res_shortcut_encoder_29"', "do not fit: one has attention"),
     ("[train]\ntotal_step = 10", "train.warmup_step is 5000; expected at most train.total_step, 10"),
+    ("[train]\nrec_weight = 0", "train.smooth_l1_weight are all 0; expected one loss at least"),
     ("version = ", "not valid TOML"),
 ])
 def test_refused_files(tmp_path, text, message):

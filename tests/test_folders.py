@@ -157,3 +157,25 @@ def test_cache_that_does_not_fit(folder, tmp_path, monkeypatch):
         prepare_cache(tmp_path / "cache", foregrounds)
     _fill(foregrounds, tmp_path / "cache")
     prepare_cache(tmp_path / "cache", foregrounds)  # nothing is missing
+
+
+@pytest.mark.parametrize("extension", ["jpg", "png", "webp", "tif"])
+def test_rotated_files_fit_upright_partners(tmp_path, extension):
+    """An image that EXIF turns, with an alpha that was made of the turned image."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("fg", "alpha"):
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (30, 20)).save(tmp_path / "fg" / f"a.{extension}", exif=exif)
+    Image.new("L", (20, 30)).save(tmp_path / "alpha" / "a.png")
+    (foreground,) = find_foregrounds(tmp_path / "fg", tmp_path / "alpha")
+    assert (foreground.width, foreground.height) == (20, 30)
+    assert read_foreground(foreground).shape == (30, 20, 4)
+
+
+def test_two_images_of_one_name(tmp_path):
+    for name in ("merged/a.png", "merged/a.jpg", "alpha/a.png", "trimap/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (30, 20)).save(tmp_path / name)
+    with pytest.raises(ImageFileError, match=r"a.jpg, a.png share the name a, and so would their predictions"):
+        find_test_images(tmp_path / "merged", tmp_path / "alpha", tmp_path / "trimap")

@@ -4,7 +4,6 @@ import csv
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -48,23 +47,18 @@ def settings(data: Path, run: Path, **more: object) -> list[str]:
 
 
 def command(*arguments: str, processes: int = 1) -> list[str]:
-    launcher = []
-    if processes > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={port}"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
     return [sys.executable, *launcher, "main.py", "--config=config/sample.toml", "--device=cpu", *arguments]
 
 
 def run_main(*arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
     return subprocess.run(command(*arguments, processes=processes), cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False)
+                          env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=300)
 
 
 def table(run: Path) -> list[dict[str, float]]:
     with (run / "log" / "sample.csv").open() as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def weights(run: Path, name: str = "latest_model") -> dict[str, torch.Tensor]:
@@ -97,19 +91,34 @@ def test_a_run_leaves_logs_and_checkpoints(finished):
     assert list((finished / "board" / "sample").iterdir())
 
 
-def test_killed_at_any_moment_it_resumes_to_the_same_weights(data, finished, tmp_path):
-    process = subprocess.Popen(command(*settings(data, tmp_path)), cwd=ROOT, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    latest = tmp_path / "checkpoints" / "sample" / "latest_model.pth"
-    wait_until(latest.exists, process)
-    process.kill()
-    process.wait()
-    assert read_checkpoint(latest)["resume"]["step"] < 6
-    result = run_main(*settings(data, tmp_path, train__resume_checkpoint="latest_model"))
+def test_killed_again_and_again_it_ends_with_the_same_weights(data, tmp_path):
+    """Killed after its first checkpoint and once more after a later one, wherever it then is in its steps."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    more = {"train__total_step": 30, "data__test_merged": "", "log__checkpoint_step": 1000}
+    assert run_main(*settings(data, whole, **more)).returncode == 0
+    latest = killed / "checkpoints" / "sample" / "latest_model.pth"
+    resume, done = {}, 0
+    for _ in range(2):
+        process = subprocess.Popen(command(*settings(data, killed, **more, **resume)), cwd=ROOT,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env={**os.environ, "OMP_NUM_THREADS": "1"})
+        before = done
+        wait_until(lambda before=before: latest.exists() and steps_saved(latest) > before, process)
+        process.kill()
+        process.wait()
+        done, resume = steps_saved(latest), {"train__resume_checkpoint": "latest_model"}
+        assert before < done < 30
+    result = run_main(*settings(data, killed, **more, **resume))
     assert result.returncode == 0, result.stderr
-    expected, resumed = weights(finished), weights(tmp_path)
+    expected, resumed = weights(whole), weights(killed)
     assert [name for name in expected if not torch.equal(expected[name], resumed[name])] == []
-    assert [row["loss"] for row in table(tmp_path)] == [row["loss"] for row in table(finished)]
+    assert [row["loss"] for row in table(killed)] == [row["loss"] for row in table(whole)]
+    assert not list(latest.parent.glob(".*.tmp"))
+    assert f"resumed {latest} at step {done}" in (killed / "log" / "sample.log").read_text()
+
+
+def steps_saved(path: Path) -> int:
+    return read_checkpoint(path)["resume"]["step"]
 
 
 def wait_until(condition, process: subprocess.Popen, seconds: float = 120) -> None:
@@ -281,3 +290,38 @@ def test_folder_of_other_pictures_is_left_alone(data, finished, tmp_path):
     assert result.returncode == 1
     assert "holds pictures that are no predictions of this program" in result.stderr
     assert (tmp_path / "sample" / "holiday.png").exists()
+
+
+def test_predictions_of_other_trimaps_are_not_taken(data, finished, tmp_path):
+    """The same weights and names, but another folder of trimaps: everything is predicted anew."""
+    assert run_main(*settings(data, finished, test__alpha_path=tmp_path), "--phase=test").returncode == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "sample").glob("*.png")}
+    shutil.copytree(data / "test" / "trimap", tmp_path / "trimap")
+    arguments = settings(data, finished, test__alpha_path=tmp_path, test__trimap=tmp_path / "trimap")
+    assert run_main(*arguments, "--phase=test").returncode == 0
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "sample").glob("*.png")}
+    assert before.keys() == after.keys()
+    assert all(after[name] > before[name] for name in after)
+
+
+def test_broken_validation_image_costs_itself(data, tmp_path):
+    shutil.copytree(data / "test", tmp_path / "test")
+    broken = tmp_path / "test" / "merged" / "001.png"
+    broken.write_bytes(broken.read_bytes()[:-100])
+    more = {f"data__test_{name}": tmp_path / "test" / name for name in ("merged", "alpha", "trimap")}
+    result = run_main(*settings(data, tmp_path, **more, train__total_step=2, train__warmup_step=1))
+    assert result.returncode == 0, result.stderr
+    assert f"left out of the validation: {broken}: " in (tmp_path / "log" / "sample.log").read_text()
+    assert (tmp_path / "checkpoints" / "sample" / "best_model.pth").exists()
+
+
+def test_signal_to_the_whole_process_group(data, tmp_path):
+    """As job schedulers send it: workers leave it to the process they work for."""
+    arguments = settings(data, tmp_path, train__total_step=1000, data__workers=1)
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, start_new_session=True)
+    wait_until((tmp_path / "log" / "sample.csv").exists, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert (tmp_path / "checkpoints" / "sample" / "latest_model.pth").exists()

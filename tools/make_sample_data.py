@@ -90,14 +90,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--foregrounds", type=positive_int, default=32, help="default: %(default)s")
     parser.add_argument("--backgrounds", type=positive_int, default=64, help="default: %(default)s")
     parser.add_argument("--tests", type=positive_int, default=12, help="default: %(default)s")
-    parser.add_argument("--size", type=positive_int, default=256, help="side in pixels (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--size", type=positive_int, default=256,
+                        help="side in pixels, at least 64 (default: %(default)s)")
+    parser.add_argument("--seed", type=positive_int, default=1, help="default: %(default)s")
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse_arguments()
-    make(args.output, args.foregrounds, args.backgrounds, args.tests, args.size, args.seed)
+    try:
+        make(args.output, args.foregrounds, args.backgrounds, args.tests, max(64, args.size), args.seed)
+    except OSError as error:
+        print(f"make_sample_data.py: {args.output}: cannot be written to ({error.strerror or error})", file=sys.stderr)
+        return 1
     print(f"{args.output}: {args.foregrounds} foregrounds, {args.backgrounds} backgrounds, {args.tests} test images")
     return 0
 

@@ -67,8 +67,8 @@ KEYS = {
     "train.warmup_step": Key(5_000, "steps of linear warm-up before the cosine decay", low=0),
     "train.val_step": Key(2_000, "steps between validations", low=1),
     "train.G_lr": Key(4e-4, "learning rate after the warm-up", low=0),
-    "train.beta1": Key(0.5, "Adam's first beta", low=0, high=1),
-    "train.beta2": Key(0.999, "Adam's second beta", low=0, high=1),
+    "train.beta1": Key(0.5, "Adam's first beta", low=0, high=0.999999),
+    "train.beta2": Key(0.999, "Adam's second beta", low=0, high=0.999999),
     "train.rec_weight": Key(1.0, "weight of the alpha loss (mean absolute error over the unknown region)", low=0),
     "train.comp_weight": Key(0.0, "weight of the composition loss", low=0),
     "train.gabor_weight": Key(0.0, "weight of the Gabor loss", low=0),
@@ -221,6 +221,9 @@ def _check_together(values: dict, source: str) -> None:
     if ENCODERS[encoder] != DECODERS[decoder]:
         raise ConfigError(f"{source}: model.arch.encoder {_shown(encoder)} and model.arch.decoder {_shown(decoder)} "
                           "do not fit: one has attention, the other not")
+    loss_weights = [name for name in values if name.startswith("train.") and name.endswith("_weight")]
+    if not any(values[name] for name in loss_weights):
+        raise ConfigError(f"{source}: {', '.join(loss_weights)} are all 0; expected one loss at least")
     if values["data.crop_size"] % 32:
         raise ConfigError(f"{source}: data.crop_size is {values['data.crop_size']}; expected a multiple of 32")
     if values["train.warmup_step"] > values["train.total_step"]:

@@ -1,6 +1,8 @@
 """Where to compute, and what it looks like when memory runs out there."""
 
 import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -13,10 +15,33 @@ def default_device() -> torch.device:
 def device_argument(text: str) -> torch.device:
     """A device named on the command line; for argparse, which reports the error's line."""
     try:
-        return torch.empty(0, device=text).device
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=text).item()
+        return torch.device(text)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise argparse.ArgumentTypeError(f"{text!r} cannot be used here ({reason})") from None
+
+
+def convolutions_in_full_precision() -> AbstractContextManager:
+    """For the block, cuDNN computes in single precision; its default, TF32, costs three digits of alpha."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
+
+
+def as_memory_allows(function: Callable[[list], list], items: list) -> list:
+    """function(items), which gives a result for each; where memory does not suffice for all, for one at a time.
+
+    Returns:
+        The results, None for an item that is too large by itself.
+    """
+    try:
+        return function(items)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    if len(items) == 1:
+        return [None]
+    return [result for item in items for result in as_memory_allows(function, [item])]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """One process or many: who this process is, and what the processes agree on."""
 
 import os
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -59,6 +60,13 @@ def total(world: World, values: Tensor) -> Tensor:
     if world.size > 1:
         dist.all_reduce(values)
     return values
+
+
+def copy_from_main(world: World, tensors: Iterable[Tensor]) -> None:
+    """Gives the tensors of all processes the values they have on rank 0."""
+    if world.size > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
 
 def gather(world: World, value: object) -> list:

@@ -3,6 +3,9 @@
 import csv
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from utils.distributed import World
 
+COLUMNS = ("step", "loss", "rec", "comp", "gabor", "grad", "smooth_l1", "learning_rate", "grad_norm",
+           "images_per_second", "waiting_share")
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 log = logging.getLogger(__name__)
@@ -26,7 +31,8 @@ class RunLog:
     of the time that was spent waiting for data.
 
     Args:
-        first_step: where the run starts; rows of later steps, of a run that was killed, are dropped.
+        first_step: where the run starts; rows of later steps, of a run that was killed, are dropped,
+            and the table of an earlier run is set aside.
     """
 
     def __init__(self, config: EasyDict, world: World, first_step: int):
@@ -35,13 +41,7 @@ class RunLog:
         self._clock = (time.perf_counter(), first_step)
         self._waited = 0.0
         if world.is_main:
-            path = text_log(config)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.FileHandler(path)
-            handler.setFormatter(logging.Formatter(FORMAT))
-            logging.getLogger().addHandler(handler)
-            self._handler = handler
-            self.table = path.with_suffix(".csv")
+            self.table = text_log(config).with_suffix(".csv")
             drop_rows_from(self.table, first_step)
             self.board = SummaryWriter(str(Path(config.log.tensorboard_path) / config.version))
             self.bar = tqdm(total=config.train.total_step, initial=first_step, unit="step", disable=None)
@@ -56,8 +56,6 @@ class RunLog:
             self._redirect.__exit__(None, None, None)
             self.bar.close()
             self.board.close()
-            logging.getLogger().removeHandler(self._handler)
-            self._handler.close()
 
     def waited(self, seconds: float) -> None:
         """Adds time spent waiting for data."""
@@ -109,29 +107,48 @@ def text_log(config: EasyDict) -> Path:
     return Path(config.log.logging_path) / f"{config.version}.log"
 
 
+@contextmanager
+def logging_to_file(config: EasyDict, world: World) -> Iterator[None]:
+    """Has the text log's file receive what rank 0 logs, as long as the block lasts."""
+    if not world.is_main:
+        yield
+        return
+    path = text_log(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter(FORMAT))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
 def _listed(values: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.6g}" for name, value in values.items())
 
 
 def append_row(path: Path, row: dict[str, object]) -> None:
-    """Adds a row to a CSV file, after a header where the file is new."""
+    """Adds a row to a table, after a header where the file is new; columns without a value stay empty."""
     new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
+        writer = csv.DictWriter(file, COLUMNS)
         if new:
             writer.writeheader()
         writer.writerow(row)
 
 
 def drop_rows_from(path: Path, first_step: int) -> None:
-    """Removes the rows of steps after `first_step` from a run's table; all for a run that starts anew."""
+    """Removes the rows of steps after `first_step` from a run's table; for a new run, sets the whole table aside."""
     if not path.exists():
+        return
+    if first_step == 0:
+        number = next(number for number in count(1) if not path.with_suffix(f".{number}.csv").exists())
+        path.rename(path.with_suffix(f".{number}.csv"))
         return
     with path.open(newline="") as file:
         header, *rows = list(csv.reader(file)) or [[]]
     kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= first_step]
-    if not kept:
-        path.unlink()
-        return
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([header, *kept])

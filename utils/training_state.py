@@ -84,6 +84,12 @@ def _load_initial_weights(network: MattingNetwork, config: EasyDict, world: Worl
             log.info("passed over in the file: %s", ", ".join(transfer.passed_over) or "nothing")
 
 
+def remove_halves(folder: Path) -> None:
+    """Removes what a process left that was killed while it wrote a checkpoint."""
+    for path in folder.glob(".*.pth.*.tmp"):
+        path.unlink()
+
+
 def save_state(path: Path, state: TrainingState, loss: float) -> None:
     """Writes a checkpoint in the published form, with what exact resuming needs besides."""
     resume = {"step": state.step, "moving_norm": state.moving_norm, "best_mse": state.best_mse,
@@ -101,9 +107,9 @@ def _restore(state: TrainingState, config: EasyDict) -> None:
     path = resume_path(config)
     try:
         content = read_checkpoint(path)
-        load_weights(state.result, content["state_dict"], path)
     except CheckpointError as error:
         raise CheckpointError(f"{error}{_offer_another(path)}") from None
+    load_weights(state.result, content["state_dict"], path)
     if "resume" not in content or "opt_state_dict" not in content:
         raise CheckpointError(f"{path}: holds weights but no state of a run here; "
                               "start from it with model.init_checkpoint")
@@ -115,7 +121,8 @@ def _restore(state: TrainingState, config: EasyDict) -> None:
         state.network.load_state_dict(from_published_names(resume["weights"]))
         state.ema.n_averaged.copy_(resume["averaged"])
     state.optimizer.load_state_dict(content["opt_state_dict"])
-    state.scaler.load_state_dict(resume["scaler"])
+    if resume["scaler"] and state.scaler.is_enabled():
+        state.scaler.load_state_dict(resume["scaler"])
     state.moving_norm, state.best_mse = resume["moving_norm"], resume["best_mse"]
     state.skipped = resume["skipped"]
     state.step = 0 if config.train.reset_lr else resume["step"]
@@ -145,8 +152,8 @@ def _offer_another(path: Path) -> str:
 
 
 def save_numbered(folder: Path, state: TrainingState, loss: float, keep: int) -> None:
-    """Writes a checkpoint named by its step, and removes all but the newest `keep` of them (0: none)."""
+    """Writes a checkpoint named by its step, and removes all but the `keep` that were written last (0: none)."""
     save_state(folder / f"step_{state.step:08d}.pth", state, loss)
-    numbered = sorted(folder.glob("step_*.pth"))
+    numbered = sorted(folder.glob("step_*.pth"), key=lambda path: path.stat().st_mtime_ns)
     for path in numbered[:-keep] if keep else []:
         path.unlink()
