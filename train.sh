@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Trains with the paper's recipe on all GPUs of this machine; further arguments go to main.py.
+# Trains with the paper's recipe on all GPUs of this machine; further arguments go to main.py. The paper
+# has 4 GPUs with batches of 10; with another number of them, let model.batch_size keep the product at 40.
 #
 #     ./train.sh
 #     GPUS=2 ./train.sh --config=config/baseline-dist.toml --set model.batch_size=20
