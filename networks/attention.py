@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from networks.attention_sums import attend
+
 SELF_PENALTY = -1e4  # added to the logit of an unknown position with itself
 MIN_NORM = 1e-4
 MIN_SCALE, MAX_SCALE = 0.1, 10.0
@@ -30,16 +32,18 @@ class GuidedContextualAttention(nn.Module):
        sum_k A(q, k) v_k back to its place on the grid of a; where patches overlap they add up, and
        the division by 4 makes that a mean. The result passes conv1x1 and BN, and a is added.
 
-    Queries go through in chunks, so that memory grows linearly with N.
+    How steps 3 and 4 are computed, in memory that grows linearly with N: `attention_sums`.
 
     Args:
         guidance_channels, alpha_channels: channels of g and a.
-        score_limit: most attention scores (N x queries x keys) held at once, per array.
+        memory_budget: bytes for the attention itself, which is computed in chunks that fit. It is
+            not kept to where even one row of positions needs more. None: on CUDA a share of the
+            free memory, on CPUs what suits their caches. Can be set at any time.
     """
 
-    def __init__(self, guidance_channels: int = 128, alpha_channels: int = 128, score_limit: int = 2**24):
+    def __init__(self, guidance_channels: int = 128, alpha_channels: int = 128, memory_budget: int | None = None):
         super().__init__()
-        self.score_limit = score_limit
+        self.memory_budget = memory_budget
         self.guidance_conv = nn.Conv2d(guidance_channels, guidance_channels // 2, 1)
         self.W = nn.Sequential(nn.Conv2d(alpha_channels, alpha_channels, 1, bias=False),
                                nn.BatchNorm2d(alpha_channels))
@@ -67,43 +71,33 @@ class GuidedContextualAttention(nn.Module):
 
     def _attend(self, guidance: Tensor, alpha: Tensor, unknown: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         feature = self.guidance_conv(guidance)[..., ::2, ::2]
-        n, _, h, w = feature.shape
-        patches = _patches(feature, kernel_size=3, stride=1)
-        scales, unknown_keys = _key_scales(unknown, patches)
-        keys = patches / torch.linalg.vector_norm(patches, dim=2, keepdim=True).clamp_min(MIN_NORM)
-        keys = keys * torch.where(unknown_keys, scales[:, :1], scales[:, 1:]).unsqueeze(2)
-        values = _patches(alpha, kernel_size=4, stride=2)
-
-        messages, strongest = [], []
-        chunk = max(1, self.score_limit // (n * h * w))
-        for start in range(0, h * w, chunk):
-            queries = patches[:, start:start + chunk]
-            logits = queries @ keys.transpose(1, 2)
-            own_key_unknown = unknown_keys[:, start:start + chunk]
-            logits.diagonal(offset=start, dim1=1, dim2=2).add_(SELF_PENALTY * own_key_unknown)
-            strongest.append(logits.argmax(dim=2))
-            messages.append(logits.softmax(dim=2) @ values)
-
-        message = torch.cat(messages, dim=1).transpose(1, 2)
-        message = F.fold(message, alpha.shape[2:], kernel_size=4, padding=1, stride=2) / 4
-        return alpha + self.W(message), _offsets(torch.cat(strongest, dim=1), h, w), scales
+        scales, unknown_keys = _key_scales(unknown, feature)
+        key_scale = torch.where(unknown_keys, scales[:, :1, None], scales[:, 1:, None]) / _patch_norms(feature)
+        message, strongest = attend(feature, alpha, key_scale, SELF_PENALTY * unknown_keys, self.memory_budget)
+        return alpha + self.W(message), _offsets(strongest, *feature.shape[2:]), scales
 
 
-def _patches(feature: Tensor, kernel_size: int, stride: int) -> Tensor:
-    """The patches of a feature (N, C, H, W) with a reflected border of 1, as (N, positions, C * kernel_size^2)."""
-    padded = F.pad(feature, (1, 1, 1, 1), mode="reflect")
-    return F.unfold(padded, kernel_size, stride=stride).transpose(1, 2)
+def _patch_norms(feature: Tensor) -> Tensor:
+    """The norms (N, h, w) of the 3x3 patches of a feature, at least `MIN_NORM`."""
+    # The root's slope is infinite at 0: patches of nothing must be raised before it, not after.
+    return _patch_sums(feature.square().sum(dim=1)).clamp_min(MIN_NORM**2).sqrt()
 
 
-def _key_scales(unknown: Tensor | None, patches: Tensor) -> tuple[Tensor, Tensor]:
-    """The scales (N, 2) of unknown and known keys, and which keys are unknown (N, positions)."""
-    n, positions, _ = patches.shape
+def _patch_sums(values: Tensor) -> Tensor:
+    """Sums over 3x3 patches with a reflected border, (N, h, w)."""
+    padded = F.pad(values[:, None], (1, 1, 1, 1), mode="reflect")
+    return F.avg_pool2d(padded, 3, stride=1, divisor_override=1)[:, 0]
+
+
+def _key_scales(unknown: Tensor | None, feature: Tensor) -> tuple[Tensor, Tensor]:
+    """The scales (N, 2) of unknown and known keys, and which keys are unknown (N, h, w)."""
+    n, _, h, w = feature.shape
     if unknown is None:
-        return patches.new_ones(n, 2), torch.ones(n, positions, dtype=torch.bool, device=patches.device)
-    unknown = unknown[..., ::2, ::2].to(patches.dtype)
-    share = unknown.mean(dim=(1, 2, 3))
+        return feature.new_ones(n, 2), torch.ones(n, h, w, dtype=torch.bool, device=feature.device)
+    unknown = unknown[:, 0, ::2, ::2].to(feature.dtype)
+    share = unknown.mean(dim=(1, 2))
     scales = torch.stack([share / (1 - share), (1 - share) / share], dim=1).sqrt().clamp(MIN_SCALE, MAX_SCALE)
-    return scales, (_patches(unknown, kernel_size=3, stride=1) > 0).any(dim=2)
+    return scales, _patch_sums(unknown) > 0
 
 
 def _offsets(strongest: Tensor, h: int, w: int) -> Tensor:

@@ -1,0 +1,204 @@
+"""The sums of guided contextual attention (Li and Lu, AAAI 2020), each product computed once; exact, in bounded memory.
+
+Taken word for word, attention multiplies 3x3 patches with 3x3 patches and adds up 4x4 patches. Neighbouring patches
+overlap, so both sums hold the same products again and again. With C channels of the feature and A of alpha they cost
+9 C + 16 A multiplications for each pair of positions; regrouped C + 4 A, which is 576 instead of 2,624.
+
+Scores. F is the feature with its reflected border of 1, q a query's position, k a key's:
+
+    <patch q, patch k> = sum over d in {0, 1, 2}^2 of <F(q + d), F(k + d)>
+
+All <F(i), F(j)> are computed once; shifted copies of them are added along the rows, then along the columns.
+
+Output. Alpha with its reflected border of 1 falls into (h + 1) x (w + 1) blocks of 2x2 pixels, and the 4x4 patch of
+position k consists of the blocks k + t, t in {0, 1}^2. Query q adds A(q, k) block(k + t) to block q + t of the output:
+
+    output block p = sum over k of B(p, k) block(k),    B(p, k) = sum over t of A(p - t, k - t)
+
+with A = 0 outside the grid. B, too, is made of copies shifted along rows and columns, and meets all 4 A numbers of a
+block at once.
+"""
+
+import sys
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+# A chunk of queries on CPUs, and the keys they meet at once: a tile of 2 MiB, which stays in the cache for the six
+# passes over it. What then limits are the matrix products, not the memory: 2 x 576 operations for each pair of
+# positions against some 100 bytes to and from the cache and 20 to and from memory.
+CPU_QUERIES, CPU_KEYS = 1024, 1024
+CPU_TRAINING_BUDGET = 2 * 2**30
+CUDA_STREAMING_BUDGET = 2 * 2**30  # more does not make the chunks faster
+TILE_ARRAYS = 3  # of the size of a tile, at once
+TRAINING_ARRAYS = 8  # of the size of the attention, kept for the gradients or in passing
+FLOAT_BYTES = 4
+
+
+def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
+           memory_budget: int | None = None) -> tuple[Tensor, Tensor]:
+    """Each query's attention-weighted mean of alpha's 4x4 patches, in its place on the grid of alpha.
+
+    Args:
+        feature: (N, C, h, w), of which 3x3 patches are compared.
+        alpha: (N, A, 2h, 2w).
+        key_scale: (N, h, w), a factor on the scores of each key.
+        own_penalty: (N, h, w), added to the logit of each position with itself.
+        memory_budget: bytes for what grows with queries times keys. None: on CUDA a share of the free
+            memory, on CPUs what suits their caches.
+
+    Returns:
+        The message, of alpha's shape, and the flat positions (N, h * w) of the strongest keys.
+    """
+    grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
+    blocks = F.pixel_unshuffle(F.pad(alpha, (1, 1, 1, 1), mode="reflect"), 2).permute(0, 2, 3, 1).contiguous()
+    attend_image = _stream_image
+    if torch.is_grad_enabled():
+        budget = memory_budget or _training_budget(feature.device)
+        if key_scale[0].numel() * key_scale.numel() * TRAINING_ARRAYS * FLOAT_BYTES <= budget:
+            output, strongest = _attend_rows(grid, grid, blocks, key_scale, own_penalty, 0)
+            return _to_pixels(output), strongest
+        attend_image = _checkpoint_image
+    images = [attend_image(*tensors, memory_budget)
+              for tensors in zip(grid, blocks, key_scale, own_penalty, strict=True)]
+    output, strongest = (torch.stack(parts) for parts in zip(*images, strict=True))
+    return _to_pixels(output), strongest
+
+
+def patch_scores(queries: Tensor, keys: Tensor) -> Tensor:
+    """The products (..., R, w, K, w) of the 3x3 patches in (..., R + 2, w + 2, C) and in (..., K + 2, w + 2, C)."""
+    products = queries.flatten(-3, -2) @ keys.flatten(-3, -2).transpose(-2, -1)
+    products = products.unflatten(-1, keys.shape[-3:-1]).unflatten(-3, queries.shape[-3:-1])
+    rows = products[..., :-2, :, :-2, :] + products[..., 1:-1, :, 1:-1, :]
+    rows += products[..., 2:, :, 2:, :]
+    scores = rows[..., :-2, :, :-2] + rows[..., 1:-1, :, 1:-1]
+    scores += rows[..., 2:, :, 2:]
+    return scores
+
+
+def block_weights(attention: Tensor) -> Tensor:
+    """B (..., R - 1, w - 1, K - 1, w - 1) of R rows of queries and K rows of keys, (..., R, w, K, w).
+
+    Where these reach the border of the grid they hold the zeros beyond it.
+    """
+    rows = attention[..., :-1, :, :-1, :] + attention[..., 1:, :, 1:, :]
+    return rows[..., :-1, :, :-1] + rows[..., 1:, :, 1:]
+
+
+def _attend_rows(queries: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
+                 first: int) -> tuple[Tensor, Tensor]:
+    """What R rows of queries, from row `first` on, gather from all keys; differentiable.
+
+    Args:
+        queries: (N, R + 2, w + 2, C), those rows of the grid.
+        grid: (N, h + 2, w + 2, C), with borders.
+        blocks: (N, h + 1, w + 1, 4 A).
+        key_scale: (N, h, w).
+        own_penalty: (N, R, w).
+
+    Returns:
+        Their part (N, R + 1, w + 1, 4 A) of the output blocks of rows `first` to `first + R`, and their
+        strongest keys (N, R * w).
+    """
+    logits = patch_scores(queries, grid) * key_scale[:, None, None]
+    shape = logits.shape
+    logits = logits.flatten(3).flatten(1, 2)
+    logits.diagonal(first * shape[2], dim1=1, dim2=2).add_(own_penalty.flatten(1))
+    strongest = logits.detach().argmax(dim=2)
+    attention = F.pad(logits.softmax(dim=2).view(shape), (1,) * 8)
+    weights = block_weights(attention)
+    output = weights.flatten(3).flatten(1, 2) @ blocks.flatten(1, 2)
+    return output.unflatten(1, weights.shape[1:3]), strongest
+
+
+def _checkpoint_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
+                      memory_budget: int | None) -> tuple[Tensor, Tensor]:
+    """One image in chunks of queries whose attention is computed again for the gradients."""
+    h, w = key_scale.shape
+    budget = memory_budget or _training_budget(grid.device)
+    query_rows = _between(1, budget // (w * h * w * TRAINING_ARRAYS * FLOAT_BYTES), h)
+    output, strongest = torch.zeros_like(blocks), []
+    for first in range(0, h, query_rows):
+        last = min(first + query_rows, h)
+        part, chosen = checkpoint(_attend_rows, grid[None, first:last + 2], grid[None], blocks[None], key_scale[None],
+                                  own_penalty[None, first:last], first, use_reentrant=False)
+        output[first:last + 1] += part[0]
+        strongest.append(chosen[0])
+    return output, torch.cat(strongest)
+
+
+def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
+                  memory_budget: int | None) -> tuple[Tensor, Tensor]:
+    """One image without gradients: chunks of queries in one reused array, their keys in tiles."""
+    h, w = key_scale.shape
+    query_rows, key_rows = _streaming_rows(h, w, memory_budget, grid.device)
+    output, strongest = torch.zeros_like(blocks), key_scale.new_empty(h, w, dtype=torch.long)
+    bordered = grid.new_zeros(query_rows + 2, w + 2, h + 2, w + 2)  # attention, with the zeros beyond the grid
+    for first in range(0, h, query_rows):
+        last = min(first + query_rows, h)
+        bordered = bordered[:last - first + 2]
+        bordered[-1] = 0
+        attention = bordered[1:-1, 1:-1]
+        for top in range(0, h, key_rows):
+            bottom = min(top + key_rows, h)
+            scores = patch_scores(grid[first:last + 2], grid[top:bottom + 2])
+            torch.mul(scores, key_scale[top:bottom], out=attention[:, :, top + 1:bottom + 1, 1:-1])
+        keys_of_these_rows = attention[:, :, first + 1:last + 1, 1:-1]
+        keys_of_these_rows.diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1).add_(own_penalty[first:last])
+        strongest[first:last] = _softmax_within_border(bordered[1:-1])
+        gathered = output[first:last + 1].flatten(0, 1)
+        for top in range(0, h + 1, key_rows):
+            bottom = min(top + key_rows, h + 1)
+            weights = block_weights(bordered[:, :, top:bottom + 1]).flatten(2).flatten(0, 1)
+            gathered.addmm_(weights, blocks[top:bottom].flatten(0, 1))
+    return output, strongest.flatten()
+
+
+def _softmax_within_border(logits: Tensor) -> Tensor:
+    """Replaces logits (R, w + 2, h + 2, w + 2) by their softmax over the keys, 0 on the border; the strongest keys.
+
+    The two columns of queries on the border go through the softmax too: one array without gaps is faster.
+    """
+    _, width, height, _ = logits.shape
+    logits[:, :, ::height - 1] = -torch.inf
+    logits[:, :, :, ::width - 1] = -torch.inf
+    by_query = logits.flatten(2)
+    strongest = by_query.max(dim=2).indices[:, 1:-1]  # argmax, which CPUs do not vectorise, takes three times as long
+    torch.softmax(by_query, dim=2, out=by_query)
+    logits[:, ::width - 1] = 0
+    return (strongest // width - 1) * (width - 2) + strongest % width - 1
+
+
+def _streaming_rows(h: int, w: int, memory_budget: int | None, device: torch.device) -> tuple[int, int]:
+    """Rows of queries in a chunk, and rows of keys in a tile of it."""
+    most_queries, most_keys = h, h
+    if device.type == "cpu":
+        most_queries, most_keys = CPU_QUERIES // w, CPU_KEYS // w
+        budget = memory_budget or sys.maxsize
+    else:
+        budget = memory_budget or min(CUDA_STREAMING_BUDGET, _free_memory(device) // 2)
+    row_pair = FLOAT_BYTES * (w + 2) ** 2
+    query_rows = _between(1, min(most_queries, budget // 2 // (row_pair * (h + 2)) - 2), h)
+    key_rows = _between(1, min(most_keys, budget // 2 // (row_pair * TILE_ARRAYS * (query_rows + 2)) - 2), h)
+    return query_rows, key_rows
+
+
+def _training_budget(device: torch.device) -> int:
+    return CPU_TRAINING_BUDGET if device.type == "cpu" else _free_memory(device) // 2
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes that new tensors can take on a CUDA device: what is free, and what the allocator keeps in store."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def _between(least: int, value: int, most: int) -> int:
+    return max(least, min(value, most))
+
+
+def _to_pixels(output: Tensor) -> Tensor:
+    """Output blocks (N, h + 1, w + 1, 4 A) as the mean on the grid of alpha (N, A, 2h, 2w)."""
+    return F.pixel_shuffle(output.permute(0, 3, 1, 2), 2)[..., 1:-1, 1:-1] / 4
