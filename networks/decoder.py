@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from networks.attention import GuidedContextualAttention
-from networks.encoder import Attended, Features, stage_channels
+from networks.encoder import Attended, CoarseFeatures, Features, stage_channels
 from networks.spectral import conv, upsampling_conv
 
 LEAK = 0.2
@@ -59,14 +59,29 @@ class Decoder(nn.Module):
 
     def forward(self, features: Features) -> tuple[Tensor, Attended | None]:
         """Returns alpha (N, 1, H, W) in 0..1, and what the attention looked at."""
-        full, half, quarter, eighth, sixteenth = features.shortcuts
-        x = self.layer1(features.bottleneck) + sixteenth
-        x = self.layer2(x) + eighth
-        attended = None
-        if self.gca is not None:
-            x, *attended = self.gca(features.guidance, x, features.unknown)
-            attended = Attended(*attended)
-        x = self.layer3(x) + quarter
-        x = self.layer4(x) + half
-        x = self.activation(self.bn1(self.conv1(x))) + full
-        return (torch.tanh(self.conv2(x).float()) + 1) / 2, attended
+        x, attended = self.eighth(features.coarse)
+        x = self.quarter(x, features.quarter)
+        x = self.half(x, features.half)
+        return self.alpha(x, features.full), attended
+
+    def eighth(self, features: CoarseFeatures) -> tuple[Tensor, Attended | None]:
+        """Returns (N, eighth, H/8, W/8), and what the attention looked at."""
+        x = self.layer1(features.bottleneck) + features.sixteenth
+        x = self.layer2(x) + features.eighth
+        if self.gca is None:
+            return x, None
+        x, *attended = self.gca(features.guidance, x, features.unknown)
+        return x, Attended(*attended)
+
+    def quarter(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """(N, eighth, H/8, W/8) to (N, quarter, H/4, W/4), the shortcut's shape."""
+        return self.layer3(x) + shortcut
+
+    def half(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """(N, quarter, H/4, W/4) to (N, half, H/2, W/2), the shortcut's shape."""
+        return self.layer4(x) + shortcut
+
+    def alpha(self, x: Tensor, shortcut: Tensor) -> Tensor:
+        """(N, half, H/2, W/2) and the shortcut (N, full, H, W) to (N, 1, H, W) in 0..1."""
+        x = self.activation(self.bn1(self.conv1(x))) + shortcut
+        return (torch.tanh(self.conv2(x).float()) + 1) / 2

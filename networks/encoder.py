@@ -36,14 +36,24 @@ def stage_channels(width: float = 1.0) -> StageChannels:
     return StageChannels(*(max(FEWEST_CHANNELS, 8 * round(channels * width / 8)) for channels in PUBLISHED_CHANNELS))
 
 
-class Features(NamedTuple):
-    """What the encoder hands to the decoder; channels as in `StageChannels`."""
+class CoarseFeatures(NamedTuple):
+    """Features that depend on the whole image; channels as in `StageChannels`."""
 
     bottleneck: Tensor  # (N, bottleneck, H/32, W/32)
-    shortcuts: tuple[Tensor, ...]  # at H, H/2, H/4, H/8, H/16
+    sixteenth: Tensor  # (N, sixteenth, H/16, W/16), as shortcut to the decoder
+    eighth: Tensor  # (N, eighth, H/8, W/8), likewise
     guidance: Tensor | None  # (N, eighth, H/8, W/8); None without attention, as the next two
     unknown: Tensor | None  # (N, 1, H/8, W/8)
     attended: Attended | None
+
+
+class Features(NamedTuple):
+    """What the encoder hands to the decoder: shortcuts at three scales, and what lies below."""
+
+    full: Tensor  # (N, full, H, W)
+    half: Tensor  # (N, half, H/2, W/2)
+    quarter: Tensor  # (N, quarter, H/4, W/4)
+    coarse: CoarseFeatures
 
 
 class EncoderBlock(nn.Module):
@@ -118,21 +128,44 @@ class Encoder(nn.Module):
     def forward(self, image: Tensor, trimap: Tensor) -> Features:
         """image (N, 3, H, W) and trimap (N, trimap_channel, H, W), H and W multiples of 32."""
         full = torch.cat([image, trimap], dim=1)
-        half = self.relu(self.bn1(self.conv1(full)))
-        half = self.relu(self.bn2(self.conv2(half)))
-        quarter = self.layer1(self.relu(self.bn3(self.conv3(half))))
+        half = self.half(full)
+        quarter = self.quarter(half)
+        coarse = self.coarse(quarter, self.guidance(full), self._unknown(trimap)[..., ::8, ::8])
+        full, half, quarter = (shortcut(x) for shortcut, x in zip(self.shortcut, (full, half, quarter), strict=False))
+        return Features(full, half, quarter, coarse)
+
+    def half(self, full: Tensor) -> Tensor:
+        """(N, 3 + trimap_channel, H, W), image and trimap, to (N, half, H/2, W/2)."""
+        x = self.relu(self.bn1(self.conv1(full)))
+        return self.relu(self.bn2(self.conv2(x)))
+
+    def quarter(self, half: Tensor) -> Tensor:
+        """(N, half, H/2, W/2) to (N, quarter, H/4, W/4)."""
+        return self.layer1(self.relu(self.bn3(self.conv3(half))))
+
+    def guidance(self, full: Tensor) -> Tensor | None:
+        """(N, 3 + trimap_channel, H, W) to (N, eighth, H/8, W/8); None without attention."""
+        return None if self.guidance_head is None else self.guidance_head(full[:, :3])
+
+    def coarse(self, quarter: Tensor, guidance: Tensor | None, unknown: Tensor) -> CoarseFeatures:
+        """All that follows at 1/8 and below.
+
+        Args:
+            quarter: (N, quarter, H/4, W/4).
+            guidance: (N, eighth, H/8, W/8), or None without attention.
+            unknown: (N, 1, H/8, W/8), 1 where the trimap is unknown and 0 elsewhere.
+        """
         eighth = self.layer2(quarter)
-        guidance = unknown = attended = None
-        if self.gca is not None:
-            guidance = self.guidance_head(image)
-            unknown = self._unknown(trimap)[..., ::8, ::8]
+        attended = None
+        if self.gca is None:
+            unknown = None
+        else:
             eighth, *attended = self.gca(guidance, eighth, unknown)
             attended = Attended(*attended)
         sixteenth = self.layer3(eighth)
         bottleneck = self.layer_bottleneck(sixteenth)
-        scales = (full, half, quarter, eighth, sixteenth)
-        shortcuts = tuple(shortcut(x) for shortcut, x in zip(self.shortcut, scales, strict=True))
-        return Features(bottleneck, shortcuts, guidance, unknown, attended)
+        return CoarseFeatures(bottleneck, self.shortcut[4](sixteenth), self.shortcut[3](eighth),
+                              guidance, unknown, attended)
 
     def _unknown(self, trimap: Tensor) -> Tensor:
         if self.trimap_channel == 3:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from networks.decoder import Decoder
-from networks.encoder import Encoder
+from networks.encoder import Attended, Encoder
 
 # Published name -> whether it has guided contextual attention. Encoder and decoder must agree in that.
 ENCODERS = {"resnet_gca_encoder_29": True, "res_shortcut_encoder_29": False}
@@ -43,8 +43,13 @@ class MattingNetwork(nn.Module):
         """
         features = self.encoder(image, trimap)
         alpha, attended = self.decoder(features)
-        blocks = [block for block in (features.attended, attended) if block is not None]
-        return MattingOutput(alpha, tuple(block.offset for block in blocks), tuple(block.scale for block in blocks))
+        return matting_output(alpha, features.coarse.attended, attended)
+
+
+def matting_output(alpha: Tensor, *attended: Attended | None) -> MattingOutput:
+    """Alpha with what the attention blocks looked at, None for those that do not exist."""
+    blocks = [block for block in attended if block is not None]
+    return MattingOutput(alpha, tuple(block.offset for block in blocks), tuple(block.scale for block in blocks))
 
 
 def build_network(encoder: str = "resnet_gca_encoder_29", decoder: str = "res_gca_decoder_22",
