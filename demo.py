@@ -26,13 +26,14 @@ from tqdm import tqdm
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
 from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap_labels
 from networks import build_network
-from utils.arguments import positive_int
+from utils.arguments import memory_size, positive_int
 from utils.checkpoint import CheckpointError, load_network
 from utils.config import ConfigError, add_config_arguments, architecture, load_config
 from utils.device import as_memory_allows, device_argument
 from utils.distributed import ALONE, World, gather, join_world, leave_world
 from utils.files import write_png
 from utils.pictures import offset_picture
+from utils.precision import AUTOCAST
 from utils.processes import in_advance
 
 RANDOM_WEIGHTS = "random-weights"
@@ -170,12 +171,12 @@ def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Pa
     return written, len(share)
 
 
-def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.device | None) -> Matting:
-    """The predictor of a configuration, with a checkpoint's weights or (None) random ones."""
+def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.device | None, **options) -> Matting:
+    """The predictor of a configuration, with a checkpoint's weights or (None) random ones; options as it takes them."""
     if checkpoint is not None:
-        return Matting(load_network(checkpoint, **architecture(config)), device)
+        return Matting(load_network(checkpoint, **architecture(config)), device, **options)
     torch.manual_seed(0)
-    return Matting(build_network(**architecture(config)), device)
+    return Matting(build_network(**architecture(config)), device, **options)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -197,6 +198,13 @@ def parse_arguments() -> argparse.Namespace:
                         help="compute up to N images of one size at once, worthwhile on a GPU (default: %(default)s)")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
                         help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
+    parser.add_argument("--precision", choices=AUTOCAST, default="fp32",
+                        help="arithmetic; tf32, bf16 and fp16 are faster on GPUs and less exact (default: %(default)s)")
+    parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",
+                        help="memory for an image besides the network, about, such as 4GB "
+                             "(default: most of what is free on a GPU, up to 4 GiB on the CPU)")
+    parser.add_argument("--compile", action="store_true",
+                        help="compile the network with torch.compile: worthwhile for many images only")
     return parser.parse_args()
 
 
@@ -224,7 +232,8 @@ def run(args: argparse.Namespace, config: EasyDict, checkpoint: Path | None, wor
     """Mattes the folder and prints a summary; returns the exit status, the same for all processes."""
     start = time.perf_counter()
     output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"
-    matting = build_matting(config, checkpoint, world.device)
+    matting = build_matting(config, checkpoint, world.device, precision=args.precision,
+                            memory_limit=args.memory_limit, compile=args.compile)
     counts = gather(world, matte_folder(matting, args.image_dir, args.trimap_dir, output, args.batch, world))
     written, count = (sum(column) for column in zip(*counts, strict=True))
     if world.is_main:

@@ -6,12 +6,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from networks import MattingNetwork, MattingOutput
+from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
+from networks.folding import compile_layers, folded
+from networks.tiling import CELL, largest_tile, run_tiled, working_memory
+from utils.boxes import Box
 from utils.checkpoint import load_network
-from utils.device import convolutions_in_full_precision, default_device
+from utils.device import default_device, is_out_of_memory
+from utils.memory import default_memory_limit
+from utils.precision import AUTOCAST, arithmetic
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 1, 2
 STRIDE = 32  # heights and widths the network takes are multiples of this
+MEMORY_ATTEMPTS = 4  # times an image is tried, each with half the memory of the one before
 
 _MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 _STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -36,15 +42,35 @@ class Matting:
         device: where to compute, such as "cpu" or "cuda:1"; by default CUDA where there is one.
         border: pixels of reflection around the image, before it is padded at the bottom and right up
             to a multiple of 32. 32 is what the published demo does, 0 what its evaluation does.
+        precision: "fp32"; "tf32", on GPUs that have it; "bf16" or "fp16", under autocast.
+        memory_limit: bytes that one call may take, about, besides the network. It decides how large
+            the tiles are, and cannot go below the features of the image at 1/8. By default most of
+            the free memory of a GPU, on the CPU 4 GiB or half of what is available.
+        fold: compute with a folded copy of the network (`networks.folding`), which leaves the network
+            as it is and does not follow its training. False puts the network itself in evaluation mode.
+        compile: have torch.compile work on the folded copy. The first images take minutes.
+
+    Raises:
+        ValueError: for an unknown precision, or compile without fold.
     """
 
-    def __init__(self, network: MattingNetwork, device: str | torch.device | None = None, border: int = 32):
+    def __init__(self, network: MattingNetwork, device: str | torch.device | None = None, border: int = 32,
+                 precision: str = "fp32", memory_limit: int | None = None, fold: bool = True, compile: bool = False):
+        if precision not in AUTOCAST:
+            raise ValueError(f"precision is {precision!r}; expected one of {', '.join(AUTOCAST)}")
+        if compile and not fold:
+            raise ValueError("compile needs fold: it would change the network that was passed")
         self.device = torch.device(device or default_device())
         self.border = border
-        self.network = network.to(self.device).eval()
+        self.precision = precision
+        self.memory_limit = memory_limit
+        self.network = (folded(network) if fold else network.eval()).to(self.device)
+        if compile:
+            compile_layers(self.network)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str | torch.device | None = None, border: int = 32,
+                        precision: str = "fp32", memory_limit: int | None = None, compile: bool = False,
                         **architecture: str | float) -> "Matting":
         """A predictor with the weights of a checkpoint file.
 
@@ -54,7 +80,7 @@ class Matting:
         Raises:
             utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
         """
-        return cls(load_network(path, **architecture), device, border)
+        return cls(load_network(path, **architecture), device, border, precision, memory_limit, compile=compile)
 
     def __call__(self, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
@@ -85,13 +111,43 @@ class Matting:
         if len(sizes) > 1:
             raise ValueError(f"the images of a batch have {len(sizes)} sizes; expected one")
         labels = [trimap_labels(trimap) for _, trimap in pairs]
-        pad = _padding(*labels[0].shape, self.border)
-        images = torch.stack([normalise(np.pad(image, (*pad, (0, 0)), mode="reflect")) for image, _ in pairs])
-        trimaps = torch.stack([encode_trimap(np.pad(label, pad, mode="reflect"), self.network.trimap_channel)
-                               for label in labels])
-        with convolutions_in_full_precision():
-            output = self.network(images.to(self.device), trimaps.to(self.device))
+        output = self._as_memory_allows([image for image, _ in pairs], labels)
         return [self._matte(output, i, label) for i, label in enumerate(labels)]
+
+    def _as_memory_allows(self, images: list[np.ndarray], labels: list[np.ndarray]) -> MattingOutput:
+        """As `_run`, with half the memory again and again where it runs out."""
+        limit = self.memory_limit or default_memory_limit(self.device)
+        for _ in range(MEMORY_ATTEMPTS - 1):
+            try:
+                return self._run(images, labels, limit)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            limit //= 2  # here, where the error no longer holds what the attempt had in memory
+        return self._run(images, labels, limit)
+
+    def _run(self, images: list[np.ndarray], labels: list[np.ndarray], memory_limit: int) -> MattingOutput:
+        """The network's output for padded images, alpha 0 where no cell of 8 x 8 pixels holds an unknown one."""
+        pad = _padding(*labels[0].shape, self.border)
+        images = [np.pad(image, (*pad, (0, 0)), mode="reflect") for image in images]
+        inside = np.pad(np.any([label == UNKNOWN for label in labels], axis=0), pad)
+        labels = [np.pad(label, pad, mode="reflect") for label in labels]
+
+        def read(box: Box) -> torch.Tensor:
+            channels = self.network.trimap_channel
+            return torch.stack([torch.cat([normalise(image[box.slices]), encode_trimap(label[box.slices], channels)])
+                                for image, label in zip(images, labels, strict=True)]).to(self.device)
+
+        height, width = (side // CELL for side in inside.shape)
+        wanted = inside.reshape(height, CELL, width, CELL).any(axis=(1, 3))
+        unknown = np.stack([label[None, ::CELL, ::CELL] == UNKNOWN for label in labels])
+        working = working_memory(memory_limit, len(images), height, width)
+        for module in self.network.modules():
+            if isinstance(module, GuidedContextualAttention):
+                module.memory_budget = working
+        with arithmetic(self.device, self.precision):
+            return run_tiled(self.network, read, torch.from_numpy(unknown).float().to(self.device), wanted,
+                             largest_tile(working, len(images), self.device))
 
     def _matte(self, output: MattingOutput, i: int, labels: np.ndarray) -> Matte:
         """The i-th image of a batch, without padding, its known pixels set."""

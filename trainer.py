@@ -28,6 +28,7 @@ from utils.distributed import World, copy_from_main, total
 from utils.files import atomic_path
 from utils.metrics import mse, sad
 from utils.pictures import training_pictures
+from utils.precision import arithmetic
 from utils.run_log import RunLog, text_log
 from utils.schedule import clip_to_moving_norm, learning_rate
 from utils.signals import StopRequest
@@ -39,8 +40,6 @@ from utils.training_state import (
     save_state,
     start_or_resume,
 )
-
-AUTOCAST = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +58,6 @@ def train(config: EasyDict, world: World) -> int:
         ConfigError, ImageFileError, CheckpointError: if files or settings do not fit, before the first step.
         TrainingError: if the loss is no number for too many steps in a row.
     """
-    set_arithmetic(config)
     dataset = make_training_dataset(config, config.train.seed)
     test_images = validation_images(config)
     state = start_or_resume(config, world)
@@ -89,11 +87,6 @@ def train(config: EasyDict, world: World) -> int:
                 log.info("stopped at step %d; train.resume_checkpoint=latest_model goes on from there", state.step)
                 return 128 + stopping
     return 0
-
-
-def set_arithmetic(config: EasyDict) -> None:
-    """Full single precision on GPUs too, unless the configuration allows TF32."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.train.precision == "tf32"
 
 
 def validation_images(config: EasyDict) -> list[Triple]:
@@ -200,11 +193,10 @@ def take_step(model: nn.Module, state: TrainingState, step_batches: list[dict], 
 
 def forward(model: nn.Module, batch: dict, config: EasyDict) -> tuple[MattingOutput, dict[str, Tensor]]:
     """The network's output for a batch, and the weighted loss with its parts, summed over the unknown pixels."""
-    precision = AUTOCAST[config.train.precision]
     image, trimap = batch["image"], batch["trimap"]
     if config.train.channels_last:
         image, trimap = (x.contiguous(memory_format=torch.channels_last) for x in (image, trimap))
-    with torch.autocast(image.device.type, precision, enabled=precision is not None):
+    with arithmetic(image.device, config.train.precision):
         output = model(image, trimap)
     return output, losses.weighted_losses(config.train, output.alpha.float(), batch, unknown_mask(batch))
 

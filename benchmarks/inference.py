@@ -26,7 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.memory import peak_memory
 from benchmarks.published import published_network, random_network
 from inference import UNKNOWN, Matting, encode_trimap, normalise, trimap_labels
-from utils.device import convolutions_in_full_precision, default_device, device_argument
+from utils.device import default_device, device_argument
+from utils.precision import arithmetic
 
 TYPICAL = (1728, 1320, 0.26)  # height, width, unknown share: 2.28 megapixels, the mean of Composition-1K's test images
 SIZES = [(512, 512, 0.3), (1024, 1024, 0.1), (1024, 1024, 0.3), (1024, 1024, 1.0), TYPICAL, (2048, 2048, 0.3),
@@ -64,7 +65,7 @@ def run_published(image: np.ndarray, trimap: np.ndarray, device: torch.device,
     inputs = (normalise(image)[None].to(device), encode_trimap(trimap_labels(trimap), 3)[None].to(device))
 
     def compute() -> np.ndarray:
-        with convolutions_in_full_precision():
+        with arithmetic(device, "fp32"):
             return network(*inputs).alpha[0, 0].cpu().numpy()
 
     return best(compute, repeats)

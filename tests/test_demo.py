@@ -192,6 +192,25 @@ def test_random_weights_are_labelled(monkeypatch, capsys, pictures):
     assert written(pictures) == ["baseline-dist_random-weights/a.png"]
 
 
+def test_options_of_the_predictor(monkeypatch, pictures, networks):
+    made = []
+    monkeypatch.setattr(demo, "Matting", lambda *arguments, **options: made.append(options) or Matting(*arguments))
+    assert run(monkeypatch, pictures, *BASELINE, "--checkpoint", str(networks["baseline"]),
+               "--precision", "bf16", "--memory-limit", "1.5GB", "--compile") == 0
+    assert made == [{"precision": "bf16", "memory_limit": 1_500_000_000, "compile": True}]
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--memory-limit", "4"], "argument --memory-limit: '4' is no amount of memory; expected one such as 4GB or 512MB"),
+    (["--memory-limit", "0GB"], "argument --memory-limit: '0GB' is no amount of memory"),
+    (["--precision", "int8"], "argument --precision: invalid choice: 'int8'"),
+])
+def test_refused_options(monkeypatch, capsys, pictures, arguments, message):
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, pictures, *arguments)
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--image-dir", "nowhere", "--random-weights"], "demo.py: nowhere: no such folder"),
     (["--config", "none.toml", "--random-weights"], "demo.py: none.toml: no such file"),

@@ -1,6 +1,7 @@
 """Types of command-line arguments, for argparse, which reports their errors in one line."""
 
 import argparse
+import re
 
 
 def positive_int(text: str) -> int:
@@ -9,3 +10,12 @@ def positive_int(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is below 1")
     return number
+
+
+def memory_size(text: str) -> int:
+    """Bytes, written as a number and a unit such as 4GB or 512 MiB."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmg])(i?)b", text.strip().lower())
+    if not match or not float(match[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory; expected one such as 4GB or 512MB")
+    number, prefix, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** ("kmg".index(prefix) + 1))

@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import torch
 
@@ -20,12 +19,6 @@ def device_argument(text: str) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise argparse.ArgumentTypeError(f"{text!r} cannot be used here ({reason})") from None
-
-
-def convolutions_in_full_precision() -> AbstractContextManager:
-    """For the block, cuDNN computes in single precision; its default, TF32, costs three digits of alpha."""
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
 
 
 def as_memory_allows(function: Callable[[list], list], items: list) -> list:
