@@ -58,6 +58,7 @@ def train(config: EasyDict, world: World) -> int:
         ConfigError, ImageFileError, CheckpointError: if files or settings do not fit, before the first step.
         TrainingError: if the loss is no number for too many steps in a row.
     """
+    set_arithmetic(config)
     dataset = make_training_dataset(config, config.train.seed)
     test_images = validation_images(config)
     state = start_or_resume(config, world)
@@ -87,6 +88,11 @@ def train(config: EasyDict, world: World) -> int:
                 log.info("stopped at step %d; train.resume_checkpoint=latest_model goes on from there", state.step)
                 return 128 + stopping
     return 0
+
+
+def set_arithmetic(config: EasyDict) -> None:
+    """Full single precision on GPUs too, unless the configuration allows TF32; for the backward pass as well."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = config.train.precision == "tf32"
 
 
 def validation_images(config: EasyDict) -> list[Triple]:
