@@ -19,22 +19,29 @@ with A = 0 outside the grid. B, too, is made of copies shifted along rows and co
 block at once.
 """
 
-import sys
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-# A chunk of queries on CPUs, and the keys they meet at once: a tile of 2 MiB, which stays in the cache for the six
+# A chunk of queries on CPUs, and the keys they meet at once: a tile of 2 MiB, which stays in a core's cache for the six
 # passes over it. What then limits are the matrix products, not the memory: 2 x 576 operations for each pair of
-# positions against some 100 bytes to and from the cache and 20 to and from memory.
-CPU_QUERIES, CPU_KEYS = 1024, 1024
-CPU_TRAINING_BUDGET = 2 * 2**30
+# positions against some 100 bytes to and from the cache and 30 to and from memory.
+CPU_QUERIES, CPU_KEYS = 1024, 512
+FEWEST_ROWS = 4  # of queries in a chunk, rather than more chunks at once: each needs two rows more
+CPU_BUDGET = 2 * 2**30
 CUDA_STREAMING_BUDGET = 2 * 2**30  # more does not make the chunks faster
 TILE_ARRAYS = 3  # of the size of a tile, at once
 TRAINING_ARRAYS = 8  # of the size of the attention, kept for the gradients or in passing
 FLOAT_BYTES = 4
+
+Result = TypeVar("Result")
 
 
 def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
@@ -46,14 +53,14 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
         alpha: (N, A, 2h, 2w).
         key_scale: (N, h, w), a factor on the scores of each key.
         own_penalty: (N, h, w), added to the logit of each position with itself.
-        memory_budget: bytes for what grows with queries times keys. None: on CUDA a share of the free
-            memory, on CPUs what suits their caches.
+        memory_budget: bytes for what grows with queries times keys; at least one row of queries is held
+            with all keys. None: on CUDA a share of the free memory, on CPUs what suits their caches.
 
     Returns:
         The message, of alpha's shape, and the flat positions (N, h * w) of the strongest keys.
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
-    blocks = F.pixel_unshuffle(F.pad(alpha, (1, 1, 1, 1), mode="reflect"), 2).permute(0, 2, 3, 1).contiguous()
+    blocks = _to_blocks(alpha / 4)  # up to four patches overlap
     attend_image = _stream_image
     if torch.is_grad_enabled():
         budget = memory_budget or _training_budget(feature.device)
@@ -131,29 +138,72 @@ def _checkpoint_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penal
 
 def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
                   memory_budget: int | None) -> tuple[Tensor, Tensor]:
-    """One image without gradients: chunks of queries in one reused array, their keys in tiles."""
+    """One image without gradients: chunks of queries in reused arrays, their keys in tiles."""
     h, w = key_scale.shape
-    query_rows, key_rows = _streaming_rows(h, w, memory_budget, grid.device)
-    output, strongest = torch.zeros_like(blocks), key_scale.new_empty(h, w, dtype=torch.long)
-    bordered = grid.new_zeros(query_rows + 2, w + 2, h + 2, w + 2)  # attention, with the zeros beyond the grid
-    for first in range(0, h, query_rows):
-        last = min(first + query_rows, h)
-        bordered = bordered[:last - first + 2]
-        bordered[-1] = 0
-        attention = bordered[1:-1, 1:-1]
-        for top in range(0, h, key_rows):
-            bottom = min(top + key_rows, h)
-            scores = patch_scores(grid[first:last + 2], grid[top:bottom + 2])
-            torch.mul(scores, key_scale[top:bottom], out=attention[:, :, top + 1:bottom + 1, 1:-1])
-        keys_of_these_rows = attention[:, :, first + 1:last + 1, 1:-1]
-        keys_of_these_rows.diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1).add_(own_penalty[first:last])
-        strongest[first:last] = _softmax_within_border(bordered[1:-1])
-        gathered = output[first:last + 1].flatten(0, 1)
-        for top in range(0, h + 1, key_rows):
-            bottom = min(top + key_rows, h + 1)
-            weights = block_weights(bordered[:, :, top:bottom + 1]).flatten(2).flatten(0, 1)
-            gathered.addmm_(weights, blocks[top:bottom].flatten(0, 1))
+    workers, query_rows, key_rows = _streaming_plan(h, w, memory_budget, grid.device)
+    arrays = SimpleQueue()
+    for _ in range(workers):
+        arrays.put(grid.new_zeros(query_rows + 2, w + 2, h + 2, w + 2))
+
+    def stream(first: int) -> tuple[Tensor, Tensor]:
+        bordered = arrays.get()
+        rows = slice(first, min(first + query_rows, h))
+        results = _stream_rows(bordered[:rows.stop - first + 2], grid, blocks, key_scale, own_penalty, rows, key_rows)
+        arrays.put(bordered)
+        return results
+
+    chunks = range(0, h, query_rows)
+    output, strongest = torch.zeros_like(blocks), []
+    for first, (part, chosen) in zip(chunks, _on_cores(stream, chunks, workers), strict=True):
+        output[first:first + len(part)] += part
+        strongest.append(chosen)
+    return output, torch.cat(strongest)
+
+
+@torch.inference_mode()  # here, since each thread has its own switch
+def _stream_rows(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor, rows: slice,
+                 key_rows: int) -> tuple[Tensor, Tensor]:
+    """What `_attend_rows` computes, of one image and in place.
+
+    Args:
+        bordered: (R + 2, w + 2, h + 2, w + 2), room for the attention and the zeros beyond the grid. Its
+            first row and the columns of queries beyond the grid are 0.
+        rows: the R rows of queries.
+        key_rows: rows of keys in a tile.
+    """
+    h = len(key_scale)
+    bordered[-1] = 0
+    attention = bordered[1:-1, 1:-1]
+    for top in range(0, h, key_rows):
+        bottom = min(top + key_rows, h)
+        scores = patch_scores(grid[rows.start:rows.stop + 2], grid[top:bottom + 2])
+        torch.mul(scores, key_scale[top:bottom], out=attention[:, :, top + 1:bottom + 1, 1:-1])
+    keys_of_these_rows = attention[:, :, rows.start + 1:rows.stop + 1, 1:-1]
+    keys_of_these_rows.diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1).add_(own_penalty[rows])
+    strongest = _softmax_within_border(bordered[1:-1])
+
+    output = blocks.new_zeros(len(attention) + 1, *blocks.shape[1:])
+    for top in range(0, h + 1, key_rows):
+        bottom = min(top + key_rows, h + 1)
+        weights = block_weights(bordered[:, :, top:bottom + 1]).flatten(2).flatten(0, 1)
+        output.flatten(0, 1).addmm_(weights, blocks[top:bottom].flatten(0, 1))
     return output, strongest.flatten()
+
+
+def _on_cores(function: Callable[[int], Result], items: Sequence[int], workers: int) -> list[Result]:
+    """The results of one call for each item, shared out to threads whose operations run on one core each.
+
+    Thousands of short operations, each split among the cores, would have the cores wait for one another after each:
+    little time on an idle machine, most of it on a busy one. And each core keeps its tile in its own cache.
+    """
+    if workers == 1:
+        return [function(item) for item in items]
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(function, items))
+    finally:
+        torch.set_num_threads(threads)  # this thread has them still, but new ones would begin with 1
 
 
 def _softmax_within_border(logits: Tensor) -> Tensor:
@@ -171,22 +221,25 @@ def _softmax_within_border(logits: Tensor) -> Tensor:
     return (strongest // width - 1) * (width - 2) + strongest % width - 1
 
 
-def _streaming_rows(h: int, w: int, memory_budget: int | None, device: torch.device) -> tuple[int, int]:
-    """Rows of queries in a chunk, and rows of keys in a tile of it."""
-    most_queries, most_keys = h, h
+def _streaming_plan(h: int, w: int, memory_budget: int | None, device: torch.device) -> tuple[int, int, int]:
+    """Chunks at once, rows of queries in each, and rows of keys in a tile: half of the budget is for the tiles."""
+    row_pair = FLOAT_BYTES * (w + 2) ** 2
     if device.type == "cpu":
-        most_queries, most_keys = CPU_QUERIES // w, CPU_KEYS // w
-        budget = memory_budget or sys.maxsize
+        budget = memory_budget or CPU_BUDGET
+        all_at_once = budget // 2 // (row_pair * (h + 2) * (FEWEST_ROWS + 2))
+        workers = _between(1, min(torch.get_num_threads(), all_at_once), h)
+        most_queries, most_keys = min(CPU_QUERIES // w, math.ceil(h / workers)), CPU_KEYS // w
     else:
         budget = memory_budget or min(CUDA_STREAMING_BUDGET, _free_memory(device) // 2)
-    row_pair = FLOAT_BYTES * (w + 2) ** 2
-    query_rows = _between(1, min(most_queries, budget // 2 // (row_pair * (h + 2)) - 2), h)
-    key_rows = _between(1, min(most_keys, budget // 2 // (row_pair * TILE_ARRAYS * (query_rows + 2)) - 2), h)
-    return query_rows, key_rows
+        workers, most_queries, most_keys = 1, h, h
+    half = budget // 2 // workers
+    query_rows = _between(1, min(most_queries, half // (row_pair * (h + 2)) - 2), h)
+    key_rows = _between(1, min(most_keys, half // (row_pair * TILE_ARRAYS * (query_rows + 2)) - 2), h)
+    return workers, query_rows, key_rows
 
 
 def _training_budget(device: torch.device) -> int:
-    return CPU_TRAINING_BUDGET if device.type == "cpu" else _free_memory(device) // 2
+    return CPU_BUDGET if device.type == "cpu" else _free_memory(device) // 2
 
 
 def _free_memory(device: torch.device) -> int:
@@ -199,6 +252,12 @@ def _between(least: int, value: int, most: int) -> int:
     return max(least, min(value, most))
 
 
-def _to_pixels(output: Tensor) -> Tensor:
-    """Output blocks (N, h + 1, w + 1, 4 A) as the mean on the grid of alpha (N, A, 2h, 2w)."""
-    return F.pixel_shuffle(output.permute(0, 3, 1, 2), 2)[..., 1:-1, 1:-1] / 4
+def _to_blocks(alpha: Tensor) -> Tensor:
+    """Alpha (N, A, 2h, 2w) with its reflected border as 2x2 blocks (N, h + 1, w + 1, 4 A)."""
+    bordered = F.pad(alpha, (1, 1, 1, 1), mode="reflect")
+    return F.pixel_unshuffle(bordered, 2).permute(0, 2, 3, 1).contiguous()
+
+
+def _to_pixels(blocks: Tensor) -> Tensor:
+    """Blocks (N, h + 1, w + 1, 4 A) without the border's pixels, (N, A, 2h, 2w)."""
+    return F.pixel_shuffle(blocks.permute(0, 3, 1, 2), 2)[..., 1:-1, 1:-1]

@@ -2,7 +2,8 @@
 
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
@@ -59,6 +60,14 @@ def device(request) -> str:
     return request.param
 
 
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads for the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @contextmanager
 def array_sizes() -> Iterator[list[int]]:
     """A list that receives the bytes of every tensor which an operation makes meanwhile."""
@@ -76,9 +85,10 @@ def array_sizes() -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("seed", range(24))
-def test_agrees_with_the_definition(block, seed, device):
-    """Any size, mask, batch and chunk; each by the way of inference and by that of training."""
+def test_agrees_with_the_definition(block, seed, device, threads):
+    """Any size, mask, batch and chunk, on any number of cores; each by the way of inference and by that of training."""
     rng = random.Random(seed)
+    threads(rng.randint(1, 3))
     n, h, w = rng.randint(1, 3), rng.randint(2, 11), rng.randint(2, 11)
     if seed == 0:
         n, h, w = 1, 2, 2
@@ -87,8 +97,8 @@ def test_agrees_with_the_definition(block, seed, device):
     expected_output, expected_offset, expected_scale = attention_oracle(block, guidance, alpha, unknown)
     on_device = with_budget(block, rng.choice([None, 1, int(10 ** rng.uniform(3, 6.5))])).to(device)
     inputs = [x if x is None else x.to(device) for x in (guidance, alpha, unknown)]
-    for training in (False, True):
-        with torch.set_grad_enabled(training):
+    for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
+        with mode():
             output, offset, scale = on_device(*inputs)
         torch.testing.assert_close(output.cpu(), expected_output, atol=2e-5, rtol=0)
         torch.testing.assert_close(scale.cpu(), expected_scale, atol=1e-6, rtol=0)
@@ -135,8 +145,9 @@ def test_autocast_neither_overflows_nor_rounds_the_scores(block, dtype, training
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("size", [24, 48])
-def test_no_array_exceeds_the_budget(size, training):
+def test_no_array_exceeds_the_budget(size, training, threads):
     """All of the attention takes 1.3 and 21 MB."""
+    threads(1)  # the arrays of other threads are not seen
     narrow = GuidedContextualAttention(8, 8, memory_budget=4_000_000)
     guidance, alpha, unknown = random_inputs(8, 1, size, size, 0.5)
     with torch.set_grad_enabled(training), array_sizes() as sizes:
@@ -144,6 +155,14 @@ def test_no_array_exceeds_the_budget(size, training):
         if training:
             output.sum().backward()
     assert max(sizes) <= narrow.memory_budget
+
+
+def test_threads_of_others_are_left_alone(block, threads):
+    threads(2)
+    with torch.no_grad():
+        block(*random_inputs(6, 1, 6, 6, 0.5))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == torch.get_num_threads() == 2
 
 
 def test_scales_of_extreme_masks(block):
