@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
-from networks.folding import compile_layers, folded
+from networks.folding import compile_stages, folded
 from networks.tiling import CELL, largest_tile, run_tiled, working_memory
 from utils.boxes import Box
 from utils.checkpoint import load_network
@@ -66,7 +66,7 @@ class Matting:
         self.memory_limit = memory_limit
         self.network = (folded(network) if fold else network.eval()).to(self.device)
         if compile:
-            compile_layers(self.network)
+            compile_stages(self.network)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str | torch.device | None = None, border: int = 32,

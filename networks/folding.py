@@ -50,13 +50,19 @@ def folded(network: MattingNetwork) -> MattingNetwork:
     return network.to(memory_format=torch.channels_last)
 
 
-def compile_layers(network: MattingNetwork) -> None:
-    """Has torch.compile work on the layers of a network, in place, for any height and width; not on attention."""
+def compile_stages(network: MattingNetwork) -> None:
+    """Has torch.compile work on the stages of a network, in place, for any height and width; not on attention."""
     encoder, decoder = network.encoder, network.decoder
-    layers = [encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer_bottleneck, *encoder.shortcut,
-              decoder.layer1, decoder.layer2, decoder.layer3, decoder.layer4]
-    for layer in layers:
-        layer.compile(dynamic=True)
+    for part in (encoder, decoder):
+        if part.gca is not None:
+            part.gca.forward = torch.compiler.disable(part.gca.forward)  # its loops have as many turns as fit
+    # Method by method: modules that are compiled one by one share a limit on the number of their versions.
+    for part, names in ((encoder, ("half", "quarter", "guidance", "coarse")),
+                        (decoder, ("eighth", "quarter", "half", "alpha"))):
+        for name in names:
+            setattr(part, name, torch.compile(getattr(part, name), dynamic=True))
+    for shortcut in encoder.shortcut[:3]:
+        shortcut.compile(dynamic=True)
 
 
 def _plain(conv: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
