@@ -23,7 +23,15 @@ import torch
 from easydict import EasyDict
 from tqdm import tqdm
 
-from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
+from dataloader.image_file import (
+    IMAGE_EXTENSIONS,
+    ImageFileError,
+    find_partner,
+    list_images,
+    other_files,
+    read_grey,
+    read_image,
+)
 from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap_labels
 from networks import build_network
 from utils.arguments import memory_size, positive_int
@@ -159,6 +167,8 @@ def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Pa
     read = partial(read_job, images=images, trimaps=trimaps, trimap_dir=trimap_dir)
     write = partial(write_result, folder=output)
     bar = tqdm(total=len(share), unit="image", disable=None if world.is_main else True)
+    for path in other_files(image_dir) if world.is_main else ():
+        bar.write(f"skipped: {path}: not one of {', '.join(IMAGE_EXTENSIONS)}", file=sys.stderr)
     written = 0
     with bar, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         jobs = in_advance(reader, read, share, ahead=batch_size + 1)

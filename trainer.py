@@ -65,6 +65,9 @@ def train(config: EasyDict, world: World) -> int:
     model = parallel_model(state.network, config, world)
     folder = checkpoint_folder(config)
     if world.is_main:
+        log.info("training on %s, %d process(es): %d foregrounds, %d backgrounds, %d validation images, step %d of %d",
+                 world.device, world.size, len(dataset.foregrounds), len(dataset), len(test_images), state.step,
+                 config.train.total_step)
         remove_halves(folder)
         save_config(config, folder / "config.toml")
     batches = iter(training_loader(dataset, config, world, state.step))
@@ -87,6 +90,8 @@ def train(config: EasyDict, world: World) -> int:
             if stopping:
                 log.info("stopped at step %d; train.resume_checkpoint=latest_model goes on from there", state.step)
                 return 128 + stopping
+    if world.is_main:
+        log.info("finished at step %d; checkpoints are in %s", state.step, folder)
     return 0
 
 

@@ -32,6 +32,12 @@ def list_images(folder: str | Path) -> list[Path]:
     return sorted(paths)
 
 
+def other_files(folder: str | Path) -> list[Path]:
+    """The files of a folder that `list_images` leaves out, but for hidden ones."""
+    return sorted(path for path in Path(folder).iterdir()
+                  if path.is_file() and path.suffix.lower() not in IMAGE_EXTENSIONS and not path.name.startswith("."))
+
+
 def find_partner(path: Path, candidates: list[Path], kind: str, folder: str | Path) -> Path:
     """The file of another folder that belongs to `path`: of the same name, else of the same stem.
 

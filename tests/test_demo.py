@@ -100,6 +100,7 @@ def test_each_bad_image_is_named_and_the_rest_done(monkeypatch, capsys, pictures
                  f"{images / 'broken.png'}: cannot be decoded",
                  "turned.jpg is 40 x 50 (the image after the rotation its EXIF data asks for)"):
         assert f"failed: {line}" in captured.err or line in captured.err
+    assert f"skipped: {images / 'notes.txt'}: not one of .png" in captured.err
     assert "2 of 8 mattes" in captured.out
     assert written(pictures) == ["baseline-dist_baseline.pth/a.png", "baseline-dist_baseline.pth/b.png"]
 

@@ -224,7 +224,7 @@ def test_truncated_checkpoint_is_refused_and_the_one_before_offered(data, finish
 
 @pytest.mark.parametrize(("more", "error", "message"), [
     ({"train__resume_checkpoint": "none"}, CheckpointError, "none.pth: no such file"),
-    ({"model__imagenet_pretrain": "true"}, ConfigError, "model.imagenet_pretrain_path: .*no such file"),
+    ({"model__imagenet_pretrain": "true", "version": "other"}, ConfigError, "model.imagenet_pretrain_path: .*no such file"),
     ({"train__resume_checkpoint": "plain.pth"}, CheckpointError, "no state of a run here; start from it with"),
     ({"train__resume_checkpoint": "latest_model", "train__ema": 0.9}, CheckpointError, "was written without train.ema"),
 ])
@@ -233,6 +233,14 @@ def test_refused_starts(data, finished, monkeypatch, tmp_path, more, error, mess
     save_checkpoint("plain.pth", build_network(width=0.25))
     with pytest.raises(error, match=message):
         start_or_resume(config_of(data, finished, **more), ALONE)
+
+
+def test_an_earlier_run_is_not_overwritten(data, finished):
+    before = (finished / "checkpoints" / "sample" / "best_model.pth").read_bytes()
+    result = run_main(*settings(data, finished, train__total_step=2))
+    assert result.returncode == 1
+    assert "latest_model.pth: an earlier run is here and would be overwritten" in result.stderr
+    assert (finished / "checkpoints" / "sample" / "best_model.pth").read_bytes() == before
 
 
 def test_started_in_parallel_without_dist(data, tmp_path):

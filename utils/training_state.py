@@ -50,6 +50,10 @@ def start_or_resume(config: EasyDict, world: World) -> TrainingState:
         CheckpointError: for files that are missing, damaged or of another network.
         ConfigError: if the ImageNet backbone is asked for and not there.
     """
+    latest = checkpoint_folder(config) / "latest_model.pth"
+    if not config.train.resume_checkpoint and latest.exists():
+        raise ConfigError(f"{latest}: an earlier run is here and would be overwritten; go on with it by "
+                          "train.resume_checkpoint=latest_model, choose another version, or move it away")
     torch.manual_seed(config.train.seed)
     network = build_network(**architecture(config))
     if not config.train.resume_checkpoint:
