@@ -224,7 +224,8 @@ def test_truncated_checkpoint_is_refused_and_the_one_before_offered(data, finish
 
 @pytest.mark.parametrize(("more", "error", "message"), [
     ({"train__resume_checkpoint": "none"}, CheckpointError, "none.pth: no such file"),
-    ({"model__imagenet_pretrain": "true", "version": "other"}, ConfigError, "model.imagenet_pretrain_path: .*no such file"),
+    ({"model__imagenet_pretrain": "true", "version": "other"}, ConfigError,
+     "model.imagenet_pretrain_path: .*no such file"),
     ({"train__resume_checkpoint": "plain.pth"}, CheckpointError, "no state of a run here; start from it with"),
     ({"train__resume_checkpoint": "latest_model", "train__ema": 0.9}, CheckpointError, "was written without train.ema"),
 ])
