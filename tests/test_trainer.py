@@ -171,7 +171,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
 
 
 def validation_mse(lines: list[str]) -> list[float]:
-    return [float(line.rpartition("mse ")[2]) for line in lines if "validation" in line]
+    return [float(line.rpartition("mse ")[2]) for line in lines if "validation at" in line]
 
 
 def test_precision_and_average_options(data, tmp_path):
