@@ -29,7 +29,7 @@ from inference import UNKNOWN, Matting, encode_trimap, normalise, trimap_labels
 from utils.device import default_device, device_argument
 from utils.precision import arithmetic
 
-TYPICAL = (1728, 1320, 0.26)  # height, width, unknown share: 2.28 megapixels, the mean of Composition-1K's test images
+TYPICAL = (1696, 1344, 0.26)  # height, width, unknown share: 2.28 megapixels, the mean of Composition-1K's test images
 SIZES = [(512, 512, 0.3), (1024, 1024, 0.1), (1024, 1024, 0.3), (1024, 1024, 1.0), TYPICAL, (2048, 2048, 0.3),
          (4096, 4096, 0.3)]
 SCALING = [(size, size, 0.3) for size in (256, 512, 1024, 1536, 2048, 3072, 4096)]
