@@ -165,6 +165,11 @@ def trimap_labels(trimap: np.ndarray) -> np.ndarray:
     return np.digitize(trimap, (85, 170)).astype(np.uint8)
 
 
+def trimap_grey(labels: np.ndarray) -> np.ndarray:
+    """Labels as grey values 0, 128 and 255, (H, W) uint8."""
+    return np.array([0, 128, 255], np.uint8)[labels]
+
+
 def normalise(image: np.ndarray) -> torch.Tensor:
     """(H, W, 3) uint8 RGB as (3, H, W) float32 with ImageNet's mean and deviation removed."""
     tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()

@@ -119,18 +119,19 @@ def compare(sizes: list[tuple[int, int, float]], device: torch.device) -> list[d
         ours = measure("predictor", size, device)
         published = measure("published", size, device) if height * width <= LARGEST_PUBLISHED else None
         where = trimap_labels(example(*size)[1]) == UNKNOWN
-        difference = np.abs(ours.alpha - published.alpha)[where].max() if published else np.nan
-        print(f"{f'{width} x {height}':>11} {unknown:7.0%} | "
-              + (f"{published.seconds:7.2f} s " if published else f"{'-':>9} ")
-              + f"{ours.seconds:7.2f} s {published.seconds / ours.seconds if published else np.nan:5.1f}x | "
-              + (f"{published.peak:5.2f} GiB " if published else f"{'-':>9} ")
-              + f"{ours.peak:5.2f} GiB | {difference:10.1e}", flush=True)
+        theirs = ratio = memory = difference = "-"
+        if published:
+            theirs, memory = f"{published.seconds:.2f} s", f"{published.peak:.2f} GiB"
+            ratio = f"{published.seconds / ours.seconds:.1f}x"
+            difference = f"{np.abs(ours.alpha - published.alpha)[where].max():.1e}"
+        print(f"{f'{width} x {height}':>11} {unknown:7.0%} | {theirs:>9} {ours.seconds:7.2f} s {ratio:>6} | "
+              f"{memory:>9} {ours.peak:5.2f} GiB | {difference:>10}", flush=True)
         rows.append({"side": (height * width) ** 0.5, "published": published, "predictor": ours})
     return rows
 
 
 def plot_scaling(rows: list[dict], path: Path) -> None:
-    """Seconds and memory over the side of square images, both axes logarithmic."""
+    """Seconds and memory over the side of square images."""
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
@@ -139,7 +140,10 @@ def plot_scaling(rows: list[dict], path: Path) -> None:
     for axis, (value, title) in zip(axes, (("seconds", "seconds"), ("peak", "peak memory, GiB")), strict=True):
         for program, colour in (("published", "#c05621"), ("predictor", "#2b6cb0")):
             points = [(row["side"], getattr(row[program], value)) for row in rows if row[program]]
-            axis.loglog(*zip(*points, strict=True), "o-", color=colour, label=program)
+            axis.plot(*zip(*points, strict=True), "o-", color=colour, label=program)
+        axis.set_xscale("log")
+        if value == "seconds":
+            axis.set_yscale("log")
         axis.set_xticks([row["side"] for row in rows], [f"{row['side']:.0f}" for row in rows], rotation=45)
         axis.minorticks_off()
         axis.set_xlabel("side of the image, pixels")

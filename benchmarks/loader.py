@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from dataloader.cache import decode_cached
-from dataloader.folders import Foreground, find_backgrounds, find_foregrounds, read_foreground
+from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds, read_foreground
 from dataloader.image_file import read_image
 from dataloader.sample import draw_sample
 from dataloader.training import TrainingData, to_tensors
@@ -72,11 +72,11 @@ def whole_image_sample(data: TrainingData, epoch: int, index: int) -> dict[str, 
     draws = draw_sample(rng, pixels[0].shape[:2], len(data.foregrounds), data.random_interp)
     if draws.second is not None:
         pixels.append(read(draws.second))
-    crop = oracle_sample(draws, pixels, read_image(data.backgrounds[index]), data.crop_size, rng)
+    crop = oracle_sample(draws, pixels, data.backgrounds[index].read(), data.crop_size, rng)
     return to_tensors(crop, data.trimap_channel, data.with_layers)
 
 
-def measure(foregrounds: list[Foreground], backgrounds: list[Path], cache: Path, samples: int) -> dict[str, float]:
+def measure(foregrounds: list[Foreground], backgrounds: list[Background], cache: Path, samples: int) -> dict[str, float]:
     """CPU seconds for each sample, of each version."""
     plain = TrainingData(foregrounds, backgrounds, with_layers=False)
     cached = TrainingData(foregrounds, backgrounds, cache=cache, with_layers=False)

@@ -1,6 +1,6 @@
-"""Decoded foregrounds on disk, memory-mapped: shared by all workers and ranks, decoded once.
+"""Decoded foregrounds on disk, memory-mapped: shared by all workers and ranks, decoded (or drawn) once.
 
-An entry is two files named after the foreground's paths and the state of its files: `...rgba.npy`
+An entry is two files named after the foreground's identity, such as paths and state of its files: `...rgba.npy`
 (H, W, 4), not compressed, and `...blocks.npy`, `dataloader.window.block_labels` of the alpha. A source file
 that changes gets another entry; the old one is removed. Backgrounds are not kept: each is used once in an
 epoch, and decoding one costs less than reading it from a disk ten times as large.
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dataloader.folders import Foreground, read_foreground
+from dataloader.folders import Foreground
 from dataloader.image_file import ImageFileError
 from dataloader.window import BLOCK, block_labels
 from utils.files import atomic_path
 
-_VERSION = 1  # of the format of entries
+_VERSION = 2  # of the format of entries
 _NPY_HEADER = 128  # bytes
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def decode(foreground: Foreground) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ImageFileError: as `dataloader.folders.read_foreground`.
     """
-    pixels = read_foreground(foreground)
+    pixels = foreground.read()
     return pixels, block_labels(np.ascontiguousarray(pixels[..., 3]))
 
 
@@ -80,18 +80,13 @@ def _load(*paths: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _entry_paths(folder: Path, foreground: Foreground) -> tuple[Path, Path]:
-    sources = [path.resolve() for path in (foreground.colours, foreground.alpha) if path]
-    try:
-        states = [path.stat() for path in sources]
-    except OSError as error:
-        raise ImageFileError(f"{error.filename}: {error.strerror.lower()}") from None
-    state = [_VERSION, *((stat.st_size, stat.st_mtime_ns) for stat in states)]
-    name = f"{_digest(sources)}-{_digest(state)}"
+    source, state = foreground.identity()
+    name = f"{_digest(source)}-{_digest(f'{_VERSION} {state}')}"
     return folder / f"{name}.rgba.npy", folder / f"{name}.blocks.npy"
 
 
-def _digest(values: list) -> str:
-    return hashlib.sha256("\n".join(map(str, values)).encode()).hexdigest()[:16]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _remove_outdated(current: tuple[Path, Path]) -> None:

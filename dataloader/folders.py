@@ -33,6 +33,41 @@ class Foreground(NamedTuple):
     width: int
     height: int
 
+    @property
+    def name(self) -> str:
+        return self.colours.stem
+
+    def read(self) -> np.ndarray:
+        """`read_foreground` of it."""
+        return read_foreground(self)
+
+    def identity(self) -> tuple[str, str]:
+        """What names it in a cache, and what makes an entry outdated: the paths, and the state of the files.
+
+        Raises:
+            ImageFileError: if a file is gone.
+        """
+        paths = [path.resolve() for path in (self.colours, self.alpha) if path]
+        try:
+            states = [path.stat() for path in paths]
+        except OSError as error:
+            raise ImageFileError(f"{error.filename}: {error.strerror.lower()}") from None
+        return str(paths), str([(state.st_size, state.st_mtime_ns) for state in states])
+
+
+class Background(NamedTuple):
+    """A training background."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def read(self) -> np.ndarray:
+        """`read_image` of it."""
+        return read_image(self.path)
+
 
 class Triple(NamedTuple):
     """The files of a test image, by the same stem."""
@@ -65,13 +100,13 @@ def find_foregrounds(colour_folder: str | Path, alpha_folder: str | Path | None 
     return _for_all(check, paths, "foregrounds")
 
 
-def find_backgrounds(folder: str | Path) -> list[Path]:
+def find_backgrounds(folder: str | Path) -> list[Background]:
     """The background images of a folder, by name. Any size will do, so that no header is read.
 
     Raises:
         ImageFileError: if the folder is missing or without images.
     """
-    return list_images(folder)
+    return [Background(path) for path in list_images(folder)]
 
 
 def find_test_images(image_folder: str | Path, alpha_folder: str | Path, trimap_folder: str | Path) -> list[Triple]:

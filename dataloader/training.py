@@ -8,6 +8,8 @@
 
 import logging
 import signal
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -18,8 +20,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dataloader.cache import decode, decode_cached, prepare_cache
-from dataloader.folders import Foreground, find_backgrounds, find_foregrounds
-from dataloader.image_file import ImageFileError, read_image
+from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds
+from dataloader.generated.finish import finish
+from dataloader.generated.source import DrawnBackground, DrawnForeground
+from dataloader.image_file import ImageFileError, list_images
 from dataloader.sample import Crop, Cutout, draw_sample, plain_sample, render_sample
 from inference import encode_trimap, normalise
 from utils.config import ConfigError
@@ -49,18 +53,24 @@ class TrainingData(Dataset):
     where S is the crop's side. A file that cannot be read is named in the log, once, and the sample replaced by
     another number's, which is drawn.
 
+    Drawn foregrounds and backgrounds are others in each epoch, unless a cache keeps the foregrounds.
+
     Args:
+        foregrounds, backgrounds: files' (`dataloader.folders`) or drawn ones (`dataloader.generated.source`).
         augmentation: False makes every sample without chance: the foreground as it is, alone, a trimap
             eroded by 15 pixel kernels, the crop around the unknown pixel nearest to the middle.
         cache: folder for decoded foregrounds; None decodes them anew for each sample.
         with_layers: give `foreground` and `background`, which only the composition loss needs.
         broken_share: training stops with TooManyBrokenFilesError when more than this share of the foregrounds,
             or of the backgrounds, and more than 5, have turned out broken.
+        finish: a last step on each augmented sample, (rng, Crop) -> Crop, such as `dataloader.generated.finish`.
     """
 
-    def __init__(self, foregrounds: list[Foreground], backgrounds: list[Path], crop_size: int = 512,
+    def __init__(self, foregrounds: list[Foreground | DrawnForeground],
+                 backgrounds: list[Background | DrawnBackground], crop_size: int = 512,
                  trimap_channel: int = 3, augmentation: bool = True, random_interp: bool = False,
-                 cache: str | Path | None = None, seed: int = 0, with_layers: bool = True, broken_share: float = 0.01):
+                 cache: str | Path | None = None, seed: int = 0, with_layers: bool = True, broken_share: float = 0.01,
+                 finish: Callable[[np.random.Generator, Crop], Crop] | None = None):
         self.foregrounds = foregrounds
         self.backgrounds = backgrounds
         self.crop_size = crop_size
@@ -71,6 +81,7 @@ class TrainingData(Dataset):
         self.seed = seed
         self.with_layers = with_layers
         self.broken_share = broken_share
+        self.finish = finish
         # In shared memory: each worker knows what the others found broken.
         self._broken = {"foregrounds": torch.zeros(len(foregrounds), dtype=torch.bool).share_memory_(),
                         "backgrounds": torch.zeros(len(backgrounds), dtype=torch.bool).share_memory_()}
@@ -85,37 +96,41 @@ class TrainingData(Dataset):
         rng = np.random.default_rng((self.seed, epoch, index))
         while True:
             try:
-                return self._make(index, rng)
+                return self._make(epoch, index, rng)
             except BrokenFile as broken:
                 self._note(broken)
                 index = int(rng.integers(len(self)))
 
-    def _make(self, index: int, rng: np.random.Generator) -> dict[str, Tensor | str]:
+    def _make(self, epoch: int, index: int, rng: np.random.Generator) -> dict[str, Tensor | str]:
         first = index % len(self.foregrounds)
-        cutouts = [self._read_foreground(first)]
+        cutouts = [self._read_foreground(epoch, first)]
         size = cutouts[0][0].shape[:2]
-        names = self.foregrounds[first].colours.stem
+        names = self.foregrounds[first].name
         draws = (draw_sample(rng, size, len(self.foregrounds), self.random_interp) if self.augmentation
                  else plain_sample(size))
         if draws.second is not None:
-            cutouts.append(self._read_foreground(draws.second))
-            names += f"+{self.foregrounds[draws.second].colours.stem}"
-        crop = render_sample(draws, cutouts, self._read_background(index), self.crop_size,
+            cutouts.append(self._read_foreground(epoch, draws.second))
+            names += f"+{self.foregrounds[draws.second].name}"
+        crop = render_sample(draws, cutouts, self._read_background(epoch, index), self.crop_size,
                              rng if self.augmentation else None)
+        if self.augmentation and self.finish:
+            crop = self.finish(rng, crop)
         return {**to_tensors(crop, self.trimap_channel, self.with_layers),
-                "name": f"{names} on {self.backgrounds[index].stem}"}
+                "name": f"{names} on {self.backgrounds[index].name}"}
 
-    def _read_foreground(self, number: int) -> Cutout:
+    def _read_foreground(self, epoch: int, number: int) -> Cutout:
+        foreground = self.foregrounds[number]
         try:
-            if self.cache is None:
-                return decode(self.foregrounds[number])
-            return decode_cached(self.foregrounds[number], self.cache)
+            if self.cache is not None:
+                return decode_cached(foreground, self.cache)
+            return decode(foreground.anew(epoch) if isinstance(foreground, DrawnForeground) else foreground)
         except ImageFileError as error:
             raise BrokenFile("foregrounds", number, error) from None
 
-    def _read_background(self, number: int) -> np.ndarray:
+    def _read_background(self, epoch: int, number: int) -> np.ndarray:
+        background = self.backgrounds[number]
         try:
-            return read_image(self.backgrounds[number])
+            return (background.anew(epoch) if isinstance(background, DrawnBackground) else background).read()
         except ImageFileError as error:
             raise BrokenFile("backgrounds", number, error) from None
 
@@ -142,23 +157,28 @@ class BrokenFile(Exception):
 def make_training_dataset(config: EasyDict, seed: int = 0) -> TrainingData:
     """The training set of a configuration, its files checked and its cache's folder prepared.
 
-    `foreground` and `background` are part of the samples where train.comp_weight is above 0.
+    With data.generated, drawn foregrounds join those of data.train_fg, and without data.train_bg the backgrounds are
+    drawn, too. `foreground` and `background` are part of the samples where train.comp_weight is above 0.
 
     Raises:
-        ConfigError: if data.train_fg or data.train_bg is not set.
+        ConfigError: if nothing says where foregrounds or backgrounds come from.
         ImageFileError: if files are missing or do not fit, or the cache's disk is too small.
     """
-    for key in ("train_fg", "train_bg"):
-        if not config.data[key]:
-            raise ConfigError(f"data.{key} is not set; training needs the folder of its "
-                              f"{'foregrounds' if key == 'train_fg' else 'backgrounds'}")
-    foregrounds = find_foregrounds(config.data.train_fg, config.data.train_alpha or None)
-    backgrounds = find_backgrounds(config.data.train_bg)
-    if config.data.cache:
-        prepare_cache(config.data.cache, foregrounds)
-    return TrainingData(foregrounds, backgrounds, config.data.crop_size, config.model.trimap_channel,
-                        config.data.augmentation, config.data.random_interp, config.data.cache, seed,
-                        with_layers=config.train.comp_weight > 0)
+    data = config.data
+    for key, kind in (("train_fg", "foregrounds"), ("train_bg", "backgrounds")):
+        if not data[key] and not data.generated:
+            raise ConfigError(f"data.{key} is not set; training needs the folder of its {kind}, "
+                              "or data.generated for drawn ones")
+    photographs = tuple(list_images(data.photographs)) if data.photographs else ()
+    foregrounds = find_foregrounds(data.train_fg, data.train_alpha or None) if data.train_fg else []
+    foregrounds += [DrawnForeground(seed, number, data.generated_size, photographs) for number in range(data.generated)]
+    backgrounds = find_backgrounds(data.train_bg) if data.train_bg else [
+        DrawnBackground(seed, number, data.generated_size, photographs) for number in range(len(foregrounds))]
+    if data.cache:
+        prepare_cache(data.cache, foregrounds)
+    return TrainingData(foregrounds, backgrounds, data.crop_size, config.model.trimap_channel, data.augmentation,
+                        data.random_interp, data.cache, seed, with_layers=config.train.comp_weight > 0,
+                        finish=partial(finish, plain_share=data.plain_share) if data.finish else None)
 
 
 def start_worker(_: int, log_file: str | Path | None = None) -> None:

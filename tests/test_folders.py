@@ -14,7 +14,7 @@ from PIL import Image
 
 from dataloader import cache
 from dataloader.cache import cache_size, decode, decode_cached, prepare_cache
-from dataloader.folders import find_backgrounds, find_foregrounds, find_test_images, read_foreground
+from dataloader.folders import Foreground, find_backgrounds, find_foregrounds, find_test_images, read_foreground
 from dataloader.image_file import ImageFileError, read_grey, read_image
 
 
@@ -103,7 +103,7 @@ def test_cache_tells_its_size_and_maps_files(folder, tmp_path):
 
 def test_cache_decodes_once_and_again_after_a_change(folder, tmp_path, monkeypatch):
     decoded = []
-    monkeypatch.setattr(cache, "read_foreground", lambda each: decoded.append(each) or read_foreground(each))
+    monkeypatch.setattr(Foreground, "read", lambda each: decoded.append(each) or read_foreground(each))
     foreground = find_foregrounds(folder / "fg", folder / "alpha")[0]
     for _ in range(3):
         before, _ = decode_cached(foreground, tmp_path / "cache")

@@ -82,3 +82,19 @@ def test_weighted_losses():
     assert parts["rec"].item() == pytest.approx(2 * 0.65)
     assert parts["comp"].item() == pytest.approx(0.7)  # predicted 0.5 and 0.2 of white, on an image that is black
     assert parts["loss"].item() == pytest.approx(sum(parts[name].item() for name in ("rec", "comp", "smooth_l1")))
+
+
+def test_laplacian_loss_of_a_flat_error():
+    """The pyramid of a constant is empty but for its last level, 1/16 of the sides, weighted by 16."""
+    truth = torch.full((1, 1, 32, 32), 0.5)
+    unknown = torch.ones_like(truth)
+    assert losses.laplacian_loss(truth + 0.25, truth, unknown).item() == pytest.approx(16 * 4 * 0.25)
+    assert losses.laplacian_loss(truth, truth, unknown).item() == 0
+
+
+def test_laplacian_loss_of_a_checkerboard():
+    """What averages to 0 in every 2 x 2 pixels is in the first level alone, whole."""
+    truth = torch.full((1, 1, 16, 16), 0.5)
+    rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
+    board = 0.125 * (1 - 2 * ((rows + columns) % 2))
+    assert losses.laplacian_loss(truth + board, truth, torch.ones_like(truth)).item() == pytest.approx(256 * 0.125)

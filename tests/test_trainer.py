@@ -14,7 +14,7 @@ import torch
 
 from dataloader.image_file import read_grey
 from networks import build_network
-from tools.make_sample_data import make
+from tools.make_generated_data import make
 from utils.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
 from utils.config import ConfigError, load_config
 from utils.distributed import World

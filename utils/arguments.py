@@ -12,6 +12,22 @@ def positive_int(text: str) -> int:
     return number
 
 
+def whole_number(text: str) -> int:
+    """A whole number from 0 up."""
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is below 0")
+    return number
+
+
+def positive_float(text: str) -> float:
+    """A number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
 def memory_size(text: str) -> int:
     """Bytes, written as a number and a unit such as 4GB or 512 MiB."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmg])(i?)b", text.strip().lower())

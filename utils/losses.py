@@ -21,6 +21,7 @@ from torch import Tensor
 from inference import denormalise
 
 GABOR_ORIENTATIONS = 16
+LAPLACIAN_LEVELS = 5
 
 
 def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tensor],
@@ -43,6 +44,8 @@ def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tens
         parts["grad"] = weights.grad_weight * gradient_loss(prediction, truth, unknown)
     if weights.smooth_l1_weight:
         parts["smooth_l1"] = weights.smooth_l1_weight * smooth_l1_loss(prediction, truth, unknown)
+    if weights.laplacian_weight:
+        parts["laplacian"] = weights.laplacian_weight * laplacian_loss(prediction, truth, unknown)
     return {"loss": sum(parts.values()), **parts}
 
 
@@ -78,6 +81,21 @@ def gabor_loss(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:
     Mobile Devices" (ICME 2020).
     """
     return _filtered_loss(_gabor_filters(), prediction, truth, unknown)
+
+
+def laplacian_loss(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:
+    """Absolute error of the levels of alpha's Laplacian pyramid, level i from 0 weighted by 2^i.
+
+    After Hou and Liu, "Context-Aware Image Matting for Simultaneous Foreground and Alpha Estimation"
+    (ICCV 2019), with five levels; the last one is what the others leave. Sides should be multiples of 16.
+    """
+    rest = _difference(prediction, truth, unknown)  # the pyramid is linear, too
+    loss = rest.new_zeros(())
+    for level in range(LAPLACIAN_LEVELS - 1):
+        smaller = F.avg_pool2d(rest, 2)
+        loss = loss + 2**level * (rest - F.interpolate(smaller, scale_factor=2, mode="bilinear")).abs().sum()
+        rest = smaller
+    return loss + 2 ** (LAPLACIAN_LEVELS - 1) * rest.abs().sum()
 
 
 def _difference(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from utils.distributed import World
 
-COLUMNS = ("step", "loss", "rec", "comp", "gabor", "grad", "smooth_l1", "learning_rate", "grad_norm",
+COLUMNS = ("step", "loss", "rec", "comp", "gabor", "grad", "smooth_l1", "laplacian", "learning_rate", "grad_norm",
            "images_per_second", "waiting_share")
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 

@@ -1,0 +1,110 @@
+"""A composite as a camera and its file show it. Each effect is a small function; `photograph` draws some of them.
+
+Images are (H, W, 3) RGB: uint8 in 0..255, except where float32 is said, in the same range.
+"""
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+UNTOUCHED_SHARE = 0.3  # of the images, but for faint noise
+_NOISE_SIDE = 640  # of the tile that noise is taken from
+
+
+def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """The image with the traces of light, lens, sensor, processing and file, uint8.
+
+    Args:
+        image: float32 or uint8.
+    """
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    if rng.random() < UNTOUCHED_SHARE:
+        return with_noise(rng, image, rng.uniform(0, 2))
+    if rng.random() < 0.6:
+        image = developed(image, gains=np.exp(rng.normal(0, 0.08, 3)), exposure=rng.normal(0, 0.15),
+                          contrast=rng.normal(0, 0.25))
+    if rng.random() < 0.15:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.1))
+    if rng.random() < 0.7:
+        image = with_noise(rng, image, rng.gamma(1.3, 3), blotches=rng.random() < 0.3)
+    if rng.random() < 0.2:
+        image = resampled(image, rng.uniform(0.5, 1))
+    if rng.random() < 0.25:
+        image = sharpened(image, rng.uniform(0.2, 1.2))
+    chance = rng.random()
+    if chance < 0.4:
+        image = compressed(image, ".jpg", int(rng.integers(40, 99)))
+    elif chance < 0.45:
+        image = compressed(image, ".webp", int(rng.integers(40, 96)))
+    return image
+
+
+def developed(image: np.ndarray, gains: np.ndarray, exposure: float, contrast: float) -> np.ndarray:
+    """White balance, exposure and tone curve at once.
+
+    Args:
+        gains: (3,), factors on linear light.
+        exposure: in stops.
+        contrast: 0 leaves tones; 1 makes the curve twice as steep in the middle, -1 half.
+    """
+    light = (np.arange(256) / 255) ** 2.2 * gains[:, None] * 2**exposure
+    tones = np.clip(light, 0, 1) ** (1 / 2.2)
+    slope = 2**contrast
+    curved = tones**slope / np.maximum(tones**slope + (1 - tones) ** slope, 1e-6)
+    return cv2.LUT(image, np.rint(curved.T * 255).astype(np.uint8)[None])
+
+
+def with_noise(rng: np.random.Generator, image: np.ndarray, deviation: float, blotches: bool = False) -> np.ndarray:
+    """A sensor's noise, stronger where there is light.
+
+    Args:
+        deviation: of the noise at mid grey, in grey levels.
+        blotches: noise of several pixels' size, as denoising leaves it.
+    """
+    height, width = image.shape[:2]
+    grain = noise_tile()
+    if blotches:
+        small = _patch(rng, grain, -(-height // 2), -(-width // 2))
+        patch = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    else:
+        patch = _patch(rng, grain, height, width)
+    strength = deviation * (0.5 + np.sqrt(np.arange(256) / 255)) / (0.5 + 0.5**0.5)
+    weights = cv2.LUT(image, np.float32(strength))
+    return cv2.add(image, cv2.multiply(patch, weights), dtype=cv2.CV_8U)
+
+
+@lru_cache(1)
+def noise_tile() -> np.ndarray:
+    """Normal noise (640, 640, 3) float32, always the same: drawing it anew would cost as much as all else."""
+    return np.random.default_rng(0).standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3), np.float32)
+
+
+def resampled(image: np.ndarray, factor: float) -> np.ndarray:
+    """The image reduced by a factor and enlarged again."""
+    height, width = image.shape[:2]
+    small = cv2.resize(image, (max(1, round(width * factor)), max(1, round(height * factor))),
+                       interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def sharpened(image: np.ndarray, amount: float) -> np.ndarray:
+    """Unsharp masking over about a pixel."""
+    return cv2.addWeighted(image, 1 + amount, cv2.GaussianBlur(image, (0, 0), 1.0), -amount, 0)
+
+
+def compressed(image: np.ndarray, kind: str, quality: int) -> np.ndarray:
+    """The image after a file of a lossy kind, ".jpg" or ".webp"."""
+    flag = cv2.IMWRITE_JPEG_QUALITY if kind == ".jpg" else cv2.IMWRITE_WEBP_QUALITY
+    _, data = cv2.imencode(kind, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [flag, quality])
+    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+def _patch(rng: np.random.Generator, tile: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A random part of the tile, which is repeated where it does not suffice; mirrored and negated at random."""
+    top, left = rng.integers(_NOISE_SIDE, size=2)
+    sign = rng.choice([-1, 1])
+    rows, columns = (np.arange(start, start + length) for start, length in ((top, height), (left, width)))
+    if top + height <= _NOISE_SIDE and left + width <= _NOISE_SIDE:
+        return tile[top:top + height, left:left + width] * np.float32(sign)
+    return tile.take(rows, axis=0, mode="wrap").take(columns, axis=1, mode="wrap") * np.float32(sign)

@@ -1,0 +1,82 @@
+"""Whole foregrounds: drawings joined into objects, objects over each other, each in its colours."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dataloader.generated import patterns, plants, shapes, strands, translucent
+from dataloader.generated.colours import foreground_colours
+from dataloader.generated.drawing import NEUTRAL, Drawing, Family
+
+_MODULES = (shapes, strands, plants, patterns, translucent)
+FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in module.FAMILIES)
+HELD_OUT: tuple[Family, ...] = tuple(family for module in _MODULES for family in getattr(module, "HELD_OUT", ()))
+FAVOURED = strands.FAMILIES  # drawn more often than their number asks for: hair is what mattes are for
+FAVOURED_SHARE = 0.35
+JOINED_SHARE = 0.25  # objects that are two drawings in one
+COUNT_SHARES = (0.67, 0.25, 0.08)  # foregrounds of one object, of two over each other, of three
+PHOTOGRAPH_SHARE = 0.4  # objects whose colours are a photograph's
+
+View = Callable[[np.random.Generator], np.ndarray]  # draws a part of some photograph, (h, w, 3) uint8
+
+
+def draw_cutout(rng: np.random.Generator, size: int, families: tuple[Family, ...] = FAMILIES,
+                view: View | None = None) -> np.ndarray:
+    """A foreground as RGBA, (size, size, 4) uint8, the colours not multiplied by alpha.
+
+    Args:
+        families: what to choose among, with equal chances but for `FAVOURED`.
+        view: gives photographs for colours; None has all colours generated.
+    """
+    count = int(rng.choice(3, p=COUNT_SHARES)) + 1
+    alpha = colours = None
+    for _ in range(count):
+        drawing = draw_object(rng, size, families)
+        photograph = view(rng) if view and rng.random() < PHOTOGRAPH_SHARE else None
+        shade = np.full_like(drawing.alpha, NEUTRAL) if drawing.shade is None else drawing.shade
+        below = foreground_colours(rng, size, shade, photograph)
+        if alpha is None:
+            alpha, colours = drawing.alpha, below
+        else:
+            alpha, colours = over(alpha, colours, drawing.alpha, below)
+    return np.dstack([colours, alpha])
+
+
+def draw_object(rng: np.random.Generator, size: int, families: tuple[Family, ...] = FAMILIES) -> Drawing:
+    """One object: a family's drawing, turned by quarters at times, or two joined."""
+    drawing = _turned(rng, choose_family(rng, families)(rng, size))
+    if rng.random() >= JOINED_SHARE:
+        return drawing
+    return joined(drawing, _turned(rng, choose_family(rng, families)(rng, size)))
+
+
+def choose_family(rng: np.random.Generator, families: tuple[Family, ...]) -> Family:
+    favoured = [family for family in families if family in FAVOURED]
+    chosen = favoured if favoured and rng.random() < FAVOURED_SHARE else families
+    return chosen[int(rng.integers(len(chosen)))]
+
+
+def joined(first: Drawing, second: Drawing) -> Drawing:
+    """Two drawings as one object: everywhere the more opaque of the two."""
+    shades = [np.full_like(drawing.alpha, NEUTRAL) if drawing.shade is None else drawing.shade
+              for drawing in (first, second)]
+    return Drawing(np.maximum(first.alpha, second.alpha), np.where(first.alpha >= second.alpha, *shades))
+
+
+def over(alpha: np.ndarray, colours: np.ndarray, alpha_below: np.ndarray,
+         colours_below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A layer over another: the joint alpha 1 - (1 - a)(1 - b), and the colours that are seen, not multiplied by it."""
+    transparency = 255 - alpha.astype(np.uint16)
+    seen_below = (alpha_below * transparency + 127) // 255  # of 255
+    joint = alpha + seen_below
+    share = np.float32(1) - seen_below / np.maximum(joint, 1).astype(np.float32)
+    mixed = colours_below + (colours.astype(np.float32) - colours_below) * share[..., None]
+    return joint.astype(np.uint8), np.rint(mixed).astype(np.uint8)
+
+
+def _turned(rng: np.random.Generator, drawing: Drawing) -> Drawing:
+    """Three drawings of four stay upright, as most photographs are taken."""
+    quarters = int(rng.integers(1, 4)) if rng.random() < 0.25 else 0
+    if not quarters:
+        return drawing
+    return Drawing(*(None if image is None else np.ascontiguousarray(np.rot90(image, quarters)) for image in drawing))

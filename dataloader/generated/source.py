@@ -1,0 +1,109 @@
+"""Drawn foregrounds and backgrounds as items of a training set, beside those that are files."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dataloader.generated.colours import generated_background
+from dataloader.generated.drawing import Family
+from dataloader.generated.objects import FAMILIES, View, draw_cutout
+from dataloader.photographs import photograph_view, read_photograph
+
+GENERATED_BACKGROUND_SHARE = 0.25  # where there are photographs
+_DISTINCT_BACKGROUNDS = 64  # generated ones that a process keeps
+
+
+class DrawnForeground(NamedTuple):
+    """The `number`-th foreground of a seed: the same pixels whenever it is read."""
+
+    seed: int
+    number: int
+    size: int
+    photographs: tuple[Path, ...] = ()
+    families: tuple[Family, ...] = FAMILIES
+    epoch: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"drawn{self.number:06d}"
+
+    @property
+    def width(self) -> int:
+        return self.size
+
+    height = width
+
+    def anew(self, epoch: int) -> "DrawnForeground":
+        """Another one in its place."""
+        return self._replace(epoch=epoch)
+
+    def read(self) -> np.ndarray:
+        """(size, size, 4) uint8 RGBA, the colours not multiplied by alpha.
+
+        Raises:
+            ImageFileError: if a photograph cannot be read.
+        """
+        rng = np.random.default_rng((self.seed, _FOREGROUNDS, self.epoch, self.number))
+        return draw_cutout(rng, self.size, self.families, photograph_chooser(self.photographs, self.size))
+
+    def identity(self) -> tuple[str, str]:
+        """What names it in a cache, and what makes an entry outdated: the programs that draw it."""
+        return (f"{self.seed} {self.epoch} {self.number} {self.size}",
+                f"{_programs()} {[path.name for path in self.photographs]} {[f.__name__ for f in self.families]}")
+
+
+class DrawnBackground(NamedTuple):
+    """The `number`-th background of a seed: part of a photograph, or generated."""
+
+    seed: int
+    number: int
+    size: int
+    photographs: tuple[Path, ...] = ()
+    epoch: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"view{self.number:06d}"
+
+    def anew(self, epoch: int) -> "DrawnBackground":
+        """Another one in its place."""
+        return self._replace(epoch=epoch)
+
+    def read(self) -> np.ndarray:
+        """(h, w, 3) uint8 RGB, the sides at most about `size`.
+
+        Raises:
+            ImageFileError: if a photograph cannot be read.
+        """
+        rng = np.random.default_rng((self.seed, _BACKGROUNDS, self.epoch, self.number))
+        view = photograph_chooser(self.photographs, self.size)
+        if view is None or rng.random() < GENERATED_BACKGROUND_SHARE:
+            return _kept_background(self.seed, int(rng.integers(_DISTINCT_BACKGROUNDS)), self.size)
+        return view(rng)
+
+
+_FOREGROUNDS, _BACKGROUNDS, _GENERATED = range(3)  # streams of one seed
+
+
+def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
+    """Draws a part of one of the photographs at each call; None where there are none."""
+    if not photographs:
+        return None
+    return lambda rng: photograph_view(rng, read_photograph(photographs[int(rng.integers(len(photographs)))]), size, size)
+
+
+@lru_cache(_DISTINCT_BACKGROUNDS)
+def _kept_background(seed: int, number: int, size: int) -> np.ndarray:
+    return generated_background(np.random.default_rng((seed, _GENERATED, number)), size, size)
+
+
+@lru_cache(1)
+def _programs() -> str:
+    """A digest of the programs here, so that no cache outlives a change of what they draw."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

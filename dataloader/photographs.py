@@ -1,0 +1,50 @@
+"""Photographs as material: decoded once in a process, then looked at in parts."""
+
+from collections import OrderedDict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dataloader.image_file import read_image
+
+KEPT_BYTES = 2**29  # of decoded photographs, in each process
+LONGEST_SIDE = 1280  # of photographs as they are kept
+SMALLEST_PART = 0.3  # of a photograph's shorter side, which a view shows at least
+
+_kept: OrderedDict[Path, np.ndarray] = OrderedDict()
+
+
+def read_photograph(path: Path) -> np.ndarray:
+    """A photograph, (H, W, 3) uint8 RGB, reduced to 1280 pixels; those used last are kept in memory.
+
+    Raises:
+        ImageFileError: if the file cannot be read.
+    """
+    if path in _kept:
+        _kept.move_to_end(path)
+        return _kept[path]
+    image = read_image(path)
+    factor = LONGEST_SIDE / max(image.shape[:2])
+    if factor < 1:
+        image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    image.flags.writeable = False
+    _kept[path] = image
+    while sum(each.nbytes for each in _kept.values()) > KEPT_BYTES and len(_kept) > 1:
+        _kept.popitem(last=False)
+    return image
+
+
+def photograph_view(rng: np.random.Generator, image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A random part of a photograph, mirrored at times, of the proportions of `height` and `width`.
+
+    The part is at most `height` x `width` pixels where it would otherwise be larger than twice that.
+    """
+    largest = min(image.shape[0] / height, image.shape[1] / width)
+    factor = largest * rng.uniform(SMALLEST_PART, 1)
+    rows, columns = max(1, int(height * factor)), max(1, int(width * factor))
+    top, left = rng.integers(image.shape[0] - rows + 1), rng.integers(image.shape[1] - columns + 1)
+    part = image[top:top + rows, left:left + columns]
+    if factor > 2:
+        part = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+    return part[:, ::-1] if rng.random() < 0.5 else part

@@ -1,0 +1,101 @@
+"""Training on generated data by the clock, in several calls, with weights in parts."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from networks import build_network, to_published_names
+from tools import train_free
+from tools.make_generated_data import make
+from tools.train_free import STAGES, main, stage_at, staged
+from utils.checkpoint import CheckpointError, load_network, read_checkpoint
+from utils.config import load_config
+from utils.parts import LARGEST_PART, load_parts, save_parts
+
+ARCHITECTURE = {"width": 0.06}
+
+
+def test_stages_cover_the_time():
+    assert [stage.end for stage in STAGES] == sorted(stage.end for stage in STAGES)
+    assert STAGES[-1].end == 1
+    assert stage_at(0.0) == STAGES[0]
+    assert stage_at(STAGES[0].end) == STAGES[1]
+    assert stage_at(1.0) == STAGES[-1]
+
+
+def test_batches_shrink_as_crops_grow():
+    config = load_config(overrides=["model.batch_size=32"])
+    sizes = [(staged(config, stage).data.crop_size, staged(config, stage).model.batch_size) for stage in STAGES]
+    assert sizes[0] == (64, 32)
+    assert (256, 8) in sizes
+    assert config.data.crop_size == 512  # left as it was
+
+
+def test_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.parts.LARGEST_PART", 300_000)
+    weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
+    save_parts(tmp_path, weights, {"minutes": 2.5})
+    files = sorted(tmp_path.glob("weights-*.pth"))
+    assert len(files) > 2
+    assert all(path.stat().st_size < LARGEST_PART for path in files)
+    loaded, about = load_parts(tmp_path)
+    assert about == {"minutes": 2.5}
+    assert loaded.keys() == weights.keys()
+    for name, value in weights.items():
+        assert loaded[name].dtype == value.dtype
+        assert torch.allclose(loaded[name], value, rtol=1e-3, atol=1e-7)
+    files[1].write_bytes(files[1].read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"weights-1\.pth"):
+        load_parts(tmp_path)
+
+
+def test_values_beyond_half_precision_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="large: holds values that float16 cannot, up to 1e\\+06"):
+        save_parts(tmp_path, {"large": torch.tensor([1e6])}, {})
+    with pytest.raises(CheckpointError, match="none: holds values"):
+        save_parts(tmp_path, {"none": torch.tensor([float("nan")])}, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def call(monkeypatch, tmp_path, *arguments: str) -> int:
+    options = ["version=light", "model.width=0.06", "model.imagenet_pretrain=false", "model.batch_size=4",
+               "data.generated=4", "data.generated_size=96", "data.finish=true", f"data.cache={tmp_path / 'cache'}",
+               "train.ema=0.9", "train.warmup_step=1", "log.logging_step=1",
+               f"log.logging_path={tmp_path / 'logs'}", f"log.tensorboard_path={tmp_path / 'board'}",
+               *(f"data.test_{kind}={tmp_path / 'data' / 'test' / kind}" for kind in ("merged", "alpha", "trimap"))]
+    config = tmp_path / "empty.toml"
+    config.touch()
+    monkeypatch.setattr(sys, "argv", ["train_free.py", f"--config={config}", "--device=cpu",
+                                      *(f"--set={option}" for option in options), *arguments])
+    return main()
+
+
+def test_goes_on_when_called_again(monkeypatch, tmp_path):
+    """Two calls of a few steps each: time, steps and samples add up, and the weights become a checkpoint."""
+    monkeypatch.setattr(train_free, "RECALIBRATION_BATCHES", 2)
+    monkeypatch.setattr(train_free, "STAGES", (train_free.Stage(0.5, 64, 1.0), train_free.Stage(1.0, 96, 0.0)))
+    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    parts = tmp_path / "parts"
+    told = []
+    for _ in range(2):
+        assert call(monkeypatch, tmp_path, f"--parts={parts}", "--minutes=0.05", "--total=0.1") == 0
+        told.append(json.loads((parts / "about.json").read_text()))
+    first, second = told
+    assert 0 < first["steps"] < second["steps"]
+    assert 0.05 <= first["minutes"] < second["minutes"]
+    assert first["samples"] < second["samples"]
+    assert len(second["validations"]) == 2
+    assert np.isfinite(second["validations"][1]["mse"])
+    path = tmp_path / "light.pth"
+    assert call(monkeypatch, tmp_path, f"--parts={parts}", f"--checkpoint={path}") == 0
+    assert all(value.dtype != torch.float32 for value in read_checkpoint(path)["state_dict"].values())
+    network = load_network(path, **ARCHITECTURE)
+    assert network(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)).alpha.isfinite().all()
+
+
+def test_missing_parts(monkeypatch, tmp_path, capsys):
+    assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'none'}", f"--checkpoint={tmp_path / 'x.pth'}") == 1
+    assert "about.json: cannot be read" in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""Draws every family of generated alphas into one picture: a drawing in colours above its alpha, and its name.
+
+    python tools/draw_gallery.py --output docs/gallery.jpg --photographs data/photographs/train
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataloader.augment import composite
+from dataloader.generated.colours import foreground_colours
+from dataloader.generated.drawing import NEUTRAL, Family
+from dataloader.generated.objects import FAMILIES, HELD_OUT
+from dataloader.generated.source import DrawnBackground, photograph_chooser
+from dataloader.image_file import ImageFileError, list_images
+from utils.arguments import positive_int, whole_number
+from utils.files import atomic_path
+from utils.pictures import as_rgb
+
+SIDE = 384  # at which families are drawn
+COLUMNS = 8
+GAP, CAPTION = 6, 22  # pixels
+PHOTOGRAPH_SHARE = 0.3
+
+
+def tile(family: Family, side: int, seed: int, photographs: tuple[Path, ...]) -> np.ndarray:
+    """A family's drawing before a background, above its alpha and with its name, (H, side, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    drawing = family(rng, SIDE)
+    shade = np.full_like(drawing.alpha, NEUTRAL) if drawing.shade is None else drawing.shade
+    view = photograph_chooser(photographs, SIDE)
+    colours = foreground_colours(rng, SIDE, shade, view(rng) if view and rng.random() < PHOTOGRAPH_SHARE else None)
+    background = cv2.resize(DrawnBackground(seed, seed, SIDE, photographs).read(), (SIDE, SIDE))
+    seen = composite(np.float32(colours), np.float32(background), drawing.alpha / np.float32(255))
+    pictures = [cv2.resize(as_rgb(picture), (side, side), interpolation=cv2.INTER_AREA)
+                for picture in (seen.astype(np.uint8), drawing.alpha)]
+    caption = np.full((CAPTION, side, 3), 255, np.uint8)
+    name = family.__name__.replace("_", " ") + (" (held out)" if family in HELD_OUT else "")
+    cv2.putText(caption, name, (2, CAPTION - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.vstack([caption, *pictures])
+
+
+def gallery(side: int, seed: int, photographs: tuple[Path, ...]) -> np.ndarray:
+    """All families, (H, W, 3) uint8."""
+    tiles = [tile(family, side, seed + i, photographs) for i, family in enumerate(FAMILIES + HELD_OUT)]
+    blank = np.full_like(tiles[0], 255)
+    tiles += [blank] * (-len(tiles) % COLUMNS)
+    padded = [np.pad(picture, ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for picture in tiles]
+    return np.vstack([np.hstack(padded[first:first + COLUMNS]) for first in range(0, len(padded), COLUMNS)])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Draw all families of generated alphas into one picture.")
+    parser.add_argument("--output", type=Path, default=Path("docs/gallery.jpg"), help="default: %(default)s")
+    parser.add_argument("--photographs", type=Path, metavar="DIR", help="folder of photographs for colours")
+    parser.add_argument("--side", type=positive_int, default=150, help="pixels of a picture (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
+    args = parser.parse_args()
+    try:
+        picture = gallery(args.side, args.seed, tuple(list_images(args.photographs)) if args.photographs else ())
+    except ImageFileError as error:
+        print(f"draw_gallery.py: {error}", file=sys.stderr)
+        return 1
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    with atomic_path(args.output) as temporary:
+        temporary.write_bytes(data.tobytes())
+    print(f"{args.output}: {len(FAMILIES)} families and {len(HELD_OUT)} held out")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Writes generated data to disk: a training set in the Adobe layout, and a held-out test set.
+
+    python tools/fetch_photographs.py --output data/photographs
+    python tools/make_generated_data.py --output data/generated --photographs data/photographs
+
+makes `train/{fg,alpha,bg}` and `test/{merged,alpha,trimap}`. The test set has seeds, photographs and families of its
+own: nothing in it is seen in training. Every other image of it shows a family that training leaves out. Without
+--photographs all colours are generated. The same arguments write the same files, whatever the number of processes.
+"""
+
+import argparse
+import sys
+from concurrent.futures import as_completed
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataloader.augment import make_trimap
+from dataloader.generated.finish import as_photographed
+from dataloader.generated.objects import FAMILIES, HELD_OUT
+from dataloader.generated.source import DrawnBackground, DrawnForeground
+from dataloader.image_file import ImageFileError, list_images
+from dataloader.sample import Crop
+from inference import trimap_grey
+from utils.arguments import positive_int, whole_number
+from utils.files import write_png
+from utils.processes import process_pool
+
+TEST_SEED = 10**9  # beyond the seeds of training
+TRIMAP_KERNELS = (0.015, 0.12)  # least and greatest side of the test set's erosions, as shares of the image's
+
+
+def write_foreground(number: int, output: Path, size: int, seed: int, photographs: tuple[Path, ...]) -> None:
+    """Writes train/fg/NUMBER.png and train/alpha/NUMBER.png."""
+    pixels = DrawnForeground(seed, number, size, photographs).read()
+    write_png(output / "train" / "fg" / f"{number:06d}.png", pixels[..., :3])
+    write_png(output / "train" / "alpha" / f"{number:06d}.png", pixels[..., 3])
+
+
+def write_background(number: int, output: Path, size: int, seed: int, photographs: tuple[Path, ...]) -> None:
+    """Writes train/bg/NUMBER.png."""
+    write_png(output / "train" / "bg" / f"{number:06d}.png", DrawnBackground(seed, number, size, photographs).read())
+
+
+def write_test_image(number: int, output: Path, size: int, seed: int, photographs: tuple[Path, ...]) -> None:
+    """Writes test/{merged,alpha,trimap}/NUMBER.png."""
+    rng = np.random.default_rng((TEST_SEED + seed, number))
+    families = HELD_OUT if number % 2 else FAMILIES
+    pixels = DrawnForeground(TEST_SEED + seed, number, size, photographs, families).read()
+    background = DrawnBackground(TEST_SEED + seed, number, size, photographs).read()
+    background = cv2.resize(background, (size, size), interpolation=cv2.INTER_AREA)
+    alpha = pixels[..., 3] / np.float32(255)
+    kernels = [max(1, round(size * rng.uniform(*TRIMAP_KERNELS))) for _ in range(2)]
+    crop = Crop(pixels[..., :3], make_trimap(alpha, kernels), alpha, np.float32(pixels[..., :3]), np.float32(background))
+    folder = output / "test"
+    write_png(folder / "merged" / f"{number:06d}.png", as_photographed(rng, crop).image)
+    write_png(folder / "alpha" / f"{number:06d}.png", pixels[..., 3])
+    write_png(folder / "trimap" / f"{number:06d}.png", trimap_grey(crop.trimap))
+
+
+def make(output: Path, foregrounds: int, backgrounds: int, tests: int, size: int, seed: int = 1,
+         photographs: tuple[Path, ...] = (), held_out: tuple[Path, ...] = (), processes: int = 1) -> None:
+    """Writes the images that are asked for below `output`.
+
+    Args:
+        photographs, held_out: for the training set and for the test set.
+
+    Raises:
+        ImageFileError: if a photograph cannot be read.
+        OSError: if a file cannot be written.
+    """
+    jobs = [(function, count, partial(function, output=output, size=size, seed=seed, photographs=paths))
+            for function, count, paths in ((write_foreground, foregrounds, photographs),
+                                           (write_background, backgrounds, photographs),
+                                           (write_test_image, tests, held_out))]
+    with tqdm(total=foregrounds + backgrounds + tests, unit="image", disable=None) as bar:
+        if processes == 1:
+            for _, count, write in jobs:
+                for number in range(count):
+                    write(number)
+                    bar.update()
+            return
+        with process_pool(processes) as pool:
+            for done in as_completed([pool.submit(write, number) for _, count, write in jobs for number in range(count)]):
+                done.result()
+                bar.update()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Write generated training and test images.")
+    parser.add_argument("--output", type=Path, default=Path("data/generated"), help="folder (default: %(default)s)")
+    parser.add_argument("--photographs", type=Path, metavar="DIR",
+                        help="folder with train/ and held-out/, as tools/fetch_photographs.py makes it")
+    parser.add_argument("--foregrounds", type=whole_number, default=64, help="default: %(default)s")
+    parser.add_argument("--backgrounds", type=whole_number, default=64, help="default: %(default)s")
+    parser.add_argument("--tests", type=whole_number, default=16, help="default: %(default)s")
+    parser.add_argument("--size", type=positive_int, default=512,
+                        help="side in pixels, at least 64 (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_number, default=1, help="default: %(default)s")
+    parser.add_argument("--processes", type=positive_int, default=1, help="default: %(default)s")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_arguments()
+    try:
+        photographs = [tuple(list_images(args.photographs / part)) if args.photographs else ()
+                       for part in ("train", "held-out")]
+        make(args.output, args.foregrounds, args.backgrounds, args.tests, max(64, args.size), args.seed, *photographs,
+             args.processes)
+    except ImageFileError as error:
+        print(f"make_generated_data.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"make_generated_data.py: {args.output}: cannot be written to ({error.strerror or error})",
+              file=sys.stderr)
+        return 1
+    print(f"{args.output}: {args.foregrounds} foregrounds, {args.backgrounds} backgrounds, {args.tests} test images")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
