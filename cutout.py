@@ -17,9 +17,10 @@ from inference import alpha_to_uint8, size_text
 from utils.boxes import Box, cover
 
 COARSE_PIXELS = {"ml": 4_000_000, "cf": 500_000}  # of the copy that PyMatting gets, by method
-BOX_PIXELS = 1_000_000  # of the parts in which colours are refined at full size
+BOX_PIXELS = 100_000  # of the parts in which colours are refined at full size
+STRIP_PIXELS = 1_000_000  # of the parts in which a composite is made
 CELL = 32  # side of the squares of which these parts are made
-STEPS = 8  # of refinement at full size
+STEPS = 6  # of refinement at full size
 REGULARISATION = 1e-5  # PyMatting's default
 EDGE = 16  # pixels around the subject that get its colours although they are transparent
 BLUR = 0.02  # standard deviation of the blurred background, as a share of the longer side
@@ -108,7 +109,7 @@ def compose_onto(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarr
                          f"expected {foreground.dtype} of shape {foreground.shape} or (3,)")
     background = np.broadcast_to(background, foreground.shape)
     result = np.empty_like(foreground)
-    rows = max(1, BOX_PIXELS // alpha.shape[1])
+    rows = max(1, STRIP_PIXELS // alpha.shape[1])
     for top in range(0, len(alpha), rows):
         strip = slice(top, top + rows)
         opacity = alpha[strip, :, None].astype(np.float32)
@@ -213,24 +214,30 @@ def _refined(image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, backg
     if foreground.shape == image.shape:
         return foreground[box.slices]
     outer = box.grown(STEPS, *alpha.shape)
-    layers = np.concatenate([_enlarged(layer, alpha.shape, outer) for layer in (foreground, background)], axis=2)
-    colours = image[outer.slices] / np.float32(_maximum(image))
+    layers = np.stack([plane for layer in (foreground, background)
+                       for plane in np.moveaxis(_enlarged(layer, alpha.shape, outer), 2, 0)])
+    colours = np.moveaxis(image[outer.slices], 2, 0) / np.float32(_maximum(image))
     a = alpha[outer.slices].astype(np.float32)
-    shares = np.dstack([a] * 3 + [1 - a] * 3)
-    weights = [REGULARISATION + np.abs(a - neighbour)[..., None] for neighbour in _neighbours(a)]
-    total = sum(weights)
+    weights = np.stack([REGULARISATION + np.abs(a - neighbour) for neighbour in _neighbours(a)])
+    total = weights.sum(axis=0)
+    weights /= total
+    scale = 1 / (total + a**2 + (1 - a)**2)
     for _ in range(STEPS):
-        layers = sum(w * neighbour for w, neighbour in zip(weights, _neighbours(layers), strict=True)) / total
-        mixture = shares * layers
-        missing = (colours - mixture[..., :3] - mixture[..., 3:]) / (total + a[..., None]**2 + (1 - a[..., None])**2)
-        layers = (layers + shares * np.concatenate([missing, missing], axis=2)).clip(0, 1)
-    return layers[box.seen_from(outer).slices][..., :3]
+        layers = sum(weight * neighbour for weight, neighbour in zip(weights, _neighbours(layers), strict=True))
+        missing = (colours - a * layers[:3] - (1 - a) * layers[3:]) * scale
+        layers[:3] += a * missing
+        layers[3:] += (1 - a) * missing
+        layers.clip(0, 1, out=layers)
+    return np.moveaxis(layers[:3], 0, 2)[box.seen_from(outer).slices]
 
 
-def _neighbours(x: np.ndarray) -> list[np.ndarray]:
-    """x as its pixels' neighbours above, below, left and right see it; the border's pixels are their own."""
-    return [np.concatenate([x[:1], x[:-1]]), np.concatenate([x[1:], x[-1:]]),
-            np.concatenate([x[:, :1], x[:, :-1]], axis=1), np.concatenate([x[:, 1:], x[:, -1:]], axis=1)]
+def _neighbours(x: np.ndarray) -> Iterator[np.ndarray]:
+    """x (..., H, W) as its pixels' neighbours above, below, left and right see it; the border's are their own."""
+    for axis in (-2, -1):
+        last = x.shape[axis] - 1
+        places = np.arange(last + 1)
+        yield x.take(np.maximum(places - 1, 0), axis)
+        yield x.take(np.minimum(places + 1, last), axis)
 
 
 def _enlarged(coarse: np.ndarray, shape: tuple[int, int], box: Box) -> np.ndarray:
