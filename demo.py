@@ -37,7 +37,7 @@ from dataloader.image_file import (
 from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap_labels
 from networks import build_network
 from utils.arguments import memory_size, positive_int
-from utils.checkpoint import CheckpointError, load_network
+from utils.checkpoint import DEFAULT_CHECKPOINT, CheckpointError, load_network
 from utils.config import ConfigError, add_config_arguments, architecture, load_config
 from utils.cutout_files import NO_CUTOUT_FILES, CutoutFiles, add_cutout_arguments, cutout_files, write_cutout_files
 from utils.device import as_memory_allows, device_argument
@@ -205,8 +205,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
     add_config_arguments(parser, default="config/gca-dist-all-data.toml")
     weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--checkpoint", type=Path, metavar="FILE",
-                         default=Path("checkpoints/gca-dist-all-data/gca-dist-all-data.pth"),
+    weights.add_argument("--checkpoint", type=Path, metavar="FILE", default=DEFAULT_CHECKPOINT,
                          help="the network's weights (default: %(default)s)")
     weights.add_argument("--random-weights", action="store_true",
                          help="try the program without a checkpoint; the mattes are meaningless")
