@@ -142,6 +142,18 @@ def test_mask_from_scribbles(size):
     assert np.array_equal(mask_from_scribbles(image, scribbles), mask)
 
 
+def test_specks_and_pinholes_go():
+    """A dot of the subject's colour beside it, and one of the background's within, do not count; a hole does."""
+    image = photo(200)
+    for centre, radius, colour in (((100, 75), 2, (30, 60, 160)), ((45, 45), 2, (230, 130, 20)),
+                                   ((100, 110), 15, (30, 60, 160))):
+        cv2.circle(image, centre, radius, colour, -1)
+    mask = mask_from_rectangle(image, (30, 30, 170, 170))
+    assert mask[75, 100] == 255
+    assert mask[45, 45] == 0
+    assert mask[110, 100] == 0
+
+
 @pytest.mark.parametrize(("box", "message"), [
     ((300, 0, 400, 50), "the rectangle 300,0,400,50 holds none of the 200 x 200 pixels"),
     ((50, 20, 50, 60), "holds none"),
