@@ -6,7 +6,8 @@
 
 These are the defaults. For each image NAME.* the folder OUTPUT/<version>_<checkpoint> receives
 NAME.png, the alpha matte, and NAME_offset1.png and NAME_offset2.png: where each place of the image
-found its nearest likeness, as optical-flow colours.
+found its nearest likeness, as optical-flow colours. On request (--cutout, --background) also
+NAME_cutout.png, the subject as RGBA, and NAME_composite.png, the subject before another background.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import torch
 from easydict import EasyDict
 from tqdm import tqdm
 
+from cutout import CutoutError
 from dataloader.image_file import (
     IMAGE_EXTENSIONS,
     ImageFileError,
@@ -35,8 +37,9 @@ from dataloader.image_file import (
 from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap_labels
 from networks import build_network
 from utils.arguments import memory_size, positive_int
-from utils.checkpoint import CheckpointError, load_network
+from utils.checkpoint import DEFAULT_CHECKPOINT, CheckpointError, load_network
 from utils.config import ConfigError, add_config_arguments, architecture, load_config
+from utils.cutout_files import NO_CUTOUT_FILES, CutoutFiles, add_cutout_arguments, cutout_files, write_cutout_files
 from utils.device import as_memory_allows, device_argument
 from utils.distributed import ALONE, World, gather, join_world, leave_world
 from utils.files import write_png
@@ -45,6 +48,7 @@ from utils.precision import AUTOCAST
 from utils.processes import in_advance
 
 RANDOM_WEIGHTS = "random-weights"
+OFFSETS = {"_offset1": "an offset picture", "_offset2": "an offset picture"}  # ends of file names, what the files are
 
 MISSING_CHECKPOINT = """\
 demo.py: {path}: no such file
@@ -73,15 +77,17 @@ class Result(NamedTuple):
     seconds: float
 
 
-def read_job(path: Path, images: list[Path], trimaps: list[Path], trimap_dir: Path) -> Job | ImageFileError:
-    """One of the `images`, with its trimap."""
+def read_job(path: Path, images: list[Path], trimaps: list[Path], trimap_dir: Path,
+             kinds: dict[str, str]) -> Job | ImageFileError:
+    """One of the `images`, with its trimap; refused where its matte would be a picture of another, of these kinds."""
     try:
         first = next(other for other in images if other.stem == path.stem)
         if path != first:
             return ImageFileError(f"{path}: would be written over the matte of {first.name}; rename one")
         for other in images:
-            if path.stem in (f"{other.stem}_offset1", f"{other.stem}_offset2"):
-                return ImageFileError(f"{path}: would be written over an offset picture of {other.name}; rename one")
+            for suffix, kind in kinds.items():
+                if path.stem == other.stem + suffix:
+                    return ImageFileError(f"{path}: would be written over {kind} of {other.name}; rename one")
         trimap_path = find_partner(path, trimaps, "trimap", trimap_dir)
         job = Job(path, read_image(path), read_grey(trimap_path))
         check_pair(job, trimap_path)
@@ -131,8 +137,8 @@ def predict_group(matting: Matting, jobs: list[Job | ImageFileError]) -> list[Re
             for job, matte in zip(jobs, mattes, strict=True)]
 
 
-def write_result(result: Result | ImageFileError, folder: Path) -> str | ImageFileError:
-    """Writes NAME.png and, for a network with attention, the two offset pictures; returns a line about the image."""
+def write_result(result: Result | ImageFileError, folder: Path, extra: CutoutFiles) -> str | ImageFileError:
+    """Writes NAME.png, the offset pictures of a network with attention, and what else is wanted; returns a line."""
     if isinstance(result, ImageFileError):
         return result
     (path, image, trimap), matte, seconds = result
@@ -140,6 +146,11 @@ def write_result(result: Result | ImageFileError, folder: Path) -> str | ImageFi
         for i, (offset, scale) in enumerate(zip(matte.offsets, matte.scales, strict=True), start=1):
             write_png(folder / f"{path.stem}_offset{i}.png", offset_picture(offset, scale))
         write_png(folder / f"{path.stem}.png", alpha_to_uint8(matte.alpha))
+        write_cutout_files(path, matte.alpha, folder, extra)
+    except ImageFileError as error:
+        return error
+    except MemoryError:
+        return ImageFileError(f"{path}: not enough memory for the pictures of {size_text(image)} pixels")
     except OSError as error:
         return ImageFileError(f"{path}: its matte cannot be written ({error})")
     unknown = (trimap_labels(trimap) == UNKNOWN).mean()
@@ -148,13 +159,14 @@ def write_result(result: Result | ImageFileError, folder: Path) -> str | ImageFi
 
 
 def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
-                 world: World = ALONE) -> tuple[int, int]:
+                 world: World = ALONE, extra: CutoutFiles = NO_CUTOUT_FILES) -> tuple[int, int]:
     """Mattes this process's share of a folder's images, whatever happens to the others, and reports on each.
 
     Reading, computing and writing go on at the same time.
 
     Args:
         batch_size: most images of one size that are computed at once.
+        extra: the cut-outs and composites to write as well.
 
     Returns:
         The number of mattes written, and of images in this process's share.
@@ -164,8 +176,8 @@ def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Pa
     """
     images, trimaps = list_images(image_dir), list_images(trimap_dir)
     share = images[world.rank::world.size]
-    read = partial(read_job, images=images, trimaps=trimaps, trimap_dir=trimap_dir)
-    write = partial(write_result, folder=output)
+    read = partial(read_job, images=images, trimaps=trimaps, trimap_dir=trimap_dir, kinds=OFFSETS | extra.kinds)
+    write = partial(write_result, folder=output, extra=extra)
     bar = tqdm(total=len(share), unit="image", disable=None if world.is_main else True)
     for path in other_files(image_dir) if world.is_main else ():
         bar.write(f"skipped: {path}: not one of {', '.join(IMAGE_EXTENSIONS)}", file=sys.stderr)
@@ -193,8 +205,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
     add_config_arguments(parser, default="config/gca-dist-all-data.toml")
     weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--checkpoint", type=Path, metavar="FILE",
-                         default=Path("checkpoints/gca-dist-all-data/gca-dist-all-data.pth"),
+    weights.add_argument("--checkpoint", type=Path, metavar="FILE", default=DEFAULT_CHECKPOINT,
                          help="the network's weights (default: %(default)s)")
     weights.add_argument("--random-weights", action="store_true",
                          help="try the program without a checkpoint; the mattes are meaningless")
@@ -213,6 +224,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",
                         help="memory for an image besides the network, about, such as 4GB "
                              "(default: most of what is free on a GPU, up to 4 GiB on the CPU)")
+    add_cutout_arguments(parser)
     parser.add_argument("--compile", action="store_true",
                         help="compile the network with torch.compile: worthwhile for many images only")
     return parser.parse_args()
@@ -230,7 +242,7 @@ def main() -> int:
         if checkpoint is None and world.is_main:
             print("RANDOM WEIGHTS: the mattes show that the program runs, nothing else")
         return run(args, config, checkpoint, world)
-    except (ConfigError, CheckpointError, ImageFileError) as error:
+    except (ConfigError, CheckpointError, ImageFileError, CutoutError) as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -241,10 +253,11 @@ def main() -> int:
 def run(args: argparse.Namespace, config: EasyDict, checkpoint: Path | None, world: World) -> int:
     """Mattes the folder and prints a summary; returns the exit status, the same for all processes."""
     start = time.perf_counter()
+    extra = cutout_files(args.cutout, args.background)
     output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"
     matting = build_matting(config, checkpoint, world.device, precision=args.precision,
                             memory_limit=args.memory_limit, compile=args.compile)
-    counts = gather(world, matte_folder(matting, args.image_dir, args.trimap_dir, output, args.batch, world))
+    counts = gather(world, matte_folder(matting, args.image_dir, args.trimap_dir, output, args.batch, world, extra))
     written, count = (sum(column) for column in zip(*counts, strict=True))
     if world.is_main:
         print(f"{written} of {count} mattes in {time.perf_counter() - start:.1f} s on {matting.device}: {output}")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from networks.folding import compile_stages, folded
@@ -82,21 +83,29 @@ class Matting:
         """
         return cls(load_network(path, **architecture), device, border, precision, memory_limit, compile=compile)
 
-    def __call__(self, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-        """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
+    def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
+        """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`.
+
+        >>> alpha = matting(Image.open("photo.jpg"), Image.open("trimap.png"))
+        >>> cut_out = Image.open("photo.jpg").convert("RGB")
+        >>> cut_out.putalpha(Image.fromarray(alpha_to_uint8(alpha)))
+        >>> cut_out.mode
+        'RGBA'
+        """
         return self.predict(image, trimap).alpha
 
-    def predict(self, image: np.ndarray, trimap: np.ndarray) -> Matte:
+    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
         """Alpha, and where the network looked for it.
 
         Args:
-            image: (H, W, 3) uint8 RGB, of any size from 1 x 1 up.
-            trimap: (H, W) uint8; below 85 is background, from 170 foreground, between unknown.
+            image: (H, W, 3) uint8 RGB, of any size from 1 x 1 up; or an image of Pillow's: grey, RGB,
+                palette, CMYK, with or without alpha, which is not looked at. EXIF orientation is applied.
+            trimap: (H, W) uint8; below 85 is background, from 170 foreground, between unknown. Or as the image.
 
         Raises:
-            ValueError: for arrays of another shape or type.
+            ValueError: for arrays of another shape or type, and Pillow's images of more than 8 bits.
         """
-        return self.predict_batch([(image, trimap)])[0]
+        return self.predict_batch([(_as_array(image, "RGB"), _as_array(trimap, "L"))])[0]
 
     @torch.inference_mode()
     def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
@@ -192,6 +201,15 @@ def encode_trimap(labels: np.ndarray, channels: int) -> torch.Tensor:
 def alpha_to_uint8(alpha: np.ndarray) -> np.ndarray:
     """Alpha in 0..1 as 8-bit grey, truncated as the published program does."""
     return (alpha * 255).astype(np.uint8)
+
+
+def _as_array(image: np.ndarray | Image.Image, mode: str) -> np.ndarray:
+    """An image of Pillow's upright as uint8 of a mode, RGB or L; an array as it is."""
+    if not isinstance(image, Image.Image):
+        return image
+    if image.mode[0] in "IF":
+        raise ValueError(f"an image of Pillow's mode {image.mode}; expected one of 8 bits, such as RGB or L")
+    return np.asarray(ImageOps.exif_transpose(image).convert(mode))
 
 
 def _padding(height: int, width: int, border: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -147,6 +147,19 @@ def read_foreground(foreground: Foreground) -> np.ndarray:
     return pixels
 
 
+def read_alpha(path: str | Path) -> np.ndarray | None:
+    """The alpha channel of an image file, (H, W) uint8, upright; None where there is none or all of it is opaque.
+
+    Raises:
+        ImageFileError: if the file is missing, damaged or of a kind that cannot be read.
+    """
+    with _open(Path(path)) as image:
+        if not _has_alpha(image):
+            return None
+    alpha = _read_cutout(Path(path))[..., 3]
+    return None if alpha.min() == 255 else alpha
+
+
 def _read_cutout(path: Path) -> np.ndarray:
     with _open(path) as image:
         try:
@@ -176,9 +189,13 @@ def _for_all(check: Callable[[Item], Result], items: list[Item], kind: str) -> l
 
 def _check_cutout(path: Path) -> Foreground:
     with _open(path) as image:
-        if image.mode not in _MODES_WITH_ALPHA and "transparency" not in image.info:
+        if not _has_alpha(image):
             raise ImageFileError(f"{path}: no alpha channel; cut-outs need one, other foregrounds a folder of alphas")
         return Foreground(path, None, *_upright_size(image))
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in _MODES_WITH_ALPHA or "transparency" in image.info
 
 
 def _common_size(*paths: Path) -> tuple[int, int]:

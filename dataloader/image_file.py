@@ -1,9 +1,10 @@
 """Image files as arrays: finding them, pairing them by name, decoding them."""
 
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +15,13 @@ IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 class ImageFileError(ValueError):
     """An image file that is missing or cannot be used. The message names it and says why, in one line."""
+
+
+class Photo(NamedTuple):
+    """An image with all that its file has to give to pictures made from it."""
+
+    colours: np.ndarray  # (H, W, 3) RGB, uint8 or uint16 as in the file
+    profile: bytes | None  # ICC profile of these colours
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -77,6 +85,27 @@ def read_grey(path: str | Path) -> np.ndarray:
     return _decode(Path(path), cv2.IMREAD_GRAYSCALE)
 
 
+def read_photo(path: str | Path) -> Photo:
+    """The colours of an image file in their own depth, and their profile. Conversions and errors as in `read_image`.
+
+    A profile for other than RGB colours is left out: those of grey and CMYK images have been converted.
+    TIFF files with an alpha channel give 8 bits.
+    """
+    path = Path(path)
+    colours = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)[..., ::-1].copy()
+    return Photo(colours, _rgb_profile(path.read_bytes()))
+
+
+def _rgb_profile(data: bytes) -> bytes | None:
+    with warnings.catch_warnings(), suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        warnings.simplefilter("ignore")
+        with Image.open(BytesIO(data)) as image:
+            profile = image.info.get("icc_profile") or b""
+            if profile[16:20] == b"RGB ":  # where a profile names its colour space
+                return profile
+    return None
+
+
 def _decode(path: Path, mode: int) -> np.ndarray:
     try:
         data = path.read_bytes()
@@ -86,13 +115,13 @@ def _decode(path: Path, mode: int) -> np.ndarray:
         raise ImageFileError(f"{path}: the file is empty")
     colours = _checked_by_pillow(path, data)
     if colours is not None:
-        return cv2.cvtColor(colours, cv2.COLOR_RGB2BGR if mode == cv2.IMREAD_COLOR else cv2.COLOR_RGB2GRAY)
+        return cv2.cvtColor(colours, cv2.COLOR_RGB2BGR if mode & cv2.IMREAD_COLOR else cv2.COLOR_RGB2GRAY)
     with _quiet_opencv():
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
         except cv2.error as error:
             raise ImageFileError(f"{path}: cannot be decoded ({error.err})") from None
-    if image is None:
+    if image is None or image.dtype not in (np.uint8, np.uint16):
         raise ImageFileError(f"{path}: cannot be decoded; damaged, or not an 8- or 16-bit image "
                              f"({', '.join(extension[1:] for extension in IMAGE_EXTENSIONS)})")
     return image

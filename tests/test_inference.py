@@ -1,10 +1,13 @@
 """The predictor against the published steps, written out, and on sizes that break plain padding."""
 
+import doctest
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reference import reference_network
 
 import inference
@@ -113,6 +116,46 @@ def test_precisions(network, matting, precision, least, most):
     image, trimap = random_pair(64, 96)
     difference = np.abs(Matting(network, "cpu", precision=precision)(image, trimap) - matting(image, trimap))
     assert least <= difference.mean() < most
+
+
+def test_compiled(monkeypatch, network, matting):
+    """Without the compiler's last step, which takes minutes."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    compiled = Matting(network, "cpu", compile=True)
+    for image, trimap in (random_pair(64, 96), random_pair(40, 70)):
+        assert np.abs(compiled(image, trimap) - matting(image, trimap)).max() < 1e-4
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "CMYK"])
+def test_images_of_pillow(matting, mode):
+    image, trimap = random_pair(40, 50)
+    picture = Image.fromarray(image).convert(mode)
+    assert np.array_equal(matting(picture, Image.fromarray(trimap)),
+                          matting(np.asarray(picture.convert("RGB")), trimap))
+    if mode in ("RGBA", "LA", "RGB"):
+        assert np.array_equal(matting(image, Image.fromarray(trimap).convert(mode)), matting(image, trimap))
+
+
+def test_turned_and_deep_images_of_pillow(matting):
+    image, trimap = random_pair(40, 50)
+    turned = Image.fromarray(np.rot90(image).copy())
+    turned.getexif()[0x0112] = 6  # the camera was held upright: turn clockwise
+    assert np.array_equal(matting(turned, trimap), matting(image, trimap))
+    with pytest.raises(ValueError, match="mode I;16; expected one of 8 bits"):
+        matting(image, Image.fromarray(trimap.astype(np.uint16)))
+
+
+def test_the_example(monkeypatch, tmp_path, matting):
+    """The one in the predictor's documentation."""
+    image, trimap = random_pair(40, 50)
+    Image.fromarray(image).save(tmp_path / "photo.jpg")
+    Image.fromarray(trimap).save(tmp_path / "trimap.png")
+    monkeypatch.chdir(tmp_path)
+    names = {"matting": matting, "Image": Image, "alpha_to_uint8": alpha_to_uint8}
+    example = doctest.DocTestParser().get_doctest(Matting.__call__.__doc__, names, "example", None, None)
+    outcome = doctest.DocTestRunner().run(example)
+    assert outcome.attempted == 4
+    assert outcome.failed == 0
 
 
 @pytest.mark.parametrize(("options", "message"), [

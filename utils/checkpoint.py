@@ -16,6 +16,8 @@ from torch import Tensor
 from networks import MattingNetwork, build_network, from_published_names, to_published_names
 from utils.files import atomic_path
 
+DEFAULT_CHECKPOINT = Path("checkpoints/gca-dist-all-data/gca-dist-all-data.pth")  # below this project's folder
+
 # Published trainers stored the loss as a numpy number; these are plain data, no code.
 _numpy_scalar = np.float64(0).__reduce__()[0]
 _PLAIN_NUMBERS = [

@@ -2,12 +2,15 @@
 
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+_PNG_HEAD = 33  # bytes of a PNG file's signature and of its first chunk, IHDR
 
 
 @contextmanager
@@ -32,12 +35,24 @@ def _umask() -> int:
     return mask
 
 
-def write_png(path: str | Path, image: np.ndarray) -> None:
-    """Writes (H, W) grey or (H, W, 3) RGB uint8 as PNG, whole or not at all."""
+def write_png(path: str | Path, image: np.ndarray, profile: bytes | None = None) -> None:
+    """Writes (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, uint8 or uint16, as PNG, whole or not at all.
+
+    `profile` is the ICC profile of its colours, if any.
+    """
     if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     done, data = cv2.imencode(".png", image)
     if not done:
         raise OSError(f"{path}: an image of shape {image.shape} cannot be written as PNG")
+    png = data.tobytes() if profile is None else with_icc_profile(data.tobytes(), profile)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        temporary.write_bytes(png)
+
+
+def with_icc_profile(png: bytes, profile: bytes) -> bytes:
+    """A PNG file that has no ICC profile, with one: an iCCP chunk behind the header."""
+    content = b"iCCP" + b"ICC profile\0\0" + zlib.compress(profile)  # name, end of name, method: zlib
+    length, checksum = len(content) - 4, zlib.crc32(content)
+    chunk = length.to_bytes(4, "big") + content + checksum.to_bytes(4, "big")
+    return png[:_PNG_HEAD] + chunk + png[_PNG_HEAD:]

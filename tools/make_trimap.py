@@ -1,0 +1,210 @@
+"""Makes trimaps from masks, cut-outs, a rectangle or a few strokes.
+
+    python tools/make_trimap.py masks --width medium --output trimaps
+    python tools/make_trimap.py masks --erode 2% --dilate 20 --hair --image-dir photos --overlay check
+    python tools/make_trimap.py photo.jpg --rectangle 120,40,900,1000
+    python tools/make_trimap.py photo.jpg --scribbles strokes.png
+
+The source is a file or a folder: masks (black background, white foreground, grey between), images with an
+alpha channel, or, with --rectangle or --scribbles, one photo. OUTPUT/NAME.png receives the trimap: 0
+background, 128 unknown, 255 foreground.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataloader.folders import read_alpha
+from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
+from inference import size_text
+from utils.files import write_png
+from utils.trimaps import (
+    WIDTHS,
+    mask_from_rectangle,
+    mask_from_scribbles,
+    overlay,
+    subject_size,
+    trimap_from_mask,
+    widen_at_hair,
+)
+
+HAIR_REACH = 3  # times the outer half of the band
+
+
+class Length(NamedTuple):
+    """A number of pixels, or a share of the subject's size."""
+
+    value: float
+    is_share: bool
+
+    def pixels(self, mask: np.ndarray) -> float:
+        return self.value * subject_size(mask) if self.is_share else self.value
+
+
+def length(text: str) -> Length:
+    """A type of argument: pixels as 10, or a share of the subject's size as 2%."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no length; expected pixels such as 10, or a share such as 2%")
+    return Length(float(match[1]) / 100, True) if match[2] else Length(float(match[1]), False)
+
+
+def rectangle(text: str) -> tuple[int, ...]:
+    """A type of argument: four whole numbers, the corners of a rectangle."""
+    if not re.fullmatch(r"\d+(,\d+){3}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no rectangle; expected LEFT,TOP,RIGHT,BOTTOM in pixels")
+    return tuple(map(int, text.split(",")))
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """The mask in a file, (H, W) uint8: its alpha channel, or its grey values where it has none or is opaque.
+
+    Raises:
+        ImageFileError: if the file cannot be read, or shows no subject.
+    """
+    mask = read_alpha(path)
+    if mask is None:
+        mask = read_grey(path)
+    if mask.max() < 128:
+        raise ImageFileError(f"{path}: no subject: its brightest value is {mask.max()}; "
+                             "expected a mask with 0 for background and 255 for foreground")
+    return mask
+
+
+def read_scribbles(path: Path) -> np.ndarray:
+    """White and black strokes on grey or transparent ground, (H, W) uint8 as `mask_from_scribbles` takes them."""
+    scribbles, alpha = read_grey(path), read_alpha(path)
+    if alpha is not None:
+        scribbles[alpha < 128] = 128
+    return scribbles
+
+
+def find_mask(path: Path, args: argparse.Namespace) -> np.ndarray:
+    """The mask (H, W) uint8 of a source, from whatever marks the subject.
+
+    Raises:
+        ImageFileError: if a file cannot be read, or what it holds gives no mask.
+    """
+    try:
+        if args.rectangle:
+            mask = mask_from_rectangle(read_image(path), args.rectangle)
+        elif args.scribbles:
+            mask = mask_from_scribbles(read_image(path), read_scribbles(args.scribbles))
+        else:
+            return read_mask(path)
+    except ImageFileError:
+        raise
+    except ValueError as error:
+        raise ImageFileError(f"{path}: {error}") from None
+    if not mask.any():
+        raise ImageFileError(f"{path}: no subject found; mark more of it, or give a mask")
+    return mask
+
+
+def make(path: Path, sources: list[Path], images: list[Path], args: argparse.Namespace) -> str:
+    """Writes the trimap of a source, and the picture to check it; returns a line about it.
+
+    Args:
+        sources: all there are; of those with one stem the first is made.
+        images: the photos of `args.image_dir`, if it is given.
+
+    Raises:
+        ImageFileError: if it cannot be made or written.
+    """
+    first = next(other for other in sources if other.stem == path.stem)
+    if path != first:
+        raise ImageFileError(f"{path}: would be written over the trimap of {first.name}; rename one")
+    mask = find_mask(path, args)
+    band = WIDTHS[args.width] * max(mask.shape)
+    erode, dilate = (given.pixels(mask) if given else band for given in (args.erode, args.dilate))
+    trimap = trimap_from_mask(mask, erode, dilate)
+    image = None
+    if args.hair or args.overlay:
+        image = read_image(find_partner(path, images, "image", args.image_dir) if args.image_dir else path)
+        if image.shape[:2] != mask.shape:
+            raise ImageFileError(f"{path}: the mask is {size_text(mask)}, but its image is {size_text(image)}")
+    if args.hair:
+        trimap = widen_at_hair(trimap, image, HAIR_REACH * max(1, dilate))
+    try:
+        write_png(args.output / f"{path.stem}.png", trimap)
+        if args.overlay:
+            write_png(args.overlay / f"{path.stem}.png", overlay(image, trimap))
+    except OSError as error:
+        raise ImageFileError(f"{path}: its trimap cannot be written ({error})") from None
+    remark = "" if (trimap == 255).any() else " (no foreground is left: erode less)"
+    return f"{path.name}: {size_text(trimap)}, {(trimap == 128).mean():.1%} unknown{remark}"
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises ImageFileError where options do not go together, or results would be written over files given."""
+    marked = args.rectangle or args.scribbles
+    if marked and args.source.is_dir():
+        raise ImageFileError(f"{args.source}: a folder; a rectangle or scribbles belong to one photo")
+    if args.hair and not marked and not args.image_dir:
+        raise ImageFileError(f"{args.source}: --hair looks at the photos; name their folder with --image-dir")
+    folder = args.source if args.source.is_dir() else args.source.parent
+    taken = {given.resolve() for given in (folder, args.image_dir) if given}
+    for target in filter(None, (args.output, args.overlay)):
+        if target.resolve() in taken:
+            raise ImageFileError(f"{target}: also the folder of something else; results would be written over files")
+        taken.add(target.resolve())
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Make trimaps from masks, cut-outs, a rectangle or a few strokes.")
+    parser.add_argument("source", type=Path, help="a mask or an image with alpha, a folder of these, or a photo")
+    parser.add_argument("--output", type=Path, metavar="DIR", default=Path("trimaps"),
+                        help="folder to which trimaps are written (default: %(default)s)")
+    marks = parser.add_mutually_exclusive_group()
+    marks.add_argument("--rectangle", type=rectangle, metavar="LEFT,TOP,RIGHT,BOTTOM",
+                       help="the source is a photo, and its subject is inside this rectangle of pixels")
+    marks.add_argument("--scribbles", type=Path, metavar="FILE",
+                       help="the source is a photo, and in this picture of its size white strokes mark the foreground, "
+                            "black ones the background; the rest is grey or transparent")
+    parser.add_argument("--width", choices=WIDTHS, default="medium",
+                        help="of the unknown band, as in alphamatting.com's trimaps: on each side of the outline 1, "
+                             "1.4 or 2 %% of the image's longer side (default: %(default)s)")
+    parser.add_argument("--erode", type=length, metavar="LENGTH",
+                        help="the band's width inside the outline instead: pixels as 10, or a share of the longer side "
+                             "of the subject's bounding box as 2%%")
+    parser.add_argument("--dilate", type=length, metavar="LENGTH", help="likewise outside the outline")
+    parser.add_argument("--hair", action="store_true",
+                        help=f"widen the band to {HAIR_REACH} times --dilate where the outline looks like hair")
+    parser.add_argument("--image-dir", type=Path, metavar="DIR", help="folder of photos named as the masks")
+    parser.add_argument("--overlay", type=Path, metavar="DIR",
+                        help="folder for pictures to check: unknown in yellow, background dark")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_arguments()
+    failures = 0
+    try:
+        check(args)
+        sources = list_images(args.source) if args.source.is_dir() else [args.source]
+        images = list_images(args.image_dir) if args.image_dir else []
+        for path in (bar := tqdm(sources, unit="trimap", disable=None)):
+            try:
+                bar.write(make(path, sources, images, args))
+            except ImageFileError as error:
+                bar.write(f"failed: {error}", file=sys.stderr)
+                failures += 1
+    except ImageFileError as error:
+        print(f"make_trimap.py: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("make_trimap.py: interrupted; the trimaps written so far are whole", file=sys.stderr)
+        return 130
+    print(f"{len(sources) - failures} of {len(sources)} trimaps: {args.output}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
