@@ -13,8 +13,9 @@ from importlib.util import find_spec
 import cv2
 import numpy as np
 
-from inference import alpha_to_uint8, size_text
 from utils.boxes import Box, cover
+from utils.errors import InputError
+from utils.preprocessing import alpha_to_uint8, size_text
 
 COARSE_PIXELS = {"ml": 4_000_000, "cf": 500_000}  # of the copy that PyMatting gets, by method
 BOX_PIXELS = 100_000  # of the parts in which colours are refined at full size
@@ -28,7 +29,7 @@ BLUR = 0.02  # standard deviation of the blurred background, as a share of the l
 _ONE_AT_A_TIME = threading.Lock()  # one of Numba's schedulers ends the program where two threads start loops
 
 
-class CutoutError(RuntimeError):
+class CutoutError(InputError):
     """A cut-out or composite that cannot be made as asked. The message says why, in one line."""
 
 

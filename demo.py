@@ -1,14 +1,20 @@
 """Turns a folder of images and a folder of trimaps into alpha mattes.
 
-    python demo.py --config=config/gca-dist-all-data.toml \\
-        --checkpoint=checkpoints/gca-dist-all-data/gca-dist-all-data.pth \\
+    python demo.py --config=config/gca-free-light.toml \\
+        --checkpoint=checkpoints/gca-free-light/gca-free-light.pth \\
         --image-dir=demo/input_lowres --trimap-dir=demo/trimap_lowres/Trimap3 --output=demo/pred/Trimap3
 
 These are the defaults. For each image NAME.* the folder OUTPUT/<version>_<checkpoint> receives
 NAME.png, the alpha matte, and NAME_offset1.png and NAME_offset2.png: where each place of the image
 found its nearest likeness, as optical-flow colours. On request (--cutout, --background) also
 NAME_cutout.png, the subject as RGBA, and NAME_composite.png, the subject before another background.
+
+    python demo.py --onnx=gca.onnx --image-dir=...
+
+needs no PyTorch, and writes no offset pictures. tools/export_onnx.py makes such files.
 """
+
+from __future__ import annotations
 
 import argparse
 import sys
@@ -17,14 +23,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from easydict import EasyDict
 from tqdm import tqdm
 
-from cutout import CutoutError
 from dataloader.image_file import (
     IMAGE_EXTENSIONS,
     ImageFileError,
@@ -34,28 +37,35 @@ from dataloader.image_file import (
     read_grey,
     read_image,
 )
-from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap_labels
-from networks import build_network
-from utils.arguments import memory_size, positive_int
-from utils.checkpoint import DEFAULT_CHECKPOINT, CheckpointError, load_network
-from utils.config import ConfigError, add_config_arguments, architecture, load_config
+from ensemble import Ensemble
+from onnx_matting import OnnxMatting
+from utils.arguments import PRECISIONS, add_config_arguments, memory_size, positive_float, positive_int
 from utils.cutout_files import NO_CUTOUT_FILES, CutoutFiles, add_cutout_arguments, cutout_files, write_cutout_files
+from utils.defaults import DEFAULT_CONFIG, default_checkpoint
 from utils.device import as_memory_allows, device_argument
-from utils.distributed import ALONE, World, gather, join_world, leave_world
+from utils.errors import InputError
 from utils.files import write_png
-from utils.pictures import offset_picture
-from utils.precision import AUTOCAST
+from utils.preprocessing import UNKNOWN, Matte, alpha_to_uint8, size_text, trimap_labels
 from utils.processes import in_advance
+from utils.world import ALONE, World
+
+if TYPE_CHECKING:  # what needs PyTorch is imported where it is used
+    import torch
+    from easydict import EasyDict
+
+    from inference import Matting
+
+    Predictor = Matting | OnnxMatting | Ensemble
 
 RANDOM_WEIGHTS = "random-weights"
 OFFSETS = {"_offset1": "an offset picture", "_offset2": "an offset picture"}  # ends of file names, what the files are
+ONLY_WITH_PYTORCH = ("config", "set", "device", "precision", "memory_limit", "compile")  # arguments
 
 MISSING_CHECKPOINT = """\
 demo.py: {path}: no such file
   The published weights are a download of their authors' (see checkpoints/README.md for which file goes where):
-  https://github.com/Yaoyi-Li/GCA-Matting, "Models". Save gca-dist-all-data.pth under the path above,
-  or name another file with --checkpoint.
-  To try the program without weights: python demo.py --random-weights (the mattes will be meaningless)."""
+  https://github.com/Yaoyi-Li/GCA-Matting, "Models". Save them under the path above, or name a file with --checkpoint.
+  Without --config and --checkpoint the weights that come with this program are used."""
 
 
 # An ImageFileError goes through these steps in the place of the image that it concerns, to be reported in its turn.
@@ -125,7 +135,7 @@ def size_of(job: Job | ImageFileError) -> tuple[int, int] | None:
     return job.trimap.shape if isinstance(job, Job) else None
 
 
-def predict_group(matting: Matting, jobs: list[Job | ImageFileError]) -> list[Result | ImageFileError]:
+def predict_group(matting: Matting | OnnxMatting, jobs: list[Job | ImageFileError]) -> list[Result | ImageFileError]:
     """The mattes of a group; an error for an image that memory does not suffice for."""
     if isinstance(jobs[0], ImageFileError):
         return jobs
@@ -144,6 +154,8 @@ def write_result(result: Result | ImageFileError, folder: Path, extra: CutoutFil
     (path, image, trimap), matte, seconds = result
     try:
         for i, (offset, scale) in enumerate(zip(matte.offsets, matte.scales, strict=True), start=1):
+            from utils.pictures import offset_picture
+
             write_png(folder / f"{path.stem}_offset{i}.png", offset_picture(offset, scale))
         write_png(folder / f"{path.stem}.png", alpha_to_uint8(matte.alpha))
         write_cutout_files(path, matte.alpha, folder, extra)
@@ -158,7 +170,7 @@ def write_result(result: Result | ImageFileError, folder: Path, extra: CutoutFil
     return f"{path.name}: {size_text(image)}, {unknown:.1%} unknown, {seconds:.2f} s{remark}"
 
 
-def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
+def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
                  world: World = ALONE, extra: CutoutFiles = NO_CUTOUT_FILES) -> tuple[int, int]:
     """Mattes this process's share of a folder's images, whatever happens to the others, and reports on each.
 
@@ -195,6 +207,13 @@ def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Pa
 
 def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.device | None, **options) -> Matting:
     """The predictor of a configuration, with a checkpoint's weights or (None) random ones; options as it takes them."""
+    import torch
+
+    from inference import Matting
+    from networks import build_network
+    from utils.checkpoint import load_network
+    from utils.config import architecture
+
     if checkpoint is not None:
         return Matting(load_network(checkpoint, **architecture(config)), device, **options)
     torch.manual_seed(0)
@@ -203,12 +222,15 @@ def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.devic
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
-    add_config_arguments(parser, default="config/gca-dist-all-data.toml")
+    add_config_arguments(parser, default=DEFAULT_CONFIG)
     weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--checkpoint", type=Path, metavar="FILE", default=DEFAULT_CHECKPOINT,
-                         help="the network's weights (default: %(default)s)")
+    weights.add_argument("--checkpoint", type=Path, metavar="FILE",
+                         help="the network's weights (default: checkpoints/VERSION/VERSION.pth, "
+                              "with the configuration's version)")
     weights.add_argument("--random-weights", action="store_true",
                          help="try the program without a checkpoint; the mattes are meaningless")
+    weights.add_argument("--onnx", type=Path, metavar="FILE",
+                         help="a network of tools/export_onnx.py instead, computed by ONNX Runtime on the CPU")
     parser.add_argument("--image-dir", type=Path, metavar="DIR", default=Path("demo/input_lowres"),
                         help="folder of images (default: %(default)s)")
     parser.add_argument("--trimap-dir", type=Path, metavar="DIR", default=Path("demo/trimap_lowres/Trimap3"),
@@ -219,7 +241,7 @@ def parse_arguments() -> argparse.Namespace:
                         help="compute up to N images of one size at once, worthwhile on a GPU (default: %(default)s)")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
                         help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
-    parser.add_argument("--precision", choices=AUTOCAST, default="fp32",
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
                         help="arithmetic; tf32, bf16 and fp16 are faster on GPUs and less exact (default: %(default)s)")
     parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",
                         help="memory for an image besides the network, about, such as 4GB "
@@ -227,22 +249,22 @@ def parse_arguments() -> argparse.Namespace:
     add_cutout_arguments(parser)
     parser.add_argument("--compile", action="store_true",
                         help="compile the network with torch.compile: worthwhile for many images only")
-    return parser.parse_args()
+    parser.add_argument("--flip", action="store_true", help="average with the matte of the mirrored image")
+    parser.add_argument("--scales", type=positive_float, nargs="+", default=[1.0], metavar="FACTOR",
+                        help="average the mattes of the image resized by these factors, such as 1 0.75")
+    args = parser.parse_args()
+    unusable = [name for name in ONLY_WITH_PYTORCH if getattr(args, name) != parser.get_default(name)]
+    if args.onnx and unusable:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in unusable)
+        parser.error(f"argument --onnx: not allowed with {options}")
+    return args
 
 
 def main() -> int:
     args = parse_arguments()
-    checkpoint = None if args.random_weights else args.checkpoint
-    if checkpoint is not None and not checkpoint.exists():
-        print(MISSING_CHECKPOINT.format(path=checkpoint), file=sys.stderr)
-        return 1
     try:
-        config = load_config(args.config, args.set)
-        world = join_world(args.device)
-        if checkpoint is None and world.is_main:
-            print("RANDOM WEIGHTS: the mattes show that the program runs, nothing else")
-        return run(args, config, checkpoint, world)
-    except (ConfigError, CheckpointError, ImageFileError, CutoutError) as error:
+        return run_onnx(args) if args.onnx else run(args)
+    except InputError as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -250,18 +272,51 @@ def main() -> int:
         return 130
 
 
-def run(args: argparse.Namespace, config: EasyDict, checkpoint: Path | None, world: World) -> int:
-    """Mattes the folder and prints a summary; returns the exit status, the same for all processes."""
+def run(args: argparse.Namespace) -> int:
+    """Mattes the folder with a checkpoint; returns the exit status, the same for all processes."""
+    from utils.config import load_config
+    from utils.distributed import gather, join_world, leave_world
+
+    config = load_config(args.config, args.set)
+    checkpoint = None if args.random_weights else args.checkpoint or default_checkpoint(config.version)
+    if checkpoint is not None and not checkpoint.exists():
+        print(MISSING_CHECKPOINT.format(path=checkpoint), file=sys.stderr)
+        return 1
+    world = join_world(args.device)
+    if checkpoint is None and world.is_main:
+        print("RANDOM WEIGHTS: the mattes show that the program runs, nothing else")
     start = time.perf_counter()
     extra = cutout_files(args.cutout, args.background)
     output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"
     matting = build_matting(config, checkpoint, world.device, precision=args.precision,
                             memory_limit=args.memory_limit, compile=args.compile)
-    counts = gather(world, matte_folder(matting, args.image_dir, args.trimap_dir, output, args.batch, world, extra))
+    counts = gather(world, matte_folder(averaged(args, matting), args.image_dir, args.trimap_dir, output, args.batch,
+                                        world, extra))
+    status = summary(counts, start, matting, output, world)
+    leave_world(world)
+    return status
+
+
+def run_onnx(args: argparse.Namespace) -> int:
+    """As `run`, by ONNX Runtime in one process."""
+    start = time.perf_counter()
+    extra = cutout_files(args.cutout, args.background)
+    matting = OnnxMatting(args.onnx)
+    output = args.output / f"{matting.version}_{args.onnx.name}"
+    counts = [matte_folder(averaged(args, matting), args.image_dir, args.trimap_dir, output, args.batch, extra=extra)]
+    return summary(counts, start, matting, output, ALONE)
+
+
+def averaged(args: argparse.Namespace, matting: Matting | OnnxMatting) -> Predictor:
+    """The predictor that --flip and --scales ask for."""
+    return Ensemble(matting, args.flip, args.scales) if args.flip or args.scales != [1.0] else matting
+
+
+def summary(counts: list[tuple[int, int]], start: float, matting: Predictor, output: Path, world: World) -> int:
+    """Prints how many mattes the processes have written of how many; returns the exit status."""
     written, count = (sum(column) for column in zip(*counts, strict=True))
     if world.is_main:
         print(f"{written} of {count} mattes in {time.perf_counter() - start:.1f} s on {matting.device}: {output}")
-    leave_world(world)
     return 0 if written == count else 1
 
 

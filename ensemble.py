@@ -1,11 +1,18 @@
 """Mattes averaged over mirrored and rescaled versions of an image: slower, and often a little better."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from inference import BACKGROUND, FOREGROUND, Matte, Matting, trimap_labels
+from utils.preprocessing import BACKGROUND, FOREGROUND, Matte, trimap_labels
+
+if TYPE_CHECKING:
+    from inference import Matting
+    from onnx_matting import OnnxMatting
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -19,7 +26,7 @@ class Ensemble:
         scales: factors on the sides; the versions at another scale are resized back.
     """
 
-    def __init__(self, matting: Matting, flip: bool = False, scales: Sequence[float] = (1.0,)):
+    def __init__(self, matting: Matting | OnnxMatting, flip: bool = False, scales: Sequence[float] = (1.0,)):
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales are {list(scales)}; expected one or more numbers above 0")
         self.matting, self.flip, self.scales = matting, flip, tuple(scales)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from inference import Matting
-from utils.checkpoint import DEFAULT_CHECKPOINT
+from utils.defaults import DEFAULT_CHECKPOINT
 
 dependencies = ["torch", "numpy", "cv2", "PIL"]
 
@@ -19,8 +19,7 @@ def gca_matting(checkpoint: str | Path | None = None, device: str | torch.device
     """A predictor of alpha mattes from photos and trimaps.
 
     Args:
-        checkpoint: file with the weights; by default the one the demo takes, in this folder. They are a
-            download of their authors' (checkpoints/README.md).
+        checkpoint: file with the weights; by default the one the demo takes, which comes with this folder.
         device: where to compute; by default CUDA where there is one.
         options: of `inference.Matting.from_checkpoint`, such as precision="bf16" or encoder="...".
 

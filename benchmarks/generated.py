@@ -27,7 +27,7 @@ def milliseconds(function, repetitions: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time generated training samples on one core.")
     parser.add_argument("--samples", type=positive_int, default=60, help="default: %(default)s")
-    parser.add_argument("--side", type=positive_int, default=512, help="of foregrounds and crops (default: %(default)s)")
+    parser.add_argument("--side", type=positive_int, default=512, help="of foregrounds and crops; default: %(default)s")
     parser.add_argument("--photographs", type=Path, metavar="DIR", help="folder of photographs for colours")
     args = parser.parse_args()
     cv2.setNumThreads(1)

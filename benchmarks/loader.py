@@ -17,7 +17,6 @@ import torch
 
 from dataloader.cache import decode_cached
 from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds, read_foreground
-from dataloader.image_file import read_image
 from dataloader.sample import draw_sample
 from dataloader.training import TrainingData, to_tensors
 from tests.oracle_pipeline import oracle_sample
@@ -76,7 +75,8 @@ def whole_image_sample(data: TrainingData, epoch: int, index: int) -> dict[str, 
     return to_tensors(crop, data.trimap_channel, data.with_layers)
 
 
-def measure(foregrounds: list[Foreground], backgrounds: list[Background], cache: Path, samples: int) -> dict[str, float]:
+def measure(foregrounds: list[Foreground], backgrounds: list[Background], cache: Path,
+            samples: int) -> dict[str, float]:
     """CPU seconds for each sample, of each version."""
     plain = TrainingData(foregrounds, backgrounds, with_layers=False)
     cached = TrainingData(foregrounds, backgrounds, cache=cache, with_layers=False)

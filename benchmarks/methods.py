@@ -1,8 +1,8 @@
 """Errors of a checkpoint beside PyMatting's methods, on one folder of test images, in one run.
 
     python tools/make_generated_data.py --foregrounds 0 --backgrounds 0 --tests 32
-    python benchmarks/methods.py --data data/generated/test --checkpoint checkpoints/gca-free-light/gca-free-light.pth \\
-        --config config/gca-free-light.toml
+    python benchmarks/methods.py --data data/generated/test \\
+        --checkpoint checkpoints/gca-free-light/gca-free-light.pth --config config/gca-free-light.toml
 
 Prints SAD, MSE, Grad and Conn, means over the images, and the seconds that an image takes. Images on which a
 method fails, as it can where almost nothing is known, are left out for all methods and counted.
@@ -26,7 +26,8 @@ from inference import Matting, alpha_to_uint8
 from utils.config import architecture, load_config
 from utils.metrics import matting_errors
 
-METHODS = ("cf", "knn", "lkm", "lbdm", "rw")  # of PyMatting: closed form, KNN, large kernel, learning based, random walk
+# Of PyMatting: closed form, KNN, large kernel, learning based, random walk.
+METHODS = ("cf", "knn", "lkm", "lbdm", "rw")
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 

@@ -12,7 +12,6 @@ import pytest
 from generated_images import cutout, write_training_set
 from PIL import Image
 
-from dataloader import cache
 from dataloader.cache import cache_size, decode, decode_cached, prepare_cache
 from dataloader.folders import Foreground, find_backgrounds, find_foregrounds, find_test_images, read_foreground
 from dataloader.image_file import ImageFileError, read_grey, read_image

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from generated_images import write_training_set
 
 from dataloader.cache import decode_cached
 from dataloader.generated.drawing import NEUTRAL, Drawing
@@ -13,7 +14,6 @@ from dataloader.generated.source import DrawnBackground, DrawnForeground
 from dataloader.image_file import read_grey, read_image
 from dataloader.sample import Crop
 from dataloader.training import make_training_dataset
-from generated_images import write_training_set
 from inference import BACKGROUND, FOREGROUND, denormalise
 from tools.make_generated_data import make
 from utils.config import load_config

@@ -11,7 +11,8 @@ from PIL import Image
 import hubconf
 from inference import Matting
 from networks import build_network
-from utils.checkpoint import DEFAULT_CHECKPOINT, CheckpointError, save_checkpoint
+from utils.checkpoint import CheckpointError, save_checkpoint
+from utils.defaults import DEFAULT_CHECKPOINT
 
 ROOT = Path(__file__).parent.parent
 

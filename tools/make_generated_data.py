@@ -56,7 +56,8 @@ def write_test_image(number: int, output: Path, size: int, seed: int, photograph
     background = cv2.resize(background, (size, size), interpolation=cv2.INTER_AREA)
     alpha = pixels[..., 3] / np.float32(255)
     kernels = [max(1, round(size * rng.uniform(*TRIMAP_KERNELS))) for _ in range(2)]
-    crop = Crop(pixels[..., :3], make_trimap(alpha, kernels), alpha, np.float32(pixels[..., :3]), np.float32(background))
+    colours, background = np.float32(pixels[..., :3]), np.float32(background)
+    crop = Crop(colours, make_trimap(alpha, kernels), alpha, colours, background)
     folder = output / "test"
     write_png(folder / "merged" / f"{number:06d}.png", as_photographed(rng, crop).image)
     write_png(folder / "alpha" / f"{number:06d}.png", pixels[..., 3])
@@ -86,7 +87,8 @@ def make(output: Path, foregrounds: int, backgrounds: int, tests: int, size: int
                     bar.update()
             return
         with process_pool(processes) as pool:
-            for done in as_completed([pool.submit(write, number) for _, count, write in jobs for number in range(count)]):
+            tasks = [pool.submit(write, number) for _, count, write in jobs for number in range(count)]
+            for done in as_completed(tasks):
                 done.result()
                 bar.update()
 

@@ -115,7 +115,8 @@ class Run:
         copy_from_main(self.world, self.state.result.buffers())
         if self.test_images:
             errors = validate(self.state.result, self.test_images, self.world)
-            self.about["validations"].append({name: self.about[name] for name in ("minutes", "samples", "steps")} | errors)
+            now = {name: self.about[name] for name in ("minutes", "samples", "steps")}
+            self.about["validations"].append(now | errors)
             log.info("after %.1f minutes and %d samples: %s", self.about["minutes"], self.about["samples"], errors)
         if self.world.is_main:
             save_parts(self.parts, to_published_names(self.state.result.state_dict()), self.about)
@@ -174,7 +175,7 @@ def stage_at(share: float) -> Stage:
 
 
 def staged(config: EasyDict, stage: Stage) -> EasyDict:
-    """The configuration for a stage; its batches shrink as crops grow, since model.batch_size is meant for the first."""
+    """The configuration for a stage; its batches shrink as crops grow; model.batch_size is the first's."""
     config = copy.deepcopy(config)
     config.data.crop_size, config.data.plain_share = stage.crop, stage.plain_share
     config.model.batch_size = max(FEWEST_SAMPLES, round(config.model.batch_size * STAGES[0].crop / stage.crop))
@@ -206,11 +207,12 @@ def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, w
 
 
 def join(config: EasyDict, parts: Path, path: Path) -> None:
-    """Writes the parts as one checkpoint in half precision, under the published names."""
+    """Writes the parts as one checkpoint in half precision, under the published names; it tells its architecture."""
     weights, about = load_parts(parts)
     load_weights(build_network(**architecture(config)), weights, parts)
     with atomic_path(path) as temporary:
-        torch.save({"iter": about["steps"], "loss": 0.0, "state_dict": half_precision(weights)}, temporary)
+        torch.save({"iter": about["steps"], "loss": 0.0, "architecture": architecture(config),
+                    "state_dict": half_precision(weights)}, temporary)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from networks import MattingNetwork, build_network, from_published_names, to_published_names
+from utils.errors import InputError
 from utils.files import atomic_path
-
-DEFAULT_CHECKPOINT = Path("checkpoints/gca-dist-all-data/gca-dist-all-data.pth")  # below this project's folder
 
 # Published trainers stored the loss as a numpy number; these are plain data, no code.
 _numpy_scalar = np.float64(0).__reduce__()[0]
@@ -26,8 +25,8 @@ _PLAIN_NUMBERS = [
 ]
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used. The message names the file and says what is wrong, in one line."""
+class CheckpointError(InputError):
+    """A checkpoint that cannot be used. The message names the file."""
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -124,14 +123,17 @@ def load_network(path: str | Path, **architecture: str | float) -> MattingNetwor
     """A network with the weights of a checkpoint file, on the CPU.
 
     Args:
-        architecture: arguments of `networks.build_network`; by default the published network.
+        architecture: arguments of `networks.build_network`; by default those that the file tells under
+            "architecture", else the published network.
 
     Raises:
         CheckpointError: as `read_checkpoint` and `load_weights` do.
         ValueError: as `networks.build_network` does.
     """
-    network = build_network(**architecture)
-    load_weights(network, read_checkpoint(path)["state_dict"], path)
+    content = read_checkpoint(path)
+    told = content.get("architecture")
+    network = build_network(**{**(told if isinstance(told, dict) else {}), **architecture})
+    load_weights(network, content["state_dict"], path)
     return network
 
 

@@ -55,7 +55,7 @@ def lit(colours: np.ndarray, shade: np.ndarray) -> np.ndarray:
 
 
 def generated_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Something to lie behind a foreground, (height, width, 3) uint8 RGB: surfaces, rooms, foliage, lights; often soft."""
+    """What lies behind a foreground, (height, width, 3) uint8 RGB: surfaces, rooms, foliage, lights; often soft."""
     image = _painted(rng, height, width)
     for _ in range(rng.integers(0, 3)):
         (_add_panels, _add_lights, _add_foliage, _add_stripes, _add_strokes)[rng.integers(5)](rng, image)

@@ -19,7 +19,7 @@ class Drawing(NamedTuple):
     """An alpha and how its colours are lit."""
 
     alpha: np.ndarray  # (S, S) uint8
-    shade: np.ndarray | None = None  # (S, S) uint8: 128 leaves a colour, 0 makes it black, 255 white; None: 128 throughout
+    shade: np.ndarray | None = None  # (S, S) uint8: 128 leaves a colour, 0 makes it black, 255 white; None: all 128
 
 
 Family = Callable[[np.random.Generator, int], Drawing]
@@ -86,7 +86,8 @@ def stroke(canvas: np.ndarray, paths: np.ndarray | list[np.ndarray], widths: np.
     levels = np.minimum(255, np.rint(np.asarray(levels) / 8) * 8).astype(int)
     for level, width in sorted(set(zip(levels.tolist(), widths.tolist(), strict=True))):
         chosen = np.flatnonzero((levels == level) & (widths == width))
-        points = _fixed_point(paths[chosen]) if isinstance(paths, np.ndarray) else [_fixed_point(paths[i]) for i in chosen]
+        whole = isinstance(paths, np.ndarray)
+        points = _fixed_point(paths[chosen]) if whole else [_fixed_point(paths[i]) for i in chosen]
         cv2.polylines(canvas, list(points), False, level, width, line, _SUBPIXEL_BITS)
 
 

@@ -3,6 +3,8 @@
 Paths are (n, m, 2), n of m points each, in pixels of the canvas they are drawn on, from the root to the tip.
 """
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 
@@ -72,7 +74,7 @@ def tapered(canvas: np.ndarray, paths: np.ndarray, widths: np.ndarray, opacities
     cuts = np.linspace(0, paths.shape[1] - 1, pieces + 1).round().astype(int)
     opacities = np.broadcast_to(opacities, len(paths))
     parts, thicknesses, levels = [], [], []
-    for k, (first, last) in enumerate(zip(cuts[:-1], cuts[1:], strict=True)):
+    for k, (first, last) in enumerate(pairwise(cuts)):
         width = widths * (1 + (tip - 1) * (k + 0.5) / pieces)
         parts.append(paths[:, first:last + 1])
         thicknesses.append(width)
@@ -87,7 +89,7 @@ def over(front: np.ndarray, back: np.ndarray) -> np.ndarray:
 
 
 def modelled(rng: np.random.Generator, alpha: np.ndarray, size: int) -> np.ndarray:
-    """A shade (size, size) uint8 of a rounded body of this alpha (any square), lit from one side, with faint mottles."""
+    """A shade (size, size) uint8 of a rounded body of this alpha (any square), lit from a side, with faint mottles."""
     small = 64
     solid = cv2.resize(alpha, (small, small), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     relief = blurred(solid, rng.uniform(3, 9))
@@ -101,7 +103,7 @@ def modelled(rng: np.random.Generator, alpha: np.ndarray, size: int) -> np.ndarr
 
 def strand_shade(rng: np.random.Generator, shade: np.ndarray, paths: np.ndarray, widths: np.ndarray,
                  contrast: float = 20, pieces: int = 4) -> None:
-    """Draws strands, of a canvas `SUPERSAMPLING` times as large, on a shade: dark roots, each its own, a glossy band."""
+    """Draws strands, of a canvas `SUPERSAMPLING` times as large, on a shade: dark roots, own levels, a glossy band."""
     n, m = paths.shape[:2]
     small = paths / SUPERSAMPLING
     own = NEUTRAL + rng.normal(0, contrast, n)

@@ -1,5 +1,7 @@
 """Things with a pattern of holes: lace, nets, woven cloth, sieves, perforated sheets, fences, fringes, wicker."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 
@@ -42,7 +44,8 @@ def net(rng: np.random.Generator, size: int) -> Drawing:
     level = 255 if rng.random() < 0.6 else rng.uniform(120, 255)
     canvas = np.zeros((size * scale,) * 2, np.uint8)
     count = len(paths)
-    stroke(canvas, [points[places[i]:places[i + 1]] for i in range(count)], np.full(count, width), np.full(count, level))
+    parts = [points[places[i]:places[i + 1]] for i in range(count)]
+    stroke(canvas, parts, np.full(count, width), np.full(count, level))
     if width > 3 and rng.random() < 0.5:
         for x, y in np.rint(points).astype(int).tolist():
             cv2.circle(canvas, (x, y), round(width), 255, -1, cv2.LINE_AA)
@@ -182,7 +185,8 @@ def fringe(rng: np.random.Generator, size: int) -> Drawing:
     stroke(alpha, list(cords), widths, np.where(rng.random(count) < 0.7, 255, 180))
     stroke(shade, list(cords), widths, rng.uniform(80, 160, count), cv2.LINE_8)
     across = np.linspace(left, right, 24)
-    edge = np.concatenate([np.column_stack([across, across * 0 + top]), np.column_stack([across, across * 0 + top + band])[::-1]])
+    upper, lower = (np.column_stack([across, np.full_like(across, y)]) for y in (top, top + band))
+    edge = np.concatenate([upper, lower[::-1]])
     fill(alpha, _sagging(edge, side, curl))
     return Drawing(reduced(alpha, size), reduced(shade, size))
 
@@ -193,7 +197,8 @@ def wicker(rng: np.random.Generator, size: int) -> Drawing:
     side = 4 * period
     alpha, shade = np.zeros((side, side), np.uint8), np.full((side, side), 40, np.uint8)
     for x in (side / 4, 3 * side / 4):
-        cv2.line(alpha, _fixed((x, -9)), _fixed((x, side + 9)), 255, max(1, round(side * rng.uniform(0.08, 0.14))), 8, 4)
+        width = max(1, round(side * rng.uniform(0.08, 0.14)))
+        cv2.line(alpha, _fixed((x, -9)), _fixed((x, side + 9)), 255, width, 8, 4)
     rows = int(rng.integers(3, 7)) * 2
     plump = rng.uniform(0.42, 0.52)
     for row in range(rows):
@@ -217,7 +222,7 @@ def _lace_tile(rng: np.random.Generator, period: int) -> np.ndarray:
     grid = [path + off for path in mesh(side, strings) for off in (0.0,)]
     if rng.random() < 0.5:
         turned = np.array([[1, 1], [-1, 1]])
-        grid = [path @ turned for path in mesh(side, strings)] + [path @ turned + [0, side] for path in mesh(side, strings)]
+        grid = [path @ turned + shift for shift in ([0, 0], [0, side]) for path in mesh(side, strings)]
     level, width = rng.uniform(90, 255), 1 if rng.random() < 0.7 else 2
     stroke(tile, grid, np.full(len(grid), width), np.full(len(grid), level))
     centres = [np.full(2, side / 2)]
@@ -237,7 +242,7 @@ def _rosette(rng: np.random.Generator, canvas: np.ndarray, middle: np.ndarray, r
     fold = int(rng.integers(5, 11))
     thread = max(1, round(radius / rings * rng.uniform(0.06, 0.2)))
     cv2.circle(canvas, _fixed(middle), round(edges[0] * 16), 255, -1, cv2.LINE_AA, 4)
-    for inner, outer in zip(edges, edges[1:], strict=False):
+    for inner, outer in pairwise(edges):
         kind, centre = rng.integers(4), (inner + outer) / 2
         count = fold * max(1, round(2 * np.pi * centre / (outer - inner) / fold * rng.uniform(0.6, 1.3)))
         count = min(count, 96)
@@ -252,7 +257,8 @@ def _rosette(rng: np.random.Generator, canvas: np.ndarray, middle: np.ndarray, r
                     axes = _fixed((length * 0.55, breadth * 0.45))
                     cv2.ellipse(canvas, at, axes, np.degrees(angle), 0, 360, 0, -1, cv2.LINE_AA, 4)
             elif kind == 2:  # spokes
-                cv2.line(canvas, _fixed(middle + inner * way), _fixed(middle + outer * way), 255, thread, cv2.LINE_AA, 4)
+                ends = (_fixed(middle + radius * way) for radius in (inner, outer))
+                cv2.line(canvas, *ends, 255, thread, cv2.LINE_AA, 4)
         if kind == 3:  # cloth, with holes
             cv2.circle(canvas, _fixed(middle), round(centre * 16), 255, max(1, round(outer - inner)), cv2.LINE_AA, 4)
             for angle in np.arange(count) * 2 * np.pi / count:
@@ -281,7 +287,8 @@ def _threads(rng: np.random.Generator, length: int, pitch: float, share: float) 
     Args:
         share: of the pitch, a thread's width.
     """
-    middles = np.arange(0.5, length / pitch + 1) * pitch + rng.normal(0, 0.05 * pitch, int(np.ceil(length / pitch + 0.5)))
+    middles = np.arange(0.5, length / pitch + 1) * pitch
+    middles += rng.normal(0, 0.05 * pitch, len(middles))
     widths = pitch * share * rng.uniform(0.8, 1.2, len(middles))
     pixels = np.arange(length)
     nearest = np.clip(np.searchsorted((middles[1:] + middles[:-1]) / 2, pixels), 0, len(middles) - 1)

@@ -5,7 +5,7 @@ import numpy as np
 
 from dataloader.generated.drawing import NEUTRAL, SUPERSAMPLING, Drawing, fill, reduced, stroke
 from dataloader.generated.focus import focused
-from dataloader.generated.growth import grow, headings, modelled, strand_shade, tapered
+from dataloader.generated.growth import grow, headings, strand_shade, tapered
 from dataloader.generated.shapes import ellipse
 
 
@@ -49,7 +49,7 @@ def leaves_and_twigs(rng: np.random.Generator, size: int) -> Drawing:
     border = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.3, boughs)
     roots = side * (0.5 - 0.55 * headings(border) + rng.normal(0, 0.08, (boughs, 2)))
     paths = grow(rng, roots, border + rng.normal(0, 0.2, boughs), side * rng.uniform(0.5, 1, boughs), (0, 0.1), 0.3)
-    width = side * rng.uniform(0.006, 0.04)
+    width = side * rng.uniform(0.005, 0.025)
     tapered(alpha, paths, np.full(boughs, width), tip=0.3)
     strand_shade(rng, shade, paths, np.full(boughs, width))
     for fork, share in ((int(rng.integers(4, 9)), 0.4), (int(rng.integers(2, 6)), 0.18)):
@@ -58,10 +58,10 @@ def leaves_and_twigs(rng: np.random.Generator, size: int) -> Drawing:
         turns = rng.choice([-1, 1], len(which)) * rng.uniform(0.3, 1, len(which))
         lengths = side * share * rng.uniform(0.4, 1, len(which))
         paths = grow(rng, points, angles + turns, lengths, (0, rng.uniform(-0.3, 0.3)), 0.2, points=10)
-        width = max(1.2, 0.5 * width)
+        width = max(1.2, 0.4 * width)
         tapered(alpha, paths, np.full(len(paths), width), tip=0.5, pieces=2)
         strand_shade(rng, shade, paths, np.full(len(paths), width), pieces=2)
-    n = int(rng.integers(40, 420))
+    n = int(rng.integers(60, 600))
     points, angles = _along(paths, rng.integers(0, len(paths), n), rng.uniform(0.1, 1, n))
     length = side * rng.uniform(0.025, 0.1) * (100 / n) ** 0.25
     turns = rng.choice([-1, 1], n) * rng.uniform(0.2, 1.3, n)
@@ -133,7 +133,7 @@ def needles(rng: np.random.Generator, size: int) -> Drawing:
     points, angles = _along(twigs, which, rng.uniform(0.03, 1, n) ** 0.8)
     spread = rng.uniform(0.4, 1.2)
     turns = rng.uniform(-1, 1, n) * spread if rng.random() < 0.4 else rng.choice([-1, 1], n) * spread
-    length = side * rng.uniform(0.03, 0.16)
+    length = side * rng.uniform(0.05, 0.16)
     paths = grow(rng, points, angles + turns + rng.normal(0, 0.12, n), length * rng.uniform(0.6, 1.1, n),
                  (0, rng.uniform(0, 0.4)), points=5)
     widths = np.full(n, max(1.3, min(length / 10, side * rng.uniform(0.0015, 0.006))))
@@ -159,9 +159,11 @@ def spider_web(rng: np.random.Generator, size: int) -> Drawing:
     stroke(alpha, np.stack([np.broadcast_to(centre, rim.shape), outer], axis=1), np.full(spokes, width),
            np.full(spokes, strength))
     # (turns, spokes) corners of the spiral, each joined to the next spoke's by a thread that hangs through.
-    rows = (np.arange(turns)[:, None] + np.arange(spokes) / spokes + rng.normal(0, 0.1, (turns, spokes)) + 2) / (turns + 2)
-    start = centre + (rim - centre) * rows[..., None]
-    end = centre + (np.roll(rim, -1, 0) - centre) * (np.roll(rows, -1, 1) + (np.arange(spokes) == spokes - 1) / turns)[..., None]
+    rows = 2 + np.arange(turns)[:, None] + np.arange(spokes) / spokes + rng.normal(0, 0.1, (turns, spokes))
+    following = np.roll(rows, -1, axis=1)
+    following[:, -1] = np.append(rows[1:, 0], rows[-1, 0] + 1)
+    start = centre + (rim - centre) * rows[..., None] / (turns + 2)
+    end = centre + (np.roll(rim, -1, axis=0) - centre) * following[..., None] / (turns + 2)
     middle = (start + end) / 2
     middle = middle + (centre - middle) * rng.uniform(0.02, 0.12) + (0, rng.uniform(0, 0.1) * side / spokes)
     threads = np.stack([start, 0.25 * (start + end) + 0.5 * middle, 0.25 * (start + end) + 0.5 * middle, end], axis=2)
@@ -205,7 +207,6 @@ def dandelion(rng: np.random.Generator, size: int) -> Drawing:
     side, alpha, shade = _canvases(size)
     centre, radius = rng.uniform([0.35, 0.3], [0.65, 0.55]) * side, rng.uniform(0.2, 0.36) * side
     stem = grow(rng, centre[None], np.array([np.pi / 2 + rng.normal(0, 0.2)]), np.array([1.3 * side]), curl=0.1)
-    tapered(alpha, stem, np.array([radius * rng.uniform(0.05, 0.13)]), tip=1)
     seeds, hairs = int(rng.integers(35, 110)), int(rng.integers(9, 15))
     ways = rng.normal(0, 1, (seeds, 3))
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)
@@ -215,16 +216,19 @@ def dandelion(rng: np.random.Generator, size: int) -> Drawing:
     across = rng.normal(0, 1, (len(ways), hairs, 3))
     across -= (across * ways[:, None]).sum(axis=-1, keepdims=True) * ways[:, None]
     across /= np.linalg.norm(across, axis=-1, keepdims=True)
-    tips = knots[:, None] + (0.32 * ways[:, None] + 0.24 * across * rng.uniform(0.8, 1.1, (len(ways), hairs, 1))) * radius
+    across *= rng.uniform(0.19, 0.26, (len(ways), hairs, 1))
+    tips = knots[:, None] + (0.32 * ways[:, None] + across) * radius
     lines = np.stack([np.broadcast_to(knots[:, None], tips.shape), tips], axis=2)[..., :2].reshape(-1, 2, 2) + centre
     stalks = np.stack([ways * 0.12 * radius, knots], axis=1)[..., :2] + centre
     width = max(1, side * rng.uniform(0.0006, 0.0025))
     stroke(alpha, lines, np.full(len(lines), width), np.full(len(lines), rng.uniform(60, 200)))
     stroke(alpha, stalks, np.full(len(stalks), width * 1.3), np.full(len(stalks), rng.uniform(130, 255)))
+    tapered(alpha, stem, np.array([radius * rng.uniform(0.05, 0.13)]), tip=1)
     core = ellipse(centre, (radius * 0.14, radius * rng.uniform(0.1, 0.14)))
     fill(alpha, core)
+    strand_shade(rng, shade, stem, np.array([radius * 0.1]))
     fill(shade, core / SUPERSAMPLING, 80)
-    return Drawing(focused(rng, reduced(alpha, size)), cv2.min(shade, modelled(rng, alpha, size)))
+    return Drawing(focused(rng, reduced(alpha, size)), shade)
 
 
 def _canvases(size: int) -> tuple[int, np.ndarray, np.ndarray]:

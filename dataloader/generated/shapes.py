@@ -1,6 +1,5 @@
 """Families of solid objects: crisp, out of focus or moving; made of parts, with holes; people and animals."""
 
-import cv2
 import numpy as np
 
 from dataloader.generated.drawing import SUPERSAMPLING, Drawing, fill, outline, reduced, stroke
@@ -55,7 +54,8 @@ def animal(rng: np.random.Generator, canvas: np.ndarray) -> None:
         fill(canvas, head + np.array([[x - 0.3, -0.5], [x * 1.3, -1], [x + 0.3, -0.5]]) * (size, ear))
     for x in (-0.8, -0.5, 0.5, 0.8):
         hip = body + (x * scale, 0)
-        limb(canvas, hip, hip + np.array([rng.normal(0, 0.2), rng.uniform(0.9, 1.5)]) * scale, (scale * 0.4, scale * 0.2))
+        foot = hip + np.array([rng.normal(0, 0.2), rng.uniform(0.9, 1.5)]) * scale
+        limb(canvas, hip, foot, (scale * 0.4, scale * 0.2))
     tail = grow(rng, body[None] - (facing * scale, 0), np.array([np.pi / 2 + facing * np.pi / 2 + rng.normal(0, 0.5)]),
                 np.array([scale]), (0, rng.uniform(-2, 2)))
     stroke(canvas, tail, np.array([scale * rng.uniform(0.08, 0.25)]), np.array([255]))
@@ -157,7 +157,8 @@ def _frame(rng: np.random.Generator, canvas: np.ndarray) -> None:
     top, seat = rng.uniform(0.05, 0.3) * side, rng.uniform(0.45, 0.65) * side
     skew = rng.uniform(-0.1, 0.1) * side
     thick = rng.uniform(0.01, 0.05) * side
-    fill(canvas, np.array([[left, seat], [right, seat], [right - skew, seat + 3 * thick], [left + skew, seat + 3 * thick]]))
+    below = seat + 3 * thick
+    fill(canvas, np.array([[left, seat], [right, seat], [right - skew, below], [left + skew, below]]))
     legs = [np.array([[x, seat], [x + skew * share, 1.1 * side]]) for x, share in ((left, -1), (right, 1), (left, 0.5))]
     posts = [np.array([[x, seat], [x + skew, top]]) for x in np.linspace(left, right, rng.integers(3, 9))]
     rails = [np.array([[left, y], [right, y]]) + (skew * (seat - y) / (seat - top), 0) for y in (top, (top + seat) / 2)]

@@ -92,7 +92,11 @@ def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
     """Draws a part of one of the photographs at each call; None where there are none."""
     if not photographs:
         return None
-    return lambda rng: photograph_view(rng, read_photograph(photographs[int(rng.integers(len(photographs)))]), size, size)
+
+    def view(rng: np.random.Generator) -> np.ndarray:
+        return photograph_view(rng, read_photograph(photographs[int(rng.integers(len(photographs)))]), size, size)
+
+    return view
 
 
 @lru_cache(_DISTINCT_BACKGROUNDS)

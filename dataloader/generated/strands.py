@@ -146,7 +146,7 @@ def _coated(rng: np.random.Generator, size: int, length: float, width: float, co
     body = silhouette(rng, side)
     coat = Coat(rng, size, body)
     curves, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    curve = max(curves, key=len)[:, 0].astype(np.float32) if curves else ellipse((side / 2, side / 2), (side / 5, side / 5))
+    curve = max(curves, key=len)[:, 0].astype(np.float32)
     count = _count(size, count)
     roots, normals = _edge(rng, curve, max(8, count // 6))
     lengths = side * length * rng.gamma(6, 1 / 6, len(roots))
@@ -155,8 +155,9 @@ def _coated(rng: np.random.Generator, size: int, length: float, width: float, co
     lock = side * length * rng.uniform(0.05, 0.3)
     coat.add(clumped(rng, guides, count, lock, lock * rng.uniform(0.2, 1.5)), width, opacity, tip)
     if rng.random() < 0.6:
-        far = grow(rng, *_edge(rng, curve, max(3, count // 30)), side * length * rng.uniform(1, 2.5, max(3, count // 30)),
-                   curl=curl + 0.2, points=12)
+        single = max(3, count // 30)
+        far = grow(rng, *_edge(rng, curve, single), side * length * rng.uniform(1, 2.5, single), curl=curl + 0.2,
+                   points=12)
         coat.add(far, width * 0.7, (0.3, 0.9), tip)
     return coat.drawing()
 

@@ -50,9 +50,8 @@ def brushed(rng: np.random.Generator, trimap: np.ndarray, widest: float) -> np.n
 def coarse(trimap: np.ndarray, block: int) -> np.ndarray:
     """Known is what is known in all of a block of `block` x `block` pixels, as when drawn at low resolution."""
     height, width = trimap.shape
-    unknown = (trimap == UNKNOWN).view(np.uint8)
-    small = cv2.resize(cv2.dilate(unknown, np.ones((block, block), np.uint8)), (-(-width // block), -(-height // block)),
-                       interpolation=cv2.INTER_NEAREST)
+    unknown = cv2.dilate((trimap == UNKNOWN).view(np.uint8), np.ones((2 * block - 1,) * 2, np.uint8))
+    small = cv2.resize(unknown, (-(-width // block), -(-height // block)), interpolation=cv2.INTER_NEAREST)
     return _forgotten(trimap, cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
 
 
