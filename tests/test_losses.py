@@ -73,7 +73,8 @@ def test_known_pixels_do_not_count(loss):
 
 
 def test_weighted_losses():
-    weights = EasyDict(rec_weight=2.0, comp_weight=1.0, gabor_weight=0.0, grad_weight=0.0, smooth_l1_weight=0.5)
+    weights = EasyDict(rec_weight=2.0, comp_weight=1.0, gabor_weight=0.0, grad_weight=0.0, smooth_l1_weight=0.5,
+                       laplacian_weight=0.0)
     colours = np.zeros((1, 3, 3), np.uint8)
     batch = {"alpha": TRUTH, "image": normalise(colours)[None], "foreground": torch.ones(1, 3, 1, 3),
              "background": torch.zeros(1, 3, 1, 3)}

@@ -29,7 +29,7 @@ def smoke(rng: np.random.Generator, size: int) -> Drawing:
     wisps = 1 - np.abs(folds) if rng.random() < 0.6 else 0.5 + 0.4 * folds
     wisps = warped(rng, wisps, side * rng.uniform(0.15, 0.5), side * rng.uniform(0.02, 0.08))
     density = plume.astype(np.float32) / 255
-    density = density * (wisps + 1.6 * density - 0.4) * np.float32(rng.uniform(0.8, 2.2))
+    density = density * (wisps + 1.2 * density**3 - 0.3) * np.float32(rng.uniform(0.5, 1.5))
     alpha = cv2.resize(to_uint8(1.05 * density), (size, size), interpolation=cv2.INTER_CUBIC)
     shade = _lit(rng, wisps, size, rng.uniform(0, 40))
     if rng.random() < 0.6:
@@ -65,7 +65,8 @@ def glass(rng: np.random.Generator, size: int) -> Drawing:
         widths = rng.uniform(0.25, 0.5) * (1 + rng.uniform(-0.3, 0.1) * t)
     elif kind == 1:
         bowl, stem = rng.uniform(0.45, 0.6), rng.uniform(0.02, 0.04)
-        widths = rng.uniform(0.25, 0.4) * np.sqrt(np.clip(1 - (np.maximum(t, 0.2) - 0.2) ** 2 / (bowl - 0.2) ** 2, 0, 1))
+        below = (np.maximum(t, 0.2) - 0.2) / (bowl - 0.2)  # its widest place
+        widths = rng.uniform(0.25, 0.4) * np.sqrt(np.clip(1 - below**2, 0, 1))
         widths = np.maximum(widths, stem + 0.25 * np.clip((t - 0.93) / 0.07, 0, 1) ** 2)
     else:
         neck, body = rng.uniform(0.06, 0.1), rng.uniform(0.16, 0.3)
@@ -102,10 +103,12 @@ def glass(rng: np.random.Generator, size: int) -> Drawing:
 
 def plastic_bag(rng: np.random.Generator, size: int) -> Drawing:
     """Thin crumpled film: creases that catch the light, layers where it overlaps, opaque seams, perhaps handles."""
-    side = min(size, 2 * _SOFT)
-    creases = np.zeros((side, side), np.float32)
-    for period, height in ((0.5, 1), (0.22, 0.6), (0.1, 0.35)):
-        creases += height * np.abs(noise(rng, side, side * period * rng.uniform(0.7, 1.3)))
+    side = min(size, 3 * _SOFT // 2)
+    creases, at = np.zeros((side, side), np.float32), np.arange(side, dtype=np.float32)
+    for waves in (2, 3, 5, 8, 12):
+        way = headings(rng.uniform(0, 2 * np.pi, 1))[0].astype(np.float32) * np.float32(waves / side)
+        phase = at * way[0] + (at * way[1])[:, None] + np.float32(0.4) * noise(rng, side, side / 2)
+        creases += np.float32(2 / waves) * np.abs(phase - 2 * np.floor(phase / 2) - 1)
     slope_x, slope_y = (cv2.Sobel(creases, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
     light = headings(rng.uniform(0, 2 * np.pi, 1))[0].astype(np.float32)
     lit = slope_x * light[0] + slope_y * light[1]
@@ -152,8 +155,8 @@ def water(rng: np.random.Generator, size: int) -> Drawing:
     mask = warped(rng, mask, size * 0.12, size * 0.012)
     alpha = _rimmed(mask, rng.uniform(0.1, 0.45), size * rng.uniform(0.004, 0.02), rng.uniform(0.6, 1))
     side = min(size, _SOFT)
-    ripples = noise(rng, side, side * rng.uniform(0.06, 0.2), 3)
-    foam = cv2.resize(to_uint8(1.5 * ripples - rng.uniform(0.8, 2)), (size, size), interpolation=cv2.INTER_CUBIC)
+    ripples = noise(rng, side, side * rng.uniform(0.06, 0.2), 4)
+    foam = cv2.resize(to_uint8(0.8 * ripples - rng.uniform(0.7, 1.4)), (size, size), interpolation=cv2.INTER_CUBIC)
     foam = cv2.min(foam, mask)
     shade = cv2.add(_lit(rng, ripples, size, rng.uniform(10, 50)), cv2.convertScaleAbs(foam, alpha=0.5))
     alpha = over(foam, alpha)
@@ -168,10 +171,12 @@ def veil(rng: np.random.Generator, size: int) -> Drawing:
     grid = np.cumsum(rng.normal(0, 0.5, (rows, columns)), axis=0) + rng.standard_normal(columns)
     drape = cv2.resize(grid.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
     if rng.random() < 0.6:
-        turn = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-60, 60), 1.4)
+        turn = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-60, 60), 1.5)
         drape = cv2.warpAffine(drape, turn, (side, side), borderMode=cv2.BORDER_REFLECT_101)
-    drape = warped(rng, drape, side * 0.5, side * rng.uniform(0, 0.04))
     slope = cv2.Sobel(drape, cv2.CV_32F, 1, 0) + cv2.Sobel(drape, cv2.CV_32F, 0, 1) * np.float32(0.5)
+    # Warped after its slope is taken: a slope would show the warp's own control grid.
+    folds = warped(rng, np.dstack([drape, blurred(slope, 1.5)]), side * 0.5, side * rng.uniform(0, 0.04))
+    drape, slope = folds[..., 0], folds[..., 1]
     slope /= np.float32(slope.std() + 1e-6)
     single = np.float32(rng.uniform(0.15, 0.6))
     # Seen at a slant, cloth is thicker by as much as its slope; layers multiply what they let through.
