@@ -44,6 +44,7 @@ class GuidedContextualAttention(nn.Module):
     def __init__(self, guidance_channels: int = 128, alpha_channels: int = 128, memory_budget: int | None = None):
         super().__init__()
         self.memory_budget = memory_budget
+        self.by_row = False  # whether to compute as a graph can that is exported, see `attention_scan`
         self.guidance_conv = nn.Conv2d(guidance_channels, guidance_channels // 2, 1)
         self.W = nn.Sequential(nn.Conv2d(alpha_channels, alpha_channels, 1, bias=False),
                                nn.BatchNorm2d(alpha_channels))
@@ -73,7 +74,13 @@ class GuidedContextualAttention(nn.Module):
         feature = self.guidance_conv(guidance)[..., ::2, ::2]
         scales, unknown_keys = _key_scales(unknown, feature)
         key_scale = torch.where(unknown_keys, scales[:, :1, None], scales[:, 1:, None]) / _patch_norms(feature)
-        message, strongest = attend(feature, alpha, key_scale, SELF_PENALTY * unknown_keys, self.memory_budget)
+        own_penalty = SELF_PENALTY * unknown_keys
+        if self.by_row:
+            from networks.attention_scan import attend_by_row  # not every version of torch has what it needs
+
+            message, strongest = attend_by_row(feature, alpha, key_scale, own_penalty)
+        else:
+            message, strongest = attend(feature, alpha, key_scale, own_penalty, self.memory_budget)
         return alpha + self.W(message), _offsets(strongest, *feature.shape[2:]), scales
 
 
@@ -86,7 +93,7 @@ def _patch_norms(feature: Tensor) -> Tensor:
 def _patch_sums(values: Tensor) -> Tensor:
     """Sums over 3x3 patches with a reflected border, (N, h, w)."""
     padded = F.pad(values[:, None], (1, 1, 1, 1), mode="reflect")
-    return F.avg_pool2d(padded, 3, stride=1, divisor_override=1)[:, 0]
+    return 9 * F.avg_pool2d(padded, 3, stride=1)[:, 0]  # ONNX cannot do without the division
 
 
 def _key_scales(unknown: Tensor | None, feature: Tensor) -> tuple[Tensor, Tensor]:

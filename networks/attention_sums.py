@@ -60,18 +60,18 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
         The message, of alpha's shape, and the flat positions (N, h * w) of the strongest keys.
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
-    blocks = _to_blocks(alpha / 4)  # up to four patches overlap
+    blocks = to_blocks(alpha / 4)  # up to four patches overlap
     attend_image = _stream_image
     if torch.is_grad_enabled():
         budget = memory_budget or _training_budget(feature.device)
         if key_scale[0].numel() * key_scale.numel() * TRAINING_ARRAYS * FLOAT_BYTES <= budget:
             output, strongest = _attend_rows(grid, grid, blocks, key_scale, own_penalty, 0)
-            return _to_pixels(output), strongest
+            return to_pixels(output), strongest
         attend_image = _checkpoint_image
     images = [attend_image(*tensors, memory_budget)
               for tensors in zip(grid, blocks, key_scale, own_penalty, strict=True)]
     output, strongest = (torch.stack(parts) for parts in zip(*images, strict=True))
-    return _to_pixels(output), strongest
+    return to_pixels(output), strongest
 
 
 def patch_scores(queries: Tensor, keys: Tensor) -> Tensor:
@@ -252,12 +252,12 @@ def _between(least: int, value: int, most: int) -> int:
     return max(least, min(value, most))
 
 
-def _to_blocks(alpha: Tensor) -> Tensor:
+def to_blocks(alpha: Tensor) -> Tensor:
     """Alpha (N, A, 2h, 2w) with its reflected border as 2x2 blocks (N, h + 1, w + 1, 4 A)."""
     bordered = F.pad(alpha, (1, 1, 1, 1), mode="reflect")
     return F.pixel_unshuffle(bordered, 2).permute(0, 2, 3, 1).contiguous()
 
 
-def _to_pixels(blocks: Tensor) -> Tensor:
+def to_pixels(blocks: Tensor) -> Tensor:
     """Blocks (N, h + 1, w + 1, 4 A) without the border's pixels, (N, A, 2h, 2w)."""
     return F.pixel_shuffle(blocks.permute(0, 3, 1, 2), 2)[..., 1:-1, 1:-1]
