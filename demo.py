@@ -7,7 +7,13 @@
 These are the defaults. For each image NAME.* the folder OUTPUT/<version>_<checkpoint> receives
 NAME.png, the alpha matte, and NAME_offset1.png and NAME_offset2.png: where each place of the image
 found its nearest likeness, as optical-flow colours.
+
+    python demo.py --onnx=gca.onnx --image-dir=...
+
+needs no PyTorch, and writes no offset pictures. tools/export_onnx.py makes such files.
 """
+
+from __future__ import annotations
 
 import argparse
 import sys
@@ -16,11 +22,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from easydict import EasyDict
 from tqdm import tqdm
 
 from dataloader.image_file import (
@@ -32,19 +36,23 @@ from dataloader.image_file import (
     read_grey,
     read_image,
 )
-from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap_labels
-from networks import build_network
-from utils.arguments import memory_size, positive_int
-from utils.checkpoint import CheckpointError, load_network
-from utils.config import ConfigError, add_config_arguments, architecture, load_config
+from onnx_matting import OnnxMatting
+from utils.arguments import PRECISIONS, add_config_arguments, memory_size, positive_int
 from utils.device import as_memory_allows, device_argument
-from utils.distributed import ALONE, World, gather, join_world, leave_world
+from utils.errors import InputError
 from utils.files import write_png
-from utils.pictures import offset_picture
-from utils.precision import AUTOCAST
+from utils.preprocessing import UNKNOWN, Matte, alpha_to_uint8, size_text, trimap_labels
 from utils.processes import in_advance
+from utils.world import ALONE, World
+
+if TYPE_CHECKING:  # what needs PyTorch is imported where it is used
+    import torch
+    from easydict import EasyDict
+
+    from inference import Matting
 
 RANDOM_WEIGHTS = "random-weights"
+ONLY_WITH_PYTORCH = ("config", "set", "device", "precision", "memory_limit", "compile")  # arguments
 
 MISSING_CHECKPOINT = """\
 demo.py: {path}: no such file
@@ -119,7 +127,7 @@ def size_of(job: Job | ImageFileError) -> tuple[int, int] | None:
     return job.trimap.shape if isinstance(job, Job) else None
 
 
-def predict_group(matting: Matting, jobs: list[Job | ImageFileError]) -> list[Result | ImageFileError]:
+def predict_group(matting: Matting | OnnxMatting, jobs: list[Job | ImageFileError]) -> list[Result | ImageFileError]:
     """The mattes of a group; an error for an image that memory does not suffice for."""
     if isinstance(jobs[0], ImageFileError):
         return jobs
@@ -138,6 +146,8 @@ def write_result(result: Result | ImageFileError, folder: Path) -> str | ImageFi
     (path, image, trimap), matte, seconds = result
     try:
         for i, (offset, scale) in enumerate(zip(matte.offsets, matte.scales, strict=True), start=1):
+            from utils.pictures import offset_picture
+
             write_png(folder / f"{path.stem}_offset{i}.png", offset_picture(offset, scale))
         write_png(folder / f"{path.stem}.png", alpha_to_uint8(matte.alpha))
     except OSError as error:
@@ -147,7 +157,7 @@ def write_result(result: Result | ImageFileError, folder: Path) -> str | ImageFi
     return f"{path.name}: {size_text(image)}, {unknown:.1%} unknown, {seconds:.2f} s{remark}"
 
 
-def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
+def matte_folder(matting: Matting | OnnxMatting, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
                  world: World = ALONE) -> tuple[int, int]:
     """Mattes this process's share of a folder's images, whatever happens to the others, and reports on each.
 
@@ -183,6 +193,13 @@ def matte_folder(matting: Matting, image_dir: Path, trimap_dir: Path, output: Pa
 
 def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.device | None, **options) -> Matting:
     """The predictor of a configuration, with a checkpoint's weights or (None) random ones; options as it takes them."""
+    import torch
+
+    from inference import Matting
+    from networks import build_network
+    from utils.checkpoint import load_network
+    from utils.config import architecture
+
     if checkpoint is not None:
         return Matting(load_network(checkpoint, **architecture(config)), device, **options)
     torch.manual_seed(0)
@@ -198,6 +215,8 @@ def parse_arguments() -> argparse.Namespace:
                          help="the network's weights (default: %(default)s)")
     weights.add_argument("--random-weights", action="store_true",
                          help="try the program without a checkpoint; the mattes are meaningless")
+    weights.add_argument("--onnx", type=Path, metavar="FILE",
+                         help="a network of tools/export_onnx.py instead, computed by ONNX Runtime on the CPU")
     parser.add_argument("--image-dir", type=Path, metavar="DIR", default=Path("demo/input_lowres"),
                         help="folder of images (default: %(default)s)")
     parser.add_argument("--trimap-dir", type=Path, metavar="DIR", default=Path("demo/trimap_lowres/Trimap3"),
@@ -208,29 +227,26 @@ def parse_arguments() -> argparse.Namespace:
                         help="compute up to N images of one size at once, worthwhile on a GPU (default: %(default)s)")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
                         help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
-    parser.add_argument("--precision", choices=AUTOCAST, default="fp32",
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
                         help="arithmetic; tf32, bf16 and fp16 are faster on GPUs and less exact (default: %(default)s)")
     parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",
                         help="memory for an image besides the network, about, such as 4GB "
                              "(default: most of what is free on a GPU, up to 4 GiB on the CPU)")
     parser.add_argument("--compile", action="store_true",
                         help="compile the network with torch.compile: worthwhile for many images only")
-    return parser.parse_args()
+    args = parser.parse_args()
+    unusable = [name for name in ONLY_WITH_PYTORCH if getattr(args, name) != parser.get_default(name)]
+    if args.onnx and unusable:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in unusable)
+        parser.error(f"argument --onnx: not allowed with {options}")
+    return args
 
 
 def main() -> int:
     args = parse_arguments()
-    checkpoint = None if args.random_weights else args.checkpoint
-    if checkpoint is not None and not checkpoint.exists():
-        print(MISSING_CHECKPOINT.format(path=checkpoint), file=sys.stderr)
-        return 1
     try:
-        config = load_config(args.config, args.set)
-        world = join_world(args.device)
-        if checkpoint is None and world.is_main:
-            print("RANDOM WEIGHTS: the mattes show that the program runs, nothing else")
-        return run(args, config, checkpoint, world)
-    except (ConfigError, CheckpointError, ImageFileError) as error:
+        return run_onnx(args) if args.onnx else run(args)
+    except InputError as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -238,17 +254,44 @@ def main() -> int:
         return 130
 
 
-def run(args: argparse.Namespace, config: EasyDict, checkpoint: Path | None, world: World) -> int:
-    """Mattes the folder and prints a summary; returns the exit status, the same for all processes."""
+def run(args: argparse.Namespace) -> int:
+    """Mattes the folder with a checkpoint; returns the exit status, the same for all processes."""
+    from utils.config import load_config
+    from utils.distributed import gather, join_world, leave_world
+
+    checkpoint = None if args.random_weights else args.checkpoint
+    if checkpoint is not None and not checkpoint.exists():
+        print(MISSING_CHECKPOINT.format(path=checkpoint), file=sys.stderr)
+        return 1
+    config = load_config(args.config, args.set)
+    world = join_world(args.device)
+    if checkpoint is None and world.is_main:
+        print("RANDOM WEIGHTS: the mattes show that the program runs, nothing else")
     start = time.perf_counter()
     output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"
     matting = build_matting(config, checkpoint, world.device, precision=args.precision,
                             memory_limit=args.memory_limit, compile=args.compile)
     counts = gather(world, matte_folder(matting, args.image_dir, args.trimap_dir, output, args.batch, world))
+    status = summary(counts, start, matting, output, world)
+    leave_world(world)
+    return status
+
+
+def run_onnx(args: argparse.Namespace) -> int:
+    """As `run`, by ONNX Runtime in one process."""
+    start = time.perf_counter()
+    matting = OnnxMatting(args.onnx)
+    output = args.output / f"{matting.version}_{args.onnx.name}"
+    counts = [matte_folder(matting, args.image_dir, args.trimap_dir, output, args.batch)]
+    return summary(counts, start, matting, output, ALONE)
+
+
+def summary(counts: list[tuple[int, int]], start: float, matting: Matting | OnnxMatting, output: Path,
+            world: World) -> int:
+    """Prints how many mattes the processes have written of how many; returns the exit status."""
     written, count = (sum(column) for column in zip(*counts, strict=True))
     if world.is_main:
         print(f"{written} of {count} mattes in {time.perf_counter() - start:.1f} s on {matting.device}: {output}")
-    leave_world(world)
     return 0 if written == count else 1
 
 

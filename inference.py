@@ -1,7 +1,6 @@
 """The predictor: a photo and a trimap in, alpha out. Everything that needs a matte calls it."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,21 +13,29 @@ from utils.checkpoint import load_network
 from utils.device import default_device, is_out_of_memory
 from utils.memory import default_memory_limit
 from utils.precision import AUTOCAST, arithmetic
+from utils.preprocessing import (
+    BACKGROUND,
+    BORDER,
+    DEVIATION,
+    FOREGROUND,
+    MEAN,
+    STRIDE,
+    UNKNOWN,
+    Matte,
+    alpha_to_uint8,
+    checked_labels,
+    finished_alpha,
+    normalised_planes,
+    padding,
+    size_text,
+    trimap_labels,
+    trimap_planes,
+)
 
-BACKGROUND, UNKNOWN, FOREGROUND = 0, 1, 2
-STRIDE = 32  # heights and widths the network takes are multiples of this
+__all__ = ["BACKGROUND", "FOREGROUND", "STRIDE", "UNKNOWN", "Matte", "Matting", "alpha_to_uint8", "denormalise",
+           "encode_trimap", "normalise", "size_text", "trimap_labels"]
+
 MEMORY_ATTEMPTS = 4  # times an image is tried, each with half the memory of the one before
-
-_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-
-
-class Matte(NamedTuple):
-    """What `Matting.predict` returns."""
-
-    alpha: np.ndarray  # (H, W) float32 in 0..1; exactly 0 and 1 where the trimap is known
-    offsets: tuple[np.ndarray, ...]  # of each attention block, (2, h, w) int64, on the padded image at 1/16
-    scales: tuple[np.ndarray, ...]  # likewise, (2,) float32: of unknown and known keys
 
 
 class Matting:
@@ -54,7 +61,7 @@ class Matting:
         ValueError: for an unknown precision, or compile without fold.
     """
 
-    def __init__(self, network: MattingNetwork, device: str | torch.device | None = None, border: int = 32,
+    def __init__(self, network: MattingNetwork, device: str | torch.device | None = None, border: int = BORDER,
                  precision: str = "fp32", memory_limit: int | None = None, fold: bool = True, compile: bool = False):
         if precision not in AUTOCAST:
             raise ValueError(f"precision is {precision!r}; expected one of {', '.join(AUTOCAST)}")
@@ -69,7 +76,7 @@ class Matting:
             compile_stages(self.network)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path, device: str | torch.device | None = None, border: int = 32,
+    def from_checkpoint(cls, path: str | Path, device: str | torch.device | None = None, border: int = BORDER,
                         precision: str = "fp32", memory_limit: int | None = None, compile: bool = False,
                         **architecture: str | float) -> "Matting":
         """A predictor with the weights of a checkpoint file.
@@ -105,12 +112,7 @@ class Matting:
         Raises:
             ValueError: also where their sizes differ.
         """
-        for image, trimap in pairs:
-            _check(image, trimap)
-        sizes = {trimap.shape for _, trimap in pairs}
-        if len(sizes) > 1:
-            raise ValueError(f"the images of a batch have {len(sizes)} sizes; expected one")
-        labels = [trimap_labels(trimap) for _, trimap in pairs]
+        labels = checked_labels(pairs)
         output = self._as_memory_allows([image for image, _ in pairs], labels)
         return [self._matte(output, i, label) for i, label in enumerate(labels)]
 
@@ -128,7 +130,7 @@ class Matting:
 
     def _run(self, images: list[np.ndarray], labels: list[np.ndarray], memory_limit: int) -> MattingOutput:
         """The network's output for padded images, alpha 0 where no cell of 8 x 8 pixels holds an unknown one."""
-        pad = _padding(*labels[0].shape, self.border)
+        pad = padding(*labels[0].shape, self.border)
         images = [np.pad(image, (*pad, (0, 0)), mode="reflect") for image in images]
         inside = np.pad(np.any([label == UNKNOWN for label in labels], axis=0), pad)
         labels = [np.pad(label, pad, mode="reflect") for label in labels]
@@ -151,59 +153,21 @@ class Matting:
 
     def _matte(self, output: MattingOutput, i: int, labels: np.ndarray) -> Matte:
         """The i-th image of a batch, without padding, its known pixels set."""
-        height, width = labels.shape
-        alpha = output.alpha[i, 0].float().cpu().numpy()
-        alpha = alpha[self.border:self.border + height, self.border:self.border + width].copy()
-        alpha[labels == BACKGROUND] = 0
-        alpha[labels == FOREGROUND] = 1
+        alpha = finished_alpha(output.alpha[i, 0].float().cpu().numpy(), labels, self.border)
         return Matte(alpha, tuple(offset[i].cpu().numpy() for offset in output.offsets),
                      tuple(scale[i].float().cpu().numpy() for scale in output.scales))
 
 
-def trimap_labels(trimap: np.ndarray) -> np.ndarray:
-    """Grey values as `BACKGROUND`, `UNKNOWN` and `FOREGROUND`: limits 85 and 170, so that soft edges do no harm."""
-    return np.digitize(trimap, (85, 170)).astype(np.uint8)
-
-
 def normalise(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 RGB as (3, H, W) float32 with ImageNet's mean and deviation removed."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float()
-    return tensor.div_(255).sub_(_MEAN).div_(_STD)
+    """`normalised_planes` as a tensor (3, H, W)."""
+    return torch.from_numpy(normalised_planes(image))
 
 
 def denormalise(image: torch.Tensor) -> torch.Tensor:
     """The inverse of `normalise`, of (..., 3, H, W), as colours in 0..1."""
-    return image * _STD.to(image) + _MEAN.to(image)
+    return image * torch.from_numpy(DEVIATION).to(image) + torch.from_numpy(MEAN).to(image)
 
 
 def encode_trimap(labels: np.ndarray, channels: int) -> torch.Tensor:
-    """Labels (H, W) as the network takes them, float32: one-hot (3, H, W), or (1, H, W) holding 0, 1, 2."""
-    tensor = torch.from_numpy(labels)
-    if channels == 1:
-        return tensor[None].float()
-    return torch.stack([tensor == label for label in (BACKGROUND, UNKNOWN, FOREGROUND)]).float()
-
-
-def alpha_to_uint8(alpha: np.ndarray) -> np.ndarray:
-    """Alpha in 0..1 as 8-bit grey, truncated as the published program does."""
-    return (alpha * 255).astype(np.uint8)
-
-
-def _padding(height: int, width: int, border: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (border, border + -height % STRIDE), (border, border + -width % STRIDE)
-
-
-def _check(image: np.ndarray, trimap: np.ndarray) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"image is {image.dtype} of shape {image.shape}; expected uint8 of shape (H, W, 3)")
-    if trimap.ndim != 2 or trimap.dtype != np.uint8:
-        raise ValueError(f"trimap is {trimap.dtype} of shape {trimap.shape}; expected uint8 of shape (H, W)")
-    if image.shape[:2] != trimap.shape:
-        raise ValueError(f"trimap is {size_text(trimap)}, but the image is {size_text(image)} (width x height)")
-    if not image.size:
-        raise ValueError("the image has no pixels")
-
-
-def size_text(image: np.ndarray) -> str:
-    """Width and height as people write them."""
-    return f"{image.shape[1]} x {image.shape[0]}"
+    """`trimap_planes` as a tensor (channels, H, W)."""
+    return torch.from_numpy(trimap_planes(labels, channels))

@@ -9,11 +9,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from utils.errors import InputError
+
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
-class ImageFileError(ValueError):
-    """An image file that is missing or cannot be used. The message names it and says why, in one line."""
+class ImageFileError(InputError):
+    """An image file that is missing or cannot be used. The message names it."""
 
 
 def list_images(folder: str | Path) -> list[Path]:

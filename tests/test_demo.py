@@ -14,6 +14,7 @@ from PIL import Image
 from reference import reference_network
 
 import demo
+import inference
 from dataloader.image_file import read_grey, read_image
 from inference import Matting, alpha_to_uint8
 from utils.checkpoint import save_checkpoint
@@ -195,7 +196,7 @@ def test_random_weights_are_labelled(monkeypatch, capsys, pictures):
 
 def test_options_of_the_predictor(monkeypatch, pictures, networks):
     made = []
-    monkeypatch.setattr(demo, "Matting", lambda *arguments, **options: made.append(options) or Matting(*arguments))
+    monkeypatch.setattr(inference, "Matting", lambda *arguments, **options: made.append(options) or Matting(*arguments))
     assert run(monkeypatch, pictures, *BASELINE, "--checkpoint", str(networks["baseline"]),
                "--precision", "bf16", "--memory-limit", "1.5GB", "--compile") == 0
     assert made == [{"precision": "bf16", "memory_limit": 1_500_000_000, "compile": True}]

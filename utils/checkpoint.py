@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from networks import MattingNetwork, build_network, from_published_names, to_published_names
+from utils.errors import InputError
 from utils.files import atomic_path
 
 # Published trainers stored the loss as a numpy number; these are plain data, no code.
@@ -24,8 +25,8 @@ _PLAIN_NUMBERS = [
 ]
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used. The message names the file and says what is wrong, in one line."""
+class CheckpointError(InputError):
+    """A checkpoint that cannot be used. The message names the file."""
 
 
 def read_checkpoint(path: str | Path) -> dict:

@@ -4,7 +4,6 @@
 is no global one.
 """
 
-import argparse
 import difflib
 import math
 from dataclasses import dataclass
@@ -14,11 +13,14 @@ import toml
 from easydict import EasyDict
 
 from networks import DECODERS, ENCODERS
+from utils.arguments import PRECISIONS
+from utils.arguments import add_config_arguments as add_config_arguments
+from utils.errors import InputError
 from utils.files import atomic_path
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be used. The message names file and key and says why, in one line."""
+class ConfigError(InputError):
+    """A configuration that cannot be used. The message names file and key."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ KEYS = {
     "train.smooth_l1_weight": Key(0.0, "weight of the smooth-L1 loss", low=0),
     "train.clip_grad": Key(True, "clip the gradient norm to twice its moving average"),
     "train.seed": Key(0, "seed of the weights' initialisation and of the samples", low=0),
-    "train.precision": Key("fp32", "arithmetic of forward and backward pass", choices=("fp32", "tf32", "bf16", "fp16")),
+    "train.precision": Key("fp32", "arithmetic of forward and backward pass", choices=PRECISIONS),
     "train.channels_last": Key(False, "keep activations in channels-last order, faster on GPUs in half precision"),
     "train.compile": Key(False, "compile the network with torch.compile"),
     "train.accumulate": Key(1, "batches whose gradients are added up for one step", low=1),
@@ -146,13 +148,6 @@ def save_config(config: EasyDict, path: Path) -> None:
 
     with atomic_path(path) as temporary:
         temporary.write_text(toml.dumps(without_unset(config)), encoding="utf-8")
-
-
-def add_config_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """The two arguments that lead to `load_config(args.config, args.set)`."""
-    parser.add_argument("--config", default=default, metavar="FILE", help="TOML configuration (default: %(default)s)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="set a configuration key, such as model.trimap_channel=1; may be repeated")
 
 
 def _read_toml(path: Path) -> dict:

@@ -3,28 +3,13 @@
 import os
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from utils.device import default_device
-
-
-class World(NamedTuple):
-    """This process among those that work together; rank 0 of size 1 when it is alone."""
-
-    rank: int
-    size: int
-    device: torch.device
-
-    @property
-    def is_main(self) -> bool:
-        return self.rank == 0
-
-
-ALONE = World(0, 1, torch.device("cpu"))
+from utils.world import World
 
 
 def join_world(device: torch.device | None = None, local_rank: int | None = None) -> World:

@@ -1,0 +1,165 @@
+"""Writes a network as an ONNX file, which runs without PyTorch.
+
+    python tools/export_onnx.py --checkpoint=checkpoints/gca-dist/gca-dist.pth --config=config/gca-dist.toml \\
+        --output=gca.onnx
+    python demo.py --onnx=gca.onnx --image-dir=... --trimap-dir=...
+
+Inputs are `image` (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and deviation, and `trimap`
+(N, trimap_channel, H, W) as the network takes it; the output is `alpha` (N, 1, H, W) in 0..1. N, H and W are free, H
+and W multiples of 32; all float32. The file's metadata holds version, trimap_channel, width, encoder, decoder, stride.
+
+Before the file is there under its name, ONNX Runtime has computed the same alpha with it as PyTorch, at several sizes.
+Attention goes row by row (`networks.attention_scan`): the matrix of scores is never whole. Everything else is computed
+for the whole image at once, which takes about 1.3 GB a megapixel at the published width. Measured in ONNX Runtime, with
+a border of 32: 0.7 GB for 512 x 512 pixels, 1.8 GB for 1024 x 1024, 6.1 GB for 2048 x 2048.
+"""
+
+import argparse
+import importlib.util
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from networks import GuidedContextualAttention, MattingNetwork
+from networks.folding import folded
+from onnx_matting import load_session, run_session
+from utils.arguments import add_config_arguments
+from utils.checkpoint import load_network
+from utils.config import architecture, load_config
+from utils.errors import InputError
+from utils.files import atomic_path
+from utils.preprocessing import STRIDE, normalised_planes, trimap_planes
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # requirements-onnx.txt
+VERIFIED_SIZES = ((64, 64), (96, 160), (224, 128), (320, 352))  # height and width
+TOLERANCE = 1e-4  # of alpha, between ONNX Runtime and PyTorch
+
+
+class ExportError(InputError):
+    """A network that cannot be exported."""
+
+
+class AlphaOf(nn.Module):
+    """A matting network's alpha alone."""
+
+    def __init__(self, network: MattingNetwork):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor, trimap: Tensor) -> Tensor:
+        return self.network(image, trimap).alpha
+
+
+def export(network: MattingNetwork, path: Path, metadata: dict[str, str]) -> float:
+    """Writes a network as an ONNX file, if that computes the same.
+
+    Args:
+        network: in single precision, on the CPU; it is left as it is.
+        metadata: what the file says of itself, besides trimap_channel and stride.
+
+    Returns:
+        The largest difference of alpha between ONNX Runtime and PyTorch.
+
+    Raises:
+        ExportError: where PyTorch cannot export the network, or the difference exceeds `TOLERANCE`. No file is left.
+    """
+    network = folded(network)
+    metadata = {"trimap_channel": str(network.trimap_channel), "stride": str(STRIDE), **metadata}
+    with atomic_path(path) as temporary:
+        write_onnx(network, temporary, metadata)
+        difference = largest_difference(network, temporary)
+        if not difference <= TOLERANCE:
+            raise ExportError(f"{path}: not written: ONNX Runtime's alpha differs from PyTorch's by {difference:.1e}; "
+                              f"expected at most {TOLERANCE:.0e}")
+    return difference
+
+
+def write_onnx(network: MattingNetwork, path: Path, metadata: dict[str, str]) -> None:
+    """Writes a folded network as an ONNX file, whatever it computes."""
+    batch, height, width = Dim("batch"), Dim("height", min=2, max=1024), Dim("width", min=2, max=1024)
+    free = {0: batch, 2: STRIDE * height, 3: STRIDE * width}
+    inputs = tuple(map(torch.from_numpy, drawn_inputs(2, 3 * STRIDE, 4 * STRIDE, network.trimap_channel)))
+    set_by_row(network, True)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(AlphaOf(network).eval(), inputs, dynamo=True, verbose=False,
+                                        input_names=["image", "trimap"], output_names=["alpha"],
+                                        dynamic_shapes={"image": free, "trimap": free})
+    except Exception as error:  # the exporter's steps fail in many ways
+        reason = str(error).strip().splitlines()[0]
+        raise ExportError(f"PyTorch {torch.__version__} cannot export the network ({reason})") from error
+    finally:
+        set_by_row(network, False)
+    program.model.metadata_props.update(metadata)
+    program.save(path)
+
+
+def set_by_row(network: MattingNetwork, by_row: bool) -> None:
+    for module in network.modules():
+        if isinstance(module, GuidedContextualAttention):
+            module.by_row = by_row
+
+
+@torch.inference_mode()
+def largest_difference(network: MattingNetwork, path: Path) -> float:
+    """Of alpha between a network in PyTorch and an ONNX file in ONNX Runtime, over images of `VERIFIED_SIZES`."""
+    session = load_session(path)
+    differences = []
+    for n, (height, width) in enumerate(VERIFIED_SIZES, start=1):
+        image, trimap = drawn_inputs(min(n, 2), height, width, network.trimap_channel)
+        alpha = network(torch.from_numpy(image), torch.from_numpy(trimap)).alpha.numpy()
+        differences.append(np.abs(run_session(session, image, trimap) - alpha).max())
+    return float(np.max(differences))  # NaN where one is
+
+
+def drawn_inputs(n: int, height: int, width: int, trimap_channel: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images (n, 3, height, width) of noise, and trimaps of coarse squares."""
+    rng = np.random.default_rng(height * width)
+    images = rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
+    labels = rng.integers(0, 3, (n, height // STRIDE, width // STRIDE), dtype=np.uint8)
+    labels = labels.repeat(STRIDE, axis=1).repeat(STRIDE, axis=2)
+    return (np.stack([normalised_planes(image) for image in images]),
+            np.stack([trimap_planes(label, trimap_channel) for label in labels]))
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Write a network as an ONNX file.")
+    add_config_arguments(parser, default="config/gca-dist-all-data.toml")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
+                        default=Path("checkpoints/gca-dist-all-data/gca-dist-all-data.pth"),
+                        help="the network's weights (default: %(default)s)")
+    parser.add_argument("--output", type=Path, metavar="FILE", default=Path("gca.onnx"),
+                        help="the file to write (default: %(default)s)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_arguments()
+    try:
+        missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+        if missing:
+            raise ExportError(f"{', '.join(missing)} not installed: pip install -r requirements-onnx.txt")
+        config = load_config(args.config, args.set)
+        network = load_network(args.checkpoint, **architecture(config))
+        metadata = {name: str(value) for name, value in architecture(config).items()}
+        difference = export(network, args.output, {"version": config.version, **metadata})
+    except InputError as error:
+        print(f"export_onnx.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"export_onnx.py: {args.output}: cannot be written to ({error.strerror or error})", file=sys.stderr)
+        return 1
+    print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; alpha within {difference:.1e} of PyTorch's")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What comes before and after the network, in NumPy alone: trimap labels, padding, the network's input, the matte."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+BACKGROUND, UNKNOWN, FOREGROUND = 0, 1, 2
+STRIDE = 32  # heights and widths the network takes are multiples of this
+BORDER = 32  # pixels of reflection around an image in the published demo
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]  # ImageNet's, of RGB in 0..1
+DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
+
+
+class Matte(NamedTuple):
+    """What a predictor's `predict` returns."""
+
+    alpha: np.ndarray  # (H, W) float32 in 0..1; exactly 0 and 1 where the trimap is known
+    offsets: tuple[np.ndarray, ...]  # of each attention block, (2, h, w) int64, on the padded image at 1/16
+    scales: tuple[np.ndarray, ...]  # likewise, (2,) float32: of unknown and known keys
+
+
+def checked_labels(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
+    """The trimap labels of (image, trimap) pairs of one size, each (H, W) as in `trimap_labels`.
+
+    Args:
+        pairs: images (H, W, 3) uint8 RGB and trimaps (H, W) uint8.
+
+    Raises:
+        ValueError: for arrays of another shape or type, and where sizes differ.
+    """
+    for image, trimap in pairs:
+        _check(image, trimap)
+    sizes = {trimap.shape for _, trimap in pairs}
+    if len(sizes) > 1:
+        raise ValueError(f"the images of a batch have {len(sizes)} sizes; expected one")
+    return [trimap_labels(trimap) for _, trimap in pairs]
+
+
+def trimap_labels(trimap: np.ndarray) -> np.ndarray:
+    """Grey values as `BACKGROUND`, `UNKNOWN` and `FOREGROUND`: limits 85 and 170, so that soft edges do no harm."""
+    return np.digitize(trimap, (85, 170)).astype(np.uint8)
+
+
+def padding(height: int, width: int, border: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows above and below, columns left and right: a border, and what is missing to a multiple of `STRIDE`."""
+    return (border, border + -height % STRIDE), (border, border + -width % STRIDE)
+
+
+def normalised_planes(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB as (3, H, W) float32 with ImageNet's mean and deviation removed."""
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
+    planes /= 255
+    planes -= MEAN
+    planes /= DEVIATION
+    return planes
+
+
+def trimap_planes(labels: np.ndarray, channels: int) -> np.ndarray:
+    """Labels (H, W) as the network takes them, float32: one-hot (3, H, W), or (1, H, W) holding 0, 1, 2."""
+    if channels == 1:
+        return labels[None].astype(np.float32)
+    return np.stack([labels == label for label in (BACKGROUND, UNKNOWN, FOREGROUND)]).astype(np.float32)
+
+
+def finished_alpha(alpha: np.ndarray, labels: np.ndarray, border: int) -> np.ndarray:
+    """A padded image's alpha without the padding, its known pixels set: (H, W), the shape of the labels."""
+    height, width = labels.shape
+    alpha = alpha[border:border + height, border:border + width].copy()
+    alpha[labels == BACKGROUND] = 0
+    alpha[labels == FOREGROUND] = 1
+    return alpha
+
+
+def alpha_to_uint8(alpha: np.ndarray) -> np.ndarray:
+    """Alpha in 0..1 as 8-bit grey, truncated as the published program does."""
+    return (alpha * 255).astype(np.uint8)
+
+
+def size_text(image: np.ndarray) -> str:
+    """Width and height as people write them."""
+    return f"{image.shape[1]} x {image.shape[0]}"
+
+
+def _check(image: np.ndarray, trimap: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image is {image.dtype} of shape {image.shape}; expected uint8 of shape (H, W, 3)")
+    if trimap.ndim != 2 or trimap.dtype != np.uint8:
+        raise ValueError(f"trimap is {trimap.dtype} of shape {trimap.shape}; expected uint8 of shape (H, W)")
+    if image.shape[:2] != trimap.shape:
+        raise ValueError(f"trimap is {size_text(trimap)}, but the image is {size_text(image)} (width x height)")
+    if not image.size:
+        raise ValueError("the image has no pixels")
