@@ -29,7 +29,7 @@ class OnnxMatting:
     >>> matting = OnnxMatting("gca.onnx")
     >>> alpha = matting(image, trimap)
 
-    The whole padded image goes through the network at once: about 0.6 GB for each megapixel.
+    The whole padded image goes through the network at once: about 1.3 GB for each megapixel.
 
     Args:
         path: what tools/export_onnx.py wrote.

@@ -72,6 +72,15 @@ def test_the_predictors_alpha(network, exported, height, width):
     assert alpha[trimap == 128].std() > 0.01
 
 
+def test_baseline_with_one_trimap_channel(tmp_path):
+    torch.manual_seed(0)
+    network = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", trimap_channel=1, width=WIDTH)
+    export_onnx.export(network, tmp_path / "baseline.onnx", METADATA)
+    pair = random_pair(50, 70)
+    alpha = OnnxMatting(tmp_path / "baseline.onnx", threads=1)(*pair)
+    assert np.abs(alpha - Matting(network, "cpu")(*pair)).max() < 1e-4
+
+
 def test_a_batch_is_its_images(exported):
     matting = OnnxMatting(exported, border=0, threads=1)
     (image, trimap), (other, _) = random_pair(64, 64), random_pair(64, 65)
