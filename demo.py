@@ -41,7 +41,7 @@ from ensemble import Ensemble
 from onnx_matting import OnnxMatting
 from utils.arguments import PRECISIONS, add_config_arguments, memory_size, positive_float, positive_int
 from utils.cutout_files import NO_CUTOUT_FILES, CutoutFiles, add_cutout_arguments, cutout_files, write_cutout_files
-from utils.defaults import DEFAULT_CONFIG, default_checkpoint
+from utils.defaults import DEFAULT_CONFIG, PUBLISHED_CONFIG, default_checkpoint
 from utils.device import as_memory_allows, device_argument
 from utils.errors import InputError
 from utils.files import write_png
@@ -222,7 +222,7 @@ def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.devic
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
-    add_config_arguments(parser, default=DEFAULT_CONFIG)
+    add_config_arguments(parser, None, f"{DEFAULT_CONFIG}, or {PUBLISHED_CONFIG} where --checkpoint is given")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--checkpoint", type=Path, metavar="FILE",
                          help="the network's weights (default: checkpoints/VERSION/VERSION.pth, "
@@ -277,7 +277,8 @@ def run(args: argparse.Namespace) -> int:
     from utils.config import load_config
     from utils.distributed import gather, join_world, leave_world
 
-    config = load_config(args.config, args.set)
+    own = not (args.checkpoint or args.random_weights)
+    config = load_config(args.config or (DEFAULT_CONFIG if own else PUBLISHED_CONFIG), args.set)
     checkpoint = None if args.random_weights else args.checkpoint or default_checkpoint(config.version)
     if checkpoint is not None and not checkpoint.exists():
         print(MISSING_CHECKPOINT.format(path=checkpoint), file=sys.stderr)

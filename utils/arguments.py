@@ -6,9 +6,13 @@ import re
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # see utils.precision
 
 
-def add_config_arguments(parser: argparse.ArgumentParser, default: str) -> None:
-    """The two arguments that lead to `utils.config.load_config(args.config, args.set)`."""
-    parser.add_argument("--config", default=default, metavar="FILE", help="TOML configuration (default: %(default)s)")
+def add_config_arguments(parser: argparse.ArgumentParser, default: str | None, meaning: str = "%(default)s") -> None:
+    """The two arguments that lead to `utils.config.load_config(args.config, args.set)`.
+
+    Args:
+        meaning: what is said of the default.
+    """
+    parser.add_argument("--config", default=default, metavar="FILE", help=f"TOML configuration (default: {meaning})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="set a configuration key, such as model.trimap_channel=1; may be repeated")
 

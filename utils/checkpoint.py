@@ -123,8 +123,8 @@ def load_network(path: str | Path, **architecture: str | float) -> MattingNetwor
     """A network with the weights of a checkpoint file, on the CPU.
 
     Args:
-        architecture: arguments of `networks.build_network`; by default those that the file tells under
-            "architecture", else the published network.
+        architecture: arguments of `networks.build_network`; by default the published network. Where the file
+            tells its own, under "architecture", that counts.
 
     Raises:
         CheckpointError: as `read_checkpoint` and `load_weights` do.
@@ -132,7 +132,7 @@ def load_network(path: str | Path, **architecture: str | float) -> MattingNetwor
     """
     content = read_checkpoint(path)
     told = content.get("architecture")
-    network = build_network(**{**(told if isinstance(told, dict) else {}), **architecture})
+    network = build_network(**architecture | (told if isinstance(told, dict) else {}))
     load_weights(network, content["state_dict"], path)
     return network
 
