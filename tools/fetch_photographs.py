@@ -10,11 +10,11 @@ these are left out.
 """
 
 import argparse
-import base64
 import csv
 import hashlib
 import importlib.util
 import io
+import lzma
 import sys
 import tarfile
 import tempfile
@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import ImageFileError
 from dataloader.photographs import read_photograph
+from tools.panoramas import perspective_view, read_panorama, tone_mapped
 from utils.files import atomic_path
 
 LIST = Path(__file__).with_name("photographs.csv")
@@ -40,7 +41,6 @@ HELD_OUT_SHARE = 1 / 8
 QUALITY = 93  # of JPEG files
 VIEW_SIZE = 384, 512
 VIEWS = ((-60.0, -5.0, 75.0), (110.0, 5.0, 95.0))  # of each panorama: yaw, pitch, field of view in degrees
-WHITE = 4.0  # luminance that becomes white, where the mean one is 0.18
 DEBIAN = "http://deb.debian.org/debian/pool/main"
 DEBIAN_SNAPSHOT = "http://snapshot.debian.org/archive/debian/20260101T000000Z/pool/main"  # keeps what the pool drops
 
@@ -150,8 +150,8 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
             for member in archive:
                 if member.isfile():
                     yield member.name.removeprefix("./"), archive.extractfile(member).read()
-    except tarfile.TarError as error:
-        raise FetchError(f"{path}: cannot be unpacked ({error})") from None
+    except (tarfile.TarError, lzma.LZMAError, EOFError):
+        raise FetchError(f"{path}: cannot be unpacked; damaged") from None
 
 
 def deb_contents(path: Path, data: bytes) -> bytes:
@@ -171,47 +171,6 @@ def deb_contents(path: Path, data: bytes) -> bytes:
             raise FetchError(f"{path}: {name} is compressed in a way that is not supported; expected xz or gz")
         start += 60 + size + size % 2  # members begin at even places
     raise FetchError(f"{path}: a Debian package without data.tar")
-
-
-def read_panorama(data: bytes) -> np.ndarray:
-    """An equirectangular panorama from a JavaScript module that holds an OpenEXR file, (H, W, 3) float32 linear RGB."""
-    import OpenEXR  # optional: OpenCV's builds mostly lack it, and none reads this compression
-
-    content = base64.b64decode(data.partition(b"base64,")[2].rstrip(b"';\n "))
-    with tempfile.NamedTemporaryFile(suffix=".exr") as file:
-        file.write(content)
-        file.flush()
-        return OpenEXR.File(file.name).channels()["RGB"].pixels.astype(np.float32)
-
-
-def tone_mapped(light: np.ndarray) -> np.ndarray:
-    """Linear light (H, W, 3), exposed for its mean and with highlights compressed, as (H, W, 3) uint8."""
-    light = np.maximum(light, 0)
-    exposed = light * (0.18 / np.exp(np.log(light.mean(axis=2) + 1e-4).mean()))
-    tones = np.clip(exposed * (1 + exposed / WHITE**2) / (1 + exposed), 0, 1) ** (1 / 2.2)
-    return np.rint(tones * 255).astype(np.uint8)
-
-
-def perspective_view(panorama: np.ndarray, yaw: float, pitch: float, field_of_view: float,
-                     size: tuple[int, int]) -> np.ndarray:
-    """What a camera in the middle of an equirectangular panorama (H, 2 H, 3) sees, (*size, 3).
-
-    Args:
-        yaw, pitch: of the camera, in degrees; 0, 0 looks at the panorama's middle, positive to the right and up.
-        field_of_view: horizontal, in degrees.
-        size: height and width.
-    """
-    height, width = size
-    focal = width / 2 / np.tan(np.radians(field_of_view) / 2)
-    right, up = np.meshgrid(np.arange(width) - (width - 1) / 2, (height - 1) / 2 - np.arange(height))
-    turn = np.radians(pitch)
-    ahead, up = focal * np.cos(turn) - up * np.sin(turn), focal * np.sin(turn) + up * np.cos(turn)
-    longitude = np.arctan2(right, ahead) + np.radians(yaw)
-    latitude = np.arctan2(up, np.hypot(right, ahead))
-    rows, columns = panorama.shape[:2]
-    x = ((longitude / (2 * np.pi) + 0.5) % 1) * columns - 0.5
-    y = np.clip((0.5 - latitude / np.pi) * rows - 0.5, 0, rows - 1)
-    return cv2.remap(panorama, x.astype(np.float32), y.astype(np.float32), cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)
 
 
 def pictures(photograph: Photograph, data: bytes) -> list[np.ndarray]:
