@@ -1,0 +1,278 @@
+"""Gathers photographs under free licences for the colours and backgrounds of training data.
+
+    python tools/fetch_photographs.py --output data/photographs
+
+Downloads software packages that hold photographs, takes those that `photographs.csv` beside this file lists, and
+writes them as JPEG files to OUTPUT/train and OUTPUT/held-out (one in eight; for test sets), with OUTPUT/SOURCES.csv: of
+each file where it comes from and under which licence. Started again after an interruption, the same command fetches
+only what is missing. Panoramas need OpenEXR and textures scikit-image (pip install OpenEXR scikit-image); without them
+these are left out.
+"""
+
+import argparse
+import csv
+import hashlib
+import importlib.util
+import io
+import lzma
+import sys
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataloader.image_file import ImageFileError
+from dataloader.photographs import read_photograph
+from tools.panoramas import perspective_view, read_panorama, tone_mapped
+from utils.files import atomic_path
+
+LIST = Path(__file__).with_name("photographs.csv")
+HELD_OUT_SHARE = 1 / 8
+QUALITY = 93  # of JPEG files
+VIEW_SIZE = 384, 512
+VIEWS = ((-60.0, -5.0, 75.0), (110.0, 5.0, 95.0))  # of each panorama: yaw, pitch, field of view in degrees
+DEBIAN = "http://deb.debian.org/debian/pool/main"
+DEBIAN_SNAPSHOT = "http://snapshot.debian.org/archive/debian/20260101T000000Z/pool/main"  # keeps what the pool drops
+
+
+class FetchError(Exception):
+    """A source that cannot be used. The message names it and says why, in one line."""
+
+
+class Skipped(FetchError):
+    """A source left out because an optional Python package is missing."""
+
+
+class Photograph(NamedTuple):
+    """A line of photographs.csv."""
+
+    name: str  # of the file that is written, without extension
+    source: str
+    original: str  # path within the source
+    licence: str
+    author: str
+
+
+class Archive(NamedTuple):
+    """A package file: where it is, its SHA-256."""
+
+    version: str
+    urls: tuple[str, ...]  # tried in order
+    sha256: str
+
+
+def debian(path: str, sha256: str) -> Archive:
+    """A package of Debian, `path` within the pool."""
+    return Archive(path.split("_")[-2], (f"{DEBIAN}/{path}", f"{DEBIAN_SNAPSHOT}/{path}"), sha256)
+
+
+ARCHIVES = {
+    "plasma-workspace-wallpapers": debian("p/plasma-workspace-wallpapers/plasma-workspace-wallpapers_6.3.4-1_all.deb",
+                                          "b521d36486817f7a44c26faf247b9528138cc1ea1e8b154442a757c7e31faa2c"),
+    "mate-backgrounds": debian("m/mate-backgrounds/mate-backgrounds_1.26.0-1_all.deb",
+                               "7bf4c2209f34b4f61ba6d24c8b58c28b361e82e4b943aae6d42c030169af9e04"),
+    "lomiri-wallpapers-16.04": debian("l/lomiri-wallpapers/lomiri-wallpapers-16.04_20.04.0-4_all.deb",
+                                      "f74676719f9d0128e5310e65ef97d596bcece8b6a43524ab8949ee1be0a4f18c"),
+    "lomiri-wallpapers-20.04": debian("l/lomiri-wallpapers/lomiri-wallpapers-20.04_20.04.0-4_all.deb",
+                                      "fbf4c3bcbfea7f70bc1f5ed270fe97995119d02e9102715e0377d877ee848b0b"),
+    "gnome-backgrounds": debian("g/gnome-backgrounds/gnome-backgrounds_3.38.0-1_all.deb",  # later ones hold drawings
+                                "76d8a4c52e5f346d9cb08bc8a1f58ad443d2bae211721af8a7248457c7a520e8"),
+    "budgie-backgrounds": debian("b/budgie-backgrounds/budgie-backgrounds_3.0-1_all.deb",
+                                 "b91c2d5209558bc11d8d3a161f22a608857e3f8c735980cfab0d6650b03014ca"),
+    "@pmndrs/assets": Archive("1.7.0", ("https://registry.npmjs.org/@pmndrs/assets/-/assets-1.7.0.tgz",),
+                              "152bd218a3390703f184f0c6ce16e73c8f0a87f32d38530d418a09d33d8208dc"),
+}
+
+
+def read_list(path: Path) -> list[Photograph]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Photograph(**row) for row in csv.DictReader(file)]
+
+
+def is_held_out(name: str) -> bool:
+    """Whether a photograph is for tests only. Its name alone decides, so that additions move none."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < HELD_OUT_SHARE
+
+
+def output_files(photograph: Photograph) -> list[Path]:
+    """The files a photograph becomes, relative to the output folder: one, or one for each view of a panorama."""
+    folder = Path("held-out" if is_held_out(photograph.name) else "train")
+    if ".exr" in photograph.original:
+        return [folder / f"{photograph.name}_{number}.jpg" for number in range(len(VIEWS))]
+    return [folder / f"{photograph.name}.jpg"]
+
+
+def fetch(archive: Archive, cache: Path) -> Path:
+    """The archive's file, downloaded to the cache unless it is there.
+
+    Raises:
+        FetchError: if it cannot be had from any address, or is not the file that was expected.
+    """
+    path = cache / archive.urls[0].rpartition("/")[2]
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == archive.sha256:
+        return path
+    reasons = []
+    for url in archive.urls:
+        try:
+            with urllib.request.urlopen(url, timeout=60) as response:
+                data = response.read()
+        except (OSError, HTTPException) as error:
+            reasons.append(f"{url}: {error}")
+            continue
+        found = hashlib.sha256(data).hexdigest()
+        if found == archive.sha256:
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(data)
+            return path
+        reasons.append(f"{url}: SHA-256 is {found[:16]}..., expected {archive.sha256[:16]}...")
+    raise FetchError("; ".join(reasons))
+
+
+def members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the files in a .deb or a tar archive, names without a leading "./".
+
+    Raises:
+        FetchError: if the archive cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+        with tarfile.open(fileobj=io.BytesIO(deb_contents(path, data) if path.suffix == ".deb" else data)) as archive:
+            for member in archive:
+                if member.isfile():
+                    yield member.name.removeprefix("./"), archive.extractfile(member).read()
+    except (tarfile.TarError, lzma.LZMAError, EOFError):
+        raise FetchError(f"{path}: cannot be unpacked; damaged") from None
+
+
+def deb_contents(path: Path, data: bytes) -> bytes:
+    """The compressed tar archive of installed files in a .deb, which is an ar archive of three members.
+
+    Raises:
+        FetchError: if it is no .deb, or compressed in a way that Python cannot read.
+    """
+    if not data.startswith(b"!<arch>\n"):
+        raise FetchError(f"{path}: not a Debian package")
+    start = 8
+    while start + 60 <= len(data):
+        name, size = data[start:start + 16].decode("latin-1").strip().rstrip("/"), int(data[start + 48:start + 58])
+        if name in ("data.tar", "data.tar.xz", "data.tar.gz"):
+            return data[start + 60:start + 60 + size]
+        if name.startswith("data.tar"):
+            raise FetchError(f"{path}: {name} is compressed in a way that is not supported; expected xz or gz")
+        start += 60 + size + size % 2  # members begin at even places
+    raise FetchError(f"{path}: a Debian package without data.tar")
+
+
+def pictures(photograph: Photograph, data: bytes) -> list[np.ndarray]:
+    """What is written of a photograph, (H, W, 3) uint8 each.
+
+    Raises:
+        ImageFileError: if it cannot be decoded.
+    """
+    if ".exr" in photograph.original:
+        panorama = tone_mapped(read_panorama(data))
+        return [perspective_view(panorama, *view, VIEW_SIZE) for view in VIEWS]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / Path(photograph.original).name
+        path.write_bytes(data)
+        return [read_photograph(path)]
+
+
+def contents(source: str, wanted: list[Photograph], cache: Path) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a source's files.
+
+    Raises:
+        FetchError: if the source cannot be had.
+        Skipped: if it needs a Python package that is missing.
+    """
+    if source == "scikit-image":
+        package = importlib.util.find_spec("skimage")
+        if package is None:
+            raise Skipped("needs scikit-image (pip install scikit-image)")
+        root = Path(package.origin).parents[1]
+        yield from ((each.original, (root / each.original).read_bytes()) for each in wanted)
+        return
+    if any(".exr" in each.original for each in wanted) and importlib.util.find_spec("OpenEXR") is None:
+        raise Skipped("needs OpenEXR (pip install OpenEXR)")
+    yield from members(fetch(ARCHIVES[source], cache))
+
+
+def gather(source: str, photographs: list[Photograph], output: Path, cache: Path) -> None:
+    """Writes those photographs of a source that are missing in the output folder.
+
+    Raises:
+        FetchError, ImageFileError, OSError: if some cannot be had, decoded or written; the rest is written.
+    """
+    missing = {each.original: each for each in photographs
+               if not all((output / file).is_file() for file in output_files(each))}
+    if not missing:
+        return
+    for original, data in contents(source, list(missing.values()), cache):
+        if photograph := missing.pop(original, None):
+            for file, picture in zip(output_files(photograph), pictures(photograph, data), strict=True):
+                write_jpeg(output / file, picture)
+    if missing:
+        raise FetchError(f"{len(missing)} photographs are not in it, such as {next(iter(missing))}")
+
+
+def write_jpeg(path: Path, picture: np.ndarray) -> None:
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def write_sources(photographs: list[Photograph], output: Path) -> int:
+    """Writes SOURCES.csv of the files that are there, and returns their number."""
+    rows = [(file.as_posix(), each.source, source_version(each.source), each.original, each.licence, each.author)
+            for each in photographs for file in output_files(each) if (output / file).is_file()]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [("file", "package", "version", "original", "licence", "author"), *rows])
+    with atomic_path(output / "SOURCES.csv") as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+    return len(rows)
+
+
+def source_version(source: str) -> str:
+    try:
+        return ARCHIVES[source].version if source in ARCHIVES else version(source)
+    except PackageNotFoundError:  # removed since its photographs were written
+        return ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Gather photographs under free licences.")
+    parser.add_argument("--output", type=Path, default=Path("data/photographs"), help="folder (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, help="folder for the packages (default: OUTPUT/packages)")
+    args = parser.parse_args()
+    photographs, failed = read_list(LIST), 0
+    for source in tqdm(sorted({each.source for each in photographs}), "fetching", unit="package", disable=None):
+        own = [each for each in photographs if each.source == source]
+        try:
+            gather(source, own, args.output, args.cache or args.output / "packages")
+        except Skipped as reason:
+            print(f"fetch_photographs.py: {source} is left out: it {reason}", file=sys.stderr)
+        except (FetchError, ImageFileError, OSError) as error:
+            print(f"fetch_photographs.py: {source}: {error}", file=sys.stderr)
+            failed += 1
+    try:
+        count = write_sources(photographs, args.output)
+    except OSError as error:
+        print(f"fetch_photographs.py: {args.output}: cannot be written to ({error.strerror})", file=sys.stderr)
+        return 1
+    print(f"{args.output}: {count} files" + (f"; {failed} sources failed" if failed else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
