@@ -3,12 +3,10 @@
 Paths are (n, m, 2), n of m points each, in pixels of the canvas they are drawn on, from the root to the tip.
 """
 
-from itertools import pairwise
-
 import cv2
 import numpy as np
 
-from dataloader.generated.drawing import NEUTRAL, SUPERSAMPLING, noise, stroke
+from dataloader.generated.drawing import NEUTRAL, SUPERSAMPLING, noise, stroke, to_uint8
 from dataloader.generated.focus import blurred
 
 
@@ -63,7 +61,7 @@ def clumped(rng: np.random.Generator, guides: np.ndarray, n: int, root: float, t
 
 def tapered(canvas: np.ndarray, paths: np.ndarray, widths: np.ndarray, opacities: np.ndarray | float = 1.0,
             tip: float = 0.3, pieces: int = 4) -> None:
-    """Draws paths on an alpha, each thinning from its width (n,), in pixels, at the root to `tip` of it.
+    """Draws paths on an alpha that is empty where they are paler, each thinning from its width (n,) to `tip` of it.
 
     What is thinner than a pixel is drawn a pixel wide and less opaque.
 
@@ -71,25 +69,57 @@ def tapered(canvas: np.ndarray, paths: np.ndarray, widths: np.ndarray, opacities
         opacities: (n,) or one for all, 0..1.
         pieces: how many steps a path thins in.
     """
-    cuts = np.linspace(0, paths.shape[1] - 1, pieces + 1).round().astype(int)
-    opacities = np.broadcast_to(opacities, len(paths))
-    parts, thicknesses, levels = [], [], []
-    for k, (first, last) in enumerate(pairwise(cuts)):
-        width = widths * (1 + (tip - 1) * (k + 0.5) / pieces)
-        parts.append(paths[:, first:last + 1])
-        thicknesses.append(width)
-        levels.append(255 * opacities * np.minimum(1, width / np.maximum(1, np.rint(width))))
-    for part, width, level in zip(parts, thicknesses, levels, strict=True):
-        stroke(canvas, part, width, np.maximum(level, 12))
+    t = (np.arange(pieces) + 0.5) / pieces
+    width = np.asarray(widths)[:, None] * (1 + (tip - 1) * t)
+    level = 255 * np.broadcast_to(opacities, len(paths))[:, None] * np.minimum(1, width / np.maximum(1, np.rint(width)))
+    level = np.where(level > 243, 255, np.rint(level / 24) * 24)  # fewer levels, fewer calls of OpenCV
+    stroke(canvas, _pieces(paths, pieces), width.ravel(), np.maximum(level, 24).ravel())
 
 
-def over(front: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """The alpha of one alpha in front of another, (S, S) uint8."""
-    return 255 - cv2.multiply(255 - front, 255 - back, scale=1 / 255)
+def haze(paths: np.ndarray, widths: np.ndarray, size: int, strength: float, cells: int = 128) -> np.ndarray:
+    """The alpha (size, size) uint8 of all the strands too many to be drawn, which lie as these of a canvas do.
+
+    Args:
+        widths: (n,), in pixels of the canvas, `SUPERSAMPLING` times as large.
+        strength: how many strands each path stands for.
+        cells: along a side of the grid on which they are counted.
+    """
+    cells = min(cells, size)
+    cell = size * SUPERSAMPLING / cells
+    m = paths.shape[1]
+    between = max(1, int(np.ceil(np.abs(np.diff(paths[:, :: m - 1], axis=1)).max() / (m * cell))))
+    t = (np.arange(between, dtype=np.float32) / between)[:, None]
+    points = paths[:, :-1, None] * (1 - t) + paths[:, 1:, None] * t
+    places = np.floor(points.reshape(-1, 2) / cell + 0.5).astype(np.int32)
+    step = np.linalg.norm(np.diff(paths, axis=1), axis=2) / between
+    area = np.repeat(step * np.asarray(widths)[:, None], between)
+    inside = ((places >= 0) & (places < cells)).all(axis=1)
+    index = places[inside, 1] * cells + places[inside, 0]
+    cover = np.bincount(index, area[inside], cells * cells).reshape(cells, cells).astype(np.float32) / cell**2
+    alpha = 1 - np.exp(-strength * cv2.GaussianBlur(cover, (0, 0), 0.8))
+    # Single strands leave no veil; where hardly anything shines through, it is solid.
+    return to_uint8(cv2.resize(np.clip(1.35 * alpha - 0.25, 0, 1), (size, size), interpolation=cv2.INTER_LINEAR))
+
+
+def _pieces(paths: np.ndarray, pieces: int) -> np.ndarray:
+    """Paths (n, m, 2) cut into `pieces` that meet or overlap, (n * pieces, k, 2)."""
+    n, m = paths.shape[:2]
+    steps = -(-(m - 1) // pieces)
+    # All are as long, so that one array holds them: some overlap.
+    starts = np.linspace(0, m - 1 - steps, pieces).round().astype(int)
+    return paths[:, starts[:, None] + np.arange(steps + 1)].reshape(n * pieces, steps + 1, 2)
+
+
+def over(*layers: np.ndarray) -> np.ndarray:
+    """The alpha of several alphas (S, S) uint8 one behind the other."""
+    clear = cv2.bitwise_not(layers[0])
+    for layer in layers[1:]:
+        clear = cv2.multiply(clear, cv2.bitwise_not(layer), scale=1 / 255)
+    return cv2.bitwise_not(clear)
 
 
 def modelled(rng: np.random.Generator, alpha: np.ndarray, size: int) -> np.ndarray:
-    """A shade (size, size) uint8 of a rounded body of this alpha (any square), lit from a side, with faint mottles."""
+    """A shade (size, size) uint8 of a rounded body of this alpha (any square), lit from one side, mottled."""
     small = 64
     solid = cv2.resize(alpha, (small, small), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     relief = blurred(solid, rng.uniform(3, 9))
@@ -102,15 +132,12 @@ def modelled(rng: np.random.Generator, alpha: np.ndarray, size: int) -> np.ndarr
 
 
 def strand_shade(rng: np.random.Generator, shade: np.ndarray, paths: np.ndarray, widths: np.ndarray,
-                 contrast: float = 20, pieces: int = 4) -> None:
-    """Draws strands, of a canvas `SUPERSAMPLING` times as large, on a shade: dark roots, own levels, a glossy band."""
-    n, m = paths.shape[:2]
-    small = paths / SUPERSAMPLING
-    own = NEUTRAL + rng.normal(0, contrast, n)
+                 contrast: float = 20, pieces: int = 3) -> None:
+    """Draws strands of a canvas `SUPERSAMPLING` times as large on a shade: each its own, dark roots, a glossy band."""
+    own = NEUTRAL + rng.normal(0, contrast, len(paths))
     band, gloss, root = rng.uniform(0.2, 0.8), rng.uniform(0, 2.5) * contrast, rng.uniform(0, 2) * contrast
-    cuts = np.linspace(0, m - 1, pieces + 1).round().astype(int)
-    for k in range(pieces):
-        t = (k + 0.5) / pieces
-        level = own + gloss * np.exp(-((t - band) / 0.15) ** 2) - root * (1 - t) ** 2
-        stroke(shade, small[:, cuts[k]:cuts[k + 1] + 1], widths / SUPERSAMPLING + 0.6, np.clip(level, 16, 247),
-               cv2.LINE_8)
+    t = (np.arange(pieces) + 0.5) / pieces
+    level = own[:, None] + gloss * np.exp(-((t - band) / 0.15) ** 2) - root * (1 - t) ** 2
+    level = np.rint(np.clip(level, 16, 240) / 16).ravel() * 16
+    width = np.repeat(np.asarray(widths) / SUPERSAMPLING + 0.4, pieces)
+    stroke(shade, _pieces(paths / SUPERSAMPLING, pieces), width, level, cv2.LINE_8)

@@ -14,6 +14,14 @@ def ellipse(centre: np.ndarray, radii: tuple[float, float], angle: float = 0, po
     return (np.asarray(centre) + around[:, :1] * along + around[:, 1:] * across).astype(np.float32)
 
 
+def rounded(curve: np.ndarray, times: int = 3) -> np.ndarray:
+    """A closed curve (n, 2) with its corners cut `times` over, (n * 2 ** times, 2)."""
+    for _ in range(times):
+        following = np.roll(curve, -1, axis=0)
+        curve = np.stack([0.75 * curve + 0.25 * following, 0.25 * curve + 0.75 * following], axis=1).reshape(-1, 2)
+    return curve
+
+
 def limb(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, widths: tuple[float, float]) -> None:
     """Fills a bar with round ends of the given widths."""
     angle = np.arctan2(*(np.asarray(end) - start)[::-1])
@@ -34,26 +42,26 @@ def bust(rng: np.random.Generator, canvas: np.ndarray, centre: np.ndarray, head:
     right = np.array([[neck, top - head], [neck, top - 0.15 * head], [neck * 1.5, top], [width * 0.8, top + 0.3 * head],
                       [width, top + 0.8 * head], [width * 1.1, below]])
     left = right[::-1] * (-1, 1)
-    fill(canvas, np.concatenate([right, left]) * (1, 1) + (x + lean, 0))
+    fill(canvas, rounded(np.concatenate([right, left])) + np.array([x + lean, 0]))
 
 
 def animal(rng: np.random.Generator, canvas: np.ndarray) -> None:
     """Fills a body with a head, ears, legs and a tail, floating or standing on the lower border."""
     side = canvas.shape[0]
-    scale = rng.uniform(0.14, 0.3) * side
+    scale = rng.uniform(0.16, 0.4) * side
     body = np.array([rng.uniform(0.35, 0.65), rng.uniform(0.4, 0.8)]) * side
     tilt = rng.uniform(-0.5, 0.5)
     fill(canvas, ellipse(body, (scale * rng.uniform(1, 1.5), scale * rng.uniform(0.6, 0.9)), tilt))
     facing = rng.choice([-1, 1])
     head = body + np.array([facing * rng.uniform(0.8, 1.3), -rng.uniform(0.3, 1)]) * scale
     size = scale * rng.uniform(0.35, 0.6)
-    limb(canvas, body + (facing * scale * 0.5, 0), head, (scale, size))
+    limb(canvas, body + np.array([facing * scale * 0.5, 0]), head, (scale, size))
     fill(canvas, ellipse(head, (size * rng.uniform(1, 1.3), size), rng.uniform(0, np.pi)))
     for x in (-0.55, 0.55):
         ear = rng.uniform(0.6, 1.6) * size
         fill(canvas, head + np.array([[x - 0.3, -0.5], [x * 1.3, -1], [x + 0.3, -0.5]]) * (size, ear))
     for x in (-0.8, -0.5, 0.5, 0.8):
-        hip = body + (x * scale, 0)
+        hip = body + np.array([x * scale, 0])
         foot = hip + np.array([rng.normal(0, 0.2), rng.uniform(0.9, 1.5)]) * scale
         limb(canvas, hip, foot, (scale * 0.4, scale * 0.2))
     tail = grow(rng, body[None] - (facing * scale, 0), np.array([np.pi / 2 + facing * np.pi / 2 + rng.normal(0, 0.5)]),
@@ -161,7 +169,8 @@ def _frame(rng: np.random.Generator, canvas: np.ndarray) -> None:
     fill(canvas, np.array([[left, seat], [right, seat], [right - skew, below], [left + skew, below]]))
     legs = [np.array([[x, seat], [x + skew * share, 1.1 * side]]) for x, share in ((left, -1), (right, 1), (left, 0.5))]
     posts = [np.array([[x, seat], [x + skew, top]]) for x in np.linspace(left, right, rng.integers(3, 9))]
-    rails = [np.array([[left, y], [right, y]]) + (skew * (seat - y) / (seat - top), 0) for y in (top, (top + seat) / 2)]
+    rails = [np.array([[left + skew * share, y], [right + skew * share, y]])
+             for share, y in ((1, top), (0.5, (top + seat) / 2))]
     lines = legs + posts + rails
     stroke(canvas, lines, thick * rng.uniform(0.4, 1.2, len(lines)), np.full(len(lines), 255))
 

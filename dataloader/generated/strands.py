@@ -1,209 +1,219 @@
-"""Families with strands: hair long, curly or blown by wind, fur, bristles, feathers."""
+"""Families of thin strands: hair, fur, whiskers, bristles, feathers and spider webs, each on something solid.
+
+They are drawn on a canvas `SUPERSAMPLING` times as large; widths are in its pixels.
+"""
 
 import cv2
 import numpy as np
 
-from dataloader.generated.drawing import SUPERSAMPLING, Drawing, outline, reduced
-from dataloader.generated.focus import blurred, focused
-from dataloader.generated.growth import clumped, grow, headings, modelled, over, strand_shade, tapered
-from dataloader.generated.shapes import ellipse, silhouette
-
-_DENSITY = 512  # size at which the numbers of strands below are meant
-
-
-class Coat:
-    """A body and its strands while they are drawn: alpha on a larger canvas, shade at the picture's size."""
-
-    def __init__(self, rng: np.random.Generator, size: int, body: np.ndarray):
-        self.rng, self.size, self.body = rng, size, body
-        self.strands = np.zeros((size * SUPERSAMPLING,) * 2, np.uint8)
-        self.shade = modelled(rng, body, size)
-
-    def add(self, paths: np.ndarray, width: float, opacity: tuple[float, float], tip: float = 0.3,
-            contrast: float = 22) -> None:
-        """Draws strands of about `width` pixels of the picture, their opacities between the two."""
-        widths = width * SUPERSAMPLING * self.rng.uniform(0.6, 1.4, len(paths))
-        tapered(self.strands, paths, widths, self.rng.uniform(*opacity, len(paths)), tip)
-        strand_shade(self.rng, self.shade, paths, np.maximum(widths, SUPERSAMPLING), contrast)
-
-    def drawing(self, softest: float = 1.2) -> Drawing:
-        """The strands before the body, whose own edge is soft and lies below them, up to `softest` pixels."""
-        edge = blurred(self.body, self.rng.uniform(0.4, max(0.5, softest)))
-        alpha = over(reduced(self.strands, self.size), reduced(edge, self.size))
-        return Drawing(focused(self.rng, alpha), self.shade)
+from dataloader.generated.drawing import NEUTRAL, SUPERSAMPLING, Drawing, reduced, stroke
+from dataloader.generated.focus import focused
+from dataloader.generated.growth import clumped, grow, haze, headings, modelled, over, strand_shade, tapered
+from dataloader.generated.shapes import bust, silhouette
 
 
 def long_hair(rng: np.random.Generator, size: int) -> Drawing:
-    """A head whose hair falls or is blown, dense at the root, fraying into single strands."""
-    side, scale = size * SUPERSAMPLING, rng.uniform(0.5, 1.6)
-    head = rng.uniform(0.12, 0.24) * side
-    centre = np.array([rng.uniform(0.35, 0.65), rng.uniform(0.25, 0.5)]) * side
-    coat = Coat(rng, size, _head(rng, side, centre, head))
-    wind = np.array([rng.normal(0, 1.2), rng.uniform(-0.3, 1.6)])
-    count = _count(size, rng.uniform(40, 90))
-    around = rng.uniform(np.pi * 0.8, np.pi * 2.2, count)  # over the top of the head, from ear to ear
-    roots = centre + headings(around) * head * rng.uniform(0.8, 1.05, (count, 1))
-    guides = grow(rng, roots, around + rng.normal(0, 0.35, count), head * rng.gamma(4, rng.uniform(0.25, 0.7), count),
-                  wind, curl=rng.uniform(0, 0.7), turns=rng.uniform(0.5, 2.5))
-    width = rng.uniform(0.35, 1.1) * scale
-    lock = head * rng.uniform(0.06, 0.25)
-    if rng.random() < 0.7:  # the mass of the hair, opaque
-        reach = int(rng.integers(4, 11))
-        coat.add(clumped(rng, guides, _count(size, 150), lock, lock)[:, :reach], head / size * rng.uniform(1.5, 5),
-                 (0.9, 1.0), tip=0.5, contrast=12)
-    coat.add(clumped(rng, guides, _count(size, rng.uniform(500, 1500)), lock, lock * rng.uniform(0.1, 1.2),
-                     lock * 0.1), width, (0.55, 1.0))
-    _stray(coat, centre, head, wind, width)
-    return coat.drawing()
+    """Long hair, straight or wavy, hanging or blown by the wind, with strands that fly away."""
+    wind = rng.normal(0, 0.7) if rng.random() < 0.65 else rng.choice([-1, 1]) * rng.uniform(2, 7)
+    pull = np.array([wind, rng.uniform(2, 8) if abs(wind) < 2 else rng.uniform(0, 4)])
+    return _head_of_hair(rng, size, length=rng.uniform(1, 4), pull=pull, curl=rng.uniform(0, 0.5),
+                         turns=rng.uniform(1, 4), looseness=rng.uniform(0.05, 0.35))
 
 
 def curly_hair(rng: np.random.Generator, size: int) -> Drawing:
-    """A head of frizzy or curly hair, whose outline dissolves into loops."""
-    side = size * SUPERSAMPLING
-    head = rng.uniform(0.14, 0.26) * side
-    centre = np.array([rng.uniform(0.35, 0.65), rng.uniform(0.35, 0.6)]) * side
-    coat = Coat(rng, size, _head(rng, side, centre, head))
-    around = rng.uniform(np.pi * 0.75, np.pi * 2.25, _count(size, 160))
-    roots = centre + headings(around) * head * rng.uniform(0.7, 1.05, (len(around), 1))
-    guides = grow(rng, roots, around + rng.normal(0, 0.5, len(around)), head * rng.uniform(0.3, 1.3, len(around)),
-                  (0, rng.uniform(-0.2, 0.5)), curl=rng.uniform(0.9, 2.2), turns=rng.uniform(2, 6), points=28)
-    width = rng.uniform(0.4, 1.0)
-    coat.add(clumped(rng, guides, _count(size, rng.uniform(350, 900)), head * 0.06, head * rng.uniform(0.03, 0.2),
-                     head * 0.02), width, (0.5, 1.0))
-    _stray(coat, centre, head, np.zeros(2), width, curl=1.5)
-    return coat.drawing()
+    """Curls or frizz that stand away from the head."""
+    pull = np.array([rng.normal(0, 0.3), rng.uniform(-0.2, 1)])
+    return _head_of_hair(rng, size, length=rng.uniform(0.5, 1.6), pull=pull, curl=rng.uniform(0.7, 1.7),
+                         turns=rng.uniform(2, 7), looseness=rng.uniform(0.12, 0.45))
 
 
 def fur(rng: np.random.Generator, size: int) -> Drawing:
-    """A body covered with short strands, combed along its outline, in clumps."""
-    return _coated(rng, size, length=rng.uniform(0.02, 0.1), width=rng.uniform(0.35, 1.2), count=rng.uniform(600, 1600),
-                   comb=rng.uniform(-1.2, 1.2), spread=rng.uniform(0.1, 0.6))
+    """A furry body: short, dense strands all along its outline, combed one way, in tufts."""
+    side = size * SUPERSAMPLING
+    solid = silhouette(rng, side)
+    roots, normals = _edge(solid)
+    length = side * 0.012 * 8 ** rng.random()
+    # Far more strands than show would only cost time: about one for each pixel and a half of outline.
+    n = int(np.clip(len(roots) * rng.uniform(0.25, 0.6), 60, 2.4 * size))
+    comb = rng.normal(0, 0.8) + rng.normal(0, 0.5) * np.cos(normals * rng.integers(1, 4) + rng.uniform(0, 6))
+    places = np.linspace(0, len(roots), max(12, n // int(rng.integers(4, 20))), endpoint=False).astype(int)
+    angles = (normals + comb)[places] + rng.normal(0, rng.uniform(0.05, 0.3), len(places))
+    uneven = rng.lognormal(0, 0.3, len(places)) * (1 + 0.5 * np.cos(normals[places] * 2 + rng.uniform(0, 6)))
+    inside = roots[places] - headings(normals[places]) * length * 0.35
+    guides = grow(rng, inside, angles, 1.5 * length * uneven, (rng.normal(0, 0.4), rng.uniform(0, 0.8)),
+                  rng.uniform(0, 0.4), 1, 8)
+    spread = len(roots) / len(places)
+    paths = clumped(rng, guides, n, spread, spread * rng.uniform(0.2, 1.3), length * rng.uniform(0, 0.06))
+    widths = np.maximum(0.5, length * rng.uniform(0.015, 0.06)) * rng.lognormal(0, 0.3, n)
+    front, back = np.zeros((2, side, side), np.uint8)
+    tapered(front, paths[n // 3:], widths[n // 3:], rng.uniform(0.6, 1), pieces=3)
+    tapered(back, paths[:n // 3], widths[:n // 3], rng.uniform(0.4, 1), pieces=3)
+    undercoat = haze(paths[:, :6], np.maximum(widths, 1.5), size, rng.uniform(0.5, 4), 256)
+    shade = modelled(rng, solid, size)
+    _coat(rng, shade, length / SUPERSAMPLING, comb=rng.uniform(0, 2 * np.pi))
+    strand_shade(rng, shade, paths[:: max(1, n // 500)], widths[:: max(1, n // 500)], rng.uniform(5, 30), 2)
+    alpha = over(*(reduced(layer, size) for layer in (solid, front, back)), undercoat)
+    return Drawing(focused(rng, alpha), shade)
 
 
-def fluff(rng: np.random.Generator, size: int) -> Drawing:
-    """Down or wool: fine fibres in all directions that make the edge a veil."""
-    return _coated(rng, size, length=rng.uniform(0.02, 0.07), width=rng.uniform(0.25, 0.5),
-                   count=rng.uniform(1200, 2200), comb=0, spread=rng.uniform(0.8, 1.5), curl=rng.uniform(0.4, 1.5),
-                   opacity=(0.15, 0.7))
+def whiskers(rng: np.random.Generator, size: int) -> Drawing:
+    """A few long, stiff strands that stand out from a body, which is smooth or short-haired."""
+    side = size * SUPERSAMPLING
+    canvas = silhouette(rng, side)
+    roots, normals = _edge(canvas)
+    n, spots = int(rng.integers(8, 50)), rng.integers(0, len(roots), rng.integers(1, 4))
+    at = (rng.choice(spots, n) + rng.normal(0, 0.04 * len(roots), n).astype(int)) % len(roots)
+    angles = normals[at] + rng.normal(0, 0.3, n) + rng.normal(0, 0.3)
+    lengths = side * rng.uniform(0.08, 0.4) * rng.uniform(0.4, 1, n)
+    inside = roots[at] - headings(normals[at]) * side * 0.01
+    paths = grow(rng, inside, angles, lengths, (rng.normal(0, 0.3), rng.uniform(-0.3, 0.9)))
+    widths = np.full(n, rng.uniform(0.8, 0.008 * side + 0.8)) * rng.uniform(0.7, 1.2, n)
+    shade = modelled(rng, canvas, size)
+    strand_shade(rng, shade, paths, widths, 25)
+    strands = np.zeros_like(canvas)
+    tapered(strands, paths, widths, 1, 0.15)
+    if rng.random() < 0.5:
+        _stubble(rng, strands, roots, normals, side * rng.uniform(0.005, 0.02))
+    return Drawing(focused(rng, over(reduced(canvas, size), reduced(strands, size))), shade)
 
 
 def bristles(rng: np.random.Generator, size: int) -> Drawing:
-    """A body with few thick hairs: whiskers, lashes, spines, a beard of some days."""
-    return _coated(rng, size, length=rng.uniform(0.05, 0.25), width=rng.uniform(0.7, 2.5), count=rng.uniform(15, 120),
-                   comb=rng.uniform(-0.8, 0.8), spread=rng.uniform(0.1, 0.5), opacity=(0.8, 1.0), tip=0.15)
-
-
-def close_up(rng: np.random.Generator, size: int) -> Drawing:
-    """The edge of hair from near: single strands of several pixels, those far from the focus soft."""
+    """Lashes, a beard or a brush: strands of about one length along a part of an outline."""
     side = size * SUPERSAMPLING
-    curve = outline(rng, side, 0.08)
-    curve = (curve - curve.mean(axis=0)) * 1.5 + rng.uniform(0, 1, 2) * side
-    body = np.zeros((side, side), np.uint8)
-    cv2.fillPoly(body, [curve.astype(np.int32)], 255)
-    coat = Coat(rng, size, body)
-    roots, normals = _edge(rng, curve, _count(size, rng.uniform(25, 60)))
-    guides = grow(rng, roots, normals + rng.normal(rng.uniform(-0.8, 0.8), 0.3, len(roots)),
-                  side * rng.uniform(0.15, 0.6, len(roots)), rng.normal(0, 0.8, 2), curl=rng.uniform(0, 0.6),
-                  turns=rng.uniform(0.5, 2), points=20)
-    coat.add(clumped(rng, guides, _count(size, rng.uniform(80, 350)), side * 0.03, side * rng.uniform(0.01, 0.06)),
-             rng.uniform(1.0, 3.5), (0.7, 1.0), tip=rng.uniform(0.3, 0.8))
-    return coat.drawing(softest=6)
+    canvas = silhouette(rng, side)
+    roots, normals = _edge(canvas)
+    share = rng.uniform(0.1, 0.5)
+    n = int(np.clip(len(roots) * share * rng.uniform(0.05, 0.4), 15, 1.5 * size))
+    place = rng.beta(2, 2, n)
+    at = (rng.integers(0, len(roots)) + place * share * len(roots)).astype(int) % len(roots)
+    length = side * 0.02 * 10 ** rng.random()
+    angles = normals[at] + rng.normal(0, rng.uniform(0.05, 0.35), n) + (place - 0.5) * rng.uniform(0, 1.5)
+    lengths = length * rng.uniform(0.6, 1.2, n) * (0.3 + np.sin(place * np.pi))
+    inside = roots[at] - headings(normals[at]) * length * 0.1
+    paths = grow(rng, inside, angles, lengths, headings(rng.uniform(0, 2 * np.pi)) * rng.uniform(0, 1),
+                 rng.uniform(0, 0.6) * (rng.random() < 0.5), 1, 10)
+    widths = np.maximum(0.6, length * rng.uniform(0.01, 0.06)) * rng.lognormal(0, 0.2, n)
+    shade = modelled(rng, canvas, size)
+    strand_shade(rng, shade, paths, widths, rng.uniform(5, 30))
+    strands = np.zeros_like(canvas)
+    tapered(strands, paths, widths, rng.uniform(0.7, 1), rng.uniform(0.1, 0.8))
+    return Drawing(focused(rng, over(reduced(canvas, size), reduced(strands, size))), shade)
 
 
-def feather(rng: np.random.Generator, size: int) -> Drawing:
-    """Feathers: barbs along a bent shaft, with gaps where they part."""
+def feathers(rng: np.random.Generator, size: int) -> Drawing:
+    """One to four feathers: a quill, two vanes of barbs that split, loose down near the root."""
     side = size * SUPERSAMPLING
-    coat = Coat(rng, size, np.zeros((side, side), np.uint8))
-    for _ in range(rng.integers(1, 4)):
-        angle = rng.uniform(0, 2 * np.pi)
-        start = (0.5 - 0.35 * headings(np.array(angle)) + rng.normal(0, 0.08, 2)) * side
-        length = side * rng.uniform(0.5, 0.85)
-        shaft = grow(rng, start[None], np.array([angle]), np.array([length]), rng.normal(0, 0.4, 2), points=120)
-        along = np.sort(rng.uniform(0.12, 1, _count(size, 420)))
-        points = shaft[0][(along * 119).astype(int)]
-        tangent = np.gradient(shaft[0], axis=0)[(along * 119).astype(int)]
-        side_of = np.where(rng.random(len(along)) < 0.5, -1, 1)
-        parted = 0.25 * np.sin(along * rng.uniform(15, 40) + side_of) ** 9
-        directions = np.arctan2(tangent[:, 1], tangent[:, 0]) + side_of * (0.7 + parted)
-        lengths = length * rng.uniform(0.1, 0.22) * np.sin(np.pi * np.clip(along * 0.9 + 0.08, 0, 1)) ** 0.5
-        barbs = grow(rng, points, directions, np.maximum(lengths, 1) * rng.uniform(0.85, 1.05, len(along)),
-                     headings(np.array(angle)) * 0.6, points=8)
-        coat.add(barbs, rng.uniform(0.9, 1.8), (0.5, 1.0), tip=0.5, contrast=12)
-        coat.add(shaft[:, ::8], size / 130, (1.0, 1.0), tip=0.2)
-    return coat.drawing()
+    canvas, shade = np.zeros((side, side), np.uint8), np.full((size, size), NEUTRAL, np.uint8)
+    count = int(rng.choice([1, 1, 2, 4]))
+    for _ in range(count):
+        length = side * rng.uniform(0.5, 1)
+        angle, middle = rng.uniform(0, 2 * np.pi), rng.uniform(0.35, 0.65, 2) * side
+        quill = grow(rng, (middle - headings(angle) * length / 2)[None], np.array([angle]), np.array([length]),
+                     rng.normal(0, 0.6, 2), points=64)[0]
+        n, breadth = int(np.clip(length * 0.35 / count**0.5, 30, 260)), length * rng.uniform(0.08, 0.2)
+        for hand in (-1, 1):
+            barbs, widths = _vane(rng, quill, n, breadth * rng.uniform(0.6, 1.2), hand)
+            strand_shade(rng, shade, barbs, widths, rng.uniform(5, 20), 2)
+            tapered(canvas, barbs, widths, 1, 0.35, 3)
+        tapered(canvas, quill[None], np.array([length * rng.uniform(0.008, 0.02)]), 1, 0.15, 12)
+    return Drawing(focused(rng, reduced(canvas, size)), cv2.GaussianBlur(shade, (0, 0), 0.7))
 
 
-def _coated(rng: np.random.Generator, size: int, length: float, width: float, count: float, comb: float, spread: float,
-            curl: float = 0.2, opacity: tuple[float, float] = (0.5, 1.0), tip: float = 0.3) -> Drawing:
-    """A body with strands all along its outline.
+def _vane(rng: np.random.Generator, quill: np.ndarray, n: int, breadth: float,
+          hand: int) -> tuple[np.ndarray, np.ndarray]:
+    """The barbs of one side of a feather, (2n, 10, 2), and their widths (2n,): a closed vane and fine strands."""
+    along = np.sort(rng.uniform(0.08, 0.99, n))
+    at = along * (len(quill) - 1)
+    roots = np.column_stack([np.interp(at, np.arange(len(quill)), quill[:, i]) for i in (0, 1)])
+    slope = np.gradient(quill, axis=0)
+    angles = np.arctan2(slope[:, 1], slope[:, 0])[at.astype(int)]
+    # Barbs hook into groups: within one the angle is shared, between two the vane gapes.
+    group = np.cumsum(rng.random(n) < rng.uniform(0.01, 0.12))
+    lean = rng.uniform(0.5, 0.9) + rng.normal(0, rng.uniform(0.02, 0.25), group.max() + 1)[group]
+    loose = np.clip(1 - along / rng.uniform(0.15, 0.4), 0, 1)
+    lengths = 1.4 * breadth * np.sin(np.pi * along**0.8) ** 0.5 * rng.normal(1, 0.03, n)
+    angles = angles + hand * (lean + loose * rng.normal(0.2, 0.5, n))
+    paths = grow(rng, roots, angles, np.maximum(2, lengths), headings(angles.mean() - hand * 0.6) * 0.5, 0.05, 1, 10)
+    spacing = np.linalg.norm(quill[-1] - quill[0]) / n
+    closed = np.where(loose > 0.1, 0.6, spacing * rng.uniform(0.7, 1.3))
+    fine = paths + (rng.normal(0, spacing, (n, 1, 2)) + np.linspace(0, 1, 10)[None, :, None] * rng.normal(
+        0, breadth * 0.04, (n, 1, 2)) * (1 + 4 * loose[:, None, None]))
+    return np.concatenate([paths, fine.astype(np.float32)]), np.concatenate([closed, np.full(n, rng.uniform(0.4, 1.2))])
+
+
+def _head_of_hair(rng: np.random.Generator, size: int, length: float, pull: np.ndarray, curl: float, turns: float,
+                  looseness: float) -> Drawing:
+    """Hair on a head and shoulders.
 
     Args:
-        length: of strands, as a share of the picture's side.
-        comb: the angle, in radians, by which strands lean away from the outline's normal.
-        spread: the deviation of that angle.
+        length: of the hair, in radii of the head.
+        pull: (2,), gravity and wind as shares of the hair's stiffness.
+        curl, turns: as of `grow`.
+        looseness: how far strands part from their lock, in radii of the head.
     """
     side = size * SUPERSAMPLING
-    body = silhouette(rng, side)
-    coat = Coat(rng, size, body)
-    curves, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    head = side * rng.uniform(0.1, 0.3)
+    centre = np.array([rng.uniform(0.3, 0.7), rng.uniform(0.2, 0.55)]) * side
+    body, front, back = np.zeros((3, side, side), np.uint8)
+    bust(rng, body, centre, head)
+    shade = modelled(rng, body, size)
+    locks = int(rng.integers(50, 160))
+    angles = np.linspace(-1.15, 0.15, locks) * np.pi + rng.normal(0, 0.1, locks) + rng.normal(0, 0.25)
+    roots = centre + headings(angles) * (1, 1.15) * head * rng.uniform(0.5, 0.95, (locks, 1))
+    lengths = head * length * rng.lognormal(0, 0.25, locks)
+    combed = angles + rng.normal(0, 0.3, locks) + rng.uniform(0, 0.9) * np.cos(angles)
+    points = int(np.clip(size // 16, 10, 24))
+    guides = grow(rng, roots, combed, lengths, pull, curl, turns, points)
+    n = int(size * rng.uniform(0.8, 2.2))
+    strand = np.clip(head * 0.003 * 6 ** rng.random(), 0.45, 5)
+    paths = clumped(rng, guides, n, head * 0.12, head * looseness, head * rng.uniform(0, 0.06))
+    widths = strand * rng.lognormal(0, 0.3, n)
+    stray = int(n * rng.uniform(0.01, 0.08)) + 1
+    chosen = rng.integers(0, locks, stray)
+    strays = grow(rng, roots[chosen], angles[chosen] + rng.normal(0, 0.5, stray),
+                  lengths[chosen] * rng.uniform(0.7, 1.4, stray), pull * rng.uniform(0.2, 1, (stray, 1)),
+                  curl + rng.uniform(0, 0.4), turns * 0.7, points)
+    behind = np.concatenate([paths[:n // 2], strays])
+    tapered(front, paths[n // 2:], widths[n // 2:], rng.uniform(0.7, 1), rng.uniform(0.15, 0.5))
+    tapered(back, behind, np.concatenate([widths[:n // 2], strand * rng.uniform(0.5, 1, stray)]), rng.uniform(0.5, 1))
+    # Real heads have a hundred times as many hairs: most of them are seen only as a veil, solid near the scalp.
+    crowd = haze(paths, np.linspace(1.5, 0.3, n) * head * 0.02, size, 0.12 * 20 ** rng.random())
+    contrast = rng.uniform(5, 35)
+    strand_shade(rng, shade, guides, np.full(locks, head * 0.08), contrast * 0.5)
+    strand_shade(rng, shade, paths, np.maximum(1, widths), contrast)
+    alpha = over(*(reduced(layer, size) for layer in (body, front, back)), crowd)
+    return Drawing(focused(rng, alpha), shade)
+
+
+def _edge(solid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The outline of a body (S, S): points (n, 2) a pixel apart, in order, and outward normals (n,) in radians."""
+    curves, _ = cv2.findContours((solid > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     curve = max(curves, key=len)[:, 0].astype(np.float32)
-    count = _count(size, count)
-    roots, normals = _edge(rng, curve, max(8, count // 6))
-    lengths = side * length * rng.gamma(6, 1 / 6, len(roots))
-    guides = grow(rng, roots, normals + comb + rng.normal(0, spread, len(roots)), lengths,
-                  (0, rng.uniform(0, 0.5)), curl, turns=rng.uniform(0.5, 2.5), points=10)
-    lock = side * length * rng.uniform(0.05, 0.3)
-    coat.add(clumped(rng, guides, count, lock, lock * rng.uniform(0.2, 1.5)), width, opacity, tip)
-    if rng.random() < 0.6:
-        single = max(3, count // 30)
-        far = grow(rng, *_edge(rng, curve, single), side * length * rng.uniform(1, 2.5, single), curl=curl + 0.2,
-                   points=12)
-        coat.add(far, width * 0.7, (0.3, 0.9), tip)
-    return coat.drawing()
+    ahead = max(1, len(curve) // 60)
+    along = np.roll(curve, -ahead, axis=0) - np.roll(curve, ahead, axis=0)
+    # OpenCV goes around anticlockwise as seen on the screen, with y down.
+    normals = np.arctan2(along[:, 0], -along[:, 1])
+    return curve, normals
 
 
-def _stray(coat: Coat, centre: np.ndarray, head: float, wind: np.ndarray, width: float, curl: float = 0.5) -> None:
-    """Single hairs that stand off a head."""
-    rng = coat.rng
-    count = int(rng.gamma(2, 14)) + 2
-    around = rng.uniform(np.pi * 0.7, np.pi * 2.3, count)
-    paths = grow(rng, centre + headings(around) * head, around + rng.normal(0, 0.6, count),
-                 head * rng.uniform(0.5, 2.2, count), wind + rng.normal(0, 0.7, (count, 2)), curl,
-                 turns=rng.uniform(0.5, 3), points=24)
-    coat.add(paths, width * rng.uniform(0.6, 1.0), (0.3, 0.9), contrast=35)
+def _coat(rng: np.random.Generator, shade: np.ndarray, length: float, comb: float) -> None:
+    """Draws short strokes all over a shade, combed about one way."""
+    size = shade.shape[0]
+    n = int(np.clip((size / max(2, length)) ** 2 * 6, 50, 3 * size))
+    roots = rng.uniform(-0.05, 1, (n, 2)) * size
+    angles = comb + 0.6 * np.sin(roots @ rng.normal(0, 6 / size, 2)) + rng.normal(0, 0.15, n)
+    paths = grow(rng, roots, angles, np.full(n, max(3, length)), points=2)
+    levels = np.rint(np.clip(rng.normal(NEUTRAL, rng.uniform(5, 25), n), 16, 240) / 16) * 16
+    stroke(shade, paths, np.full(n, max(1, length * 0.08)), levels, cv2.LINE_8)
 
 
-def _head(rng: np.random.Generator, side: int, centre: np.ndarray, head: float) -> np.ndarray:
-    """A head and shoulders, or a head alone, (side, side) uint8."""
-    body = np.zeros((side, side), np.uint8)
-    face = ellipse(centre, (head * rng.uniform(1.0, 1.25), head), np.pi / 2)
-    cv2.fillPoly(body, [face.astype(np.int32)], 255)
-    if rng.random() < 0.75:
-        width, top = head * rng.uniform(1.6, 2.6), centre[1] + head * rng.uniform(1.3, 1.7)
-        shoulders = ellipse((centre[0], top + side * 0.5), (width, side * 0.5))
-        neck = [[centre[0] - head * 0.45, centre[1]], [centre[0] + head * 0.45, centre[1]],
-                [centre[0] + head * 0.6, top + head], [centre[0] - head * 0.6, top + head]]
-        for part in (shoulders, np.array(neck)):
-            cv2.fillPoly(body, [part.astype(np.int32)], 255)
-    return body
+def _stubble(rng: np.random.Generator, canvas: np.ndarray, roots: np.ndarray, normals: np.ndarray,
+             length: float) -> None:
+    n = min(len(roots) // 4, canvas.shape[0])
+    at = rng.integers(0, len(roots), n)
+    paths = grow(rng, roots[at], normals[at] + rng.normal(0.4, 0.4, n), length * rng.uniform(0.4, 1, n), points=4)
+    tapered(canvas, paths, np.full(n, 0.9), 1, 0.4, 2)
 
 
-def _edge(rng: np.random.Generator, curve: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random points (count, 2) just inside a closed curve, and the angles (count,) of the outward normals there."""
-    places = rng.integers(0, len(curve), count)
-    step = max(1, len(curve) // 100)
-    along = curve[(places + step) % len(curve)] - curve[(places - step) % len(curve)]
-    normals = np.arctan2(along[:, 1], along[:, 0]) - np.pi / 2
-    inwards = np.sum((curve.mean(axis=0) - curve[places]) * headings(normals), axis=1) > 0
-    if inwards.mean() > 0.5:  # the curve runs the other way round
-        normals = normals + np.pi
-    return curve[places] - headings(normals) * 2 * SUPERSAMPLING, normals
-
-
-def _count(size: int, count: float) -> int:
-    """A number of strands, fewer in smaller pictures, which show fewer."""
-    return max(6, round(count * min(1.5, size / _DENSITY)))
-
-
-FAMILIES = (long_hair, curly_hair, fur, fluff, bristles, close_up)
-HELD_OUT = (feather,)
+FAMILIES = (long_hair, curly_hair, fur, whiskers, bristles)
+HELD_OUT = (feathers,)
