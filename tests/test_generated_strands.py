@@ -48,7 +48,8 @@ def test_crisp_shapes_are_mixed_only_along_their_edge():
         mixed = (alpha > 0) & (alpha < 255)
         to_other_side = np.where(alpha > 127, cv2.distanceTransform((alpha > 127).astype(np.uint8), cv2.DIST_L2, 5),
                                  cv2.distanceTransform((alpha <= 127).astype(np.uint8), cv2.DIST_L2, 5))
-        assert (to_other_side[mixed] <= 1.5).mean() > 0.99  # a sharp corner is mixed at its tip
+        inner = np.s_[4:-4, 4:-4]  # at the border, the nearest pixel of the other side may lie outside
+        assert to_other_side[inner][mixed[inner]].max() <= 1.5
 
 
 @pytest.mark.parametrize("family", [strands.long_hair, strands.curly_hair, strands.fur])

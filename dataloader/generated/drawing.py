@@ -86,11 +86,9 @@ def stroke(canvas: np.ndarray, paths: np.ndarray | list[np.ndarray], widths: np.
     levels = np.minimum(255, np.rint(np.asarray(levels) / 8) * 8).astype(int)
     for level, width in sorted(set(zip(levels.tolist(), widths.tolist(), strict=True))):
         chosen = np.flatnonzero((levels == level) & (widths == width))
-        if isinstance(paths, np.ndarray):
-            points = list(_fixed_point(paths[chosen]))
-        else:
-            points = [_fixed_point(paths[i]) for i in chosen]
-        cv2.polylines(canvas, points, False, level, width, line, _SUBPIXEL_BITS)
+        whole = isinstance(paths, np.ndarray)
+        points = _fixed_point(paths[chosen]) if whole else [_fixed_point(paths[i]) for i in chosen]
+        cv2.polylines(canvas, list(points), False, level, width, line, _SUBPIXEL_BITS)
 
 
 def reduced(canvas: np.ndarray, size: int) -> np.ndarray:

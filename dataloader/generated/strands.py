@@ -1,4 +1,4 @@
-"""Families of thin strands: hair, fur, whiskers, bristles, feathers and spider webs, each on something solid.
+"""Families of thin strands: hair, fur, whiskers, bristles and feathers, each on something solid.
 
 They are drawn on a canvas `SUPERSAMPLING` times as large; widths are in its pixels.
 """
@@ -24,7 +24,7 @@ def curly_hair(rng: np.random.Generator, size: int) -> Drawing:
     """Curls or frizz that stand away from the head."""
     pull = np.array([rng.normal(0, 0.3), rng.uniform(-0.2, 1)])
     return _head_of_hair(rng, size, length=rng.uniform(0.5, 1.6), pull=pull, curl=rng.uniform(0.7, 1.7),
-                         turns=rng.uniform(2, 7), looseness=rng.uniform(0.12, 0.45))
+                         turns=rng.uniform(1.5, 5), looseness=rng.uniform(0.12, 0.45))
 
 
 def fur(rng: np.random.Generator, size: int) -> Drawing:
@@ -36,19 +36,22 @@ def fur(rng: np.random.Generator, size: int) -> Drawing:
     # Far more strands than show would only cost time: about one for each pixel and a half of outline.
     n = int(np.clip(len(roots) * rng.uniform(0.25, 0.6), 60, 2.4 * size))
     comb = rng.normal(0, 0.8) + rng.normal(0, 0.5) * np.cos(normals * rng.integers(1, 4) + rng.uniform(0, 6))
-    places = np.linspace(0, len(roots), max(12, n // int(rng.integers(4, 20))), endpoint=False).astype(int)
+    # Tufts are close enough that a strand which sets out beside its tuft's middle still runs along it.
+    tufts = max(12, n // int(rng.integers(4, 20)), int(len(roots) / (0.7 * length)))
+    places = np.linspace(0, len(roots), tufts, endpoint=False).astype(int)
     angles = (normals + comb)[places] + rng.normal(0, rng.uniform(0.05, 0.3), len(places))
     uneven = rng.lognormal(0, 0.3, len(places)) * (1 + 0.5 * np.cos(normals[places] * 2 + rng.uniform(0, 6)))
     inside = roots[places] - headings(normals[places]) * length * 0.35
     guides = grow(rng, inside, angles, 1.5 * length * uneven, (rng.normal(0, 0.4), rng.uniform(0, 0.8)),
                   rng.uniform(0, 0.4), 1, 8)
-    spread = len(roots) / len(places)
-    paths = clumped(rng, guides, n, spread, spread * rng.uniform(0.2, 1.3), length * rng.uniform(0, 0.06))
+    spread = min(len(roots) / tufts, 0.4 * length)
+    paths = clumped(rng, guides, n, spread * 0.6, length * rng.uniform(0.05, 0.4),
+                    length * rng.uniform(0, 0.05))
     widths = np.maximum(0.5, length * rng.uniform(0.015, 0.06)) * rng.lognormal(0, 0.3, n)
     front, back = np.zeros((2, side, side), np.uint8)
     tapered(front, paths[n // 3:], widths[n // 3:], rng.uniform(0.6, 1), pieces=3)
     tapered(back, paths[:n // 3], widths[:n // 3], rng.uniform(0.4, 1), pieces=3)
-    undercoat = haze(paths[:, :6], np.maximum(widths, 1.5), size, rng.uniform(0.5, 4), 256)
+    undercoat = haze(paths[:, :6], np.maximum(widths, 1.5), size, 0.1 * 20 ** rng.random(), 256)
     shade = modelled(rng, solid, size)
     _coat(rng, shade, length / SUPERSAMPLING, comb=rng.uniform(0, 2 * np.pi))
     strand_shade(rng, shade, paths[:: max(1, n // 500)], widths[:: max(1, n // 500)], rng.uniform(5, 30), 2)
@@ -162,7 +165,8 @@ def _head_of_hair(rng: np.random.Generator, size: int, length: float, pull: np.n
     roots = centre + headings(angles) * (1, 1.15) * head * rng.uniform(0.5, 0.95, (locks, 1))
     lengths = head * length * rng.lognormal(0, 0.25, locks)
     combed = angles + rng.normal(0, 0.3, locks) + rng.uniform(0, 0.9) * np.cos(angles)
-    points = int(np.clip(size // 16, 10, 24))
+    # A curl of fewer points to a turn looks broken.
+    points = int(np.clip(max(size // 24, 7 * turns * min(1, curl + 0.3)), 10, 40))
     guides = grow(rng, roots, combed, lengths, pull, curl, turns, points)
     n = int(size * rng.uniform(0.8, 2.2))
     strand = np.clip(head * 0.003 * 6 ** rng.random(), 0.45, 5)
