@@ -65,7 +65,7 @@ MISSING_CHECKPOINT = """\
 demo.py: {path}: no such file
   The published weights are a download of their authors' (see checkpoints/README.md for which file goes where):
   https://github.com/Yaoyi-Li/GCA-Matting, "Models". Save them under the path above, or name a file with --checkpoint.
-  Without --config and --checkpoint the weights that come with this program are used."""
+  Without --config and --checkpoint the weights that come with this program are used; --random-weights needs none."""
 
 
 # An ImageFileError goes through these steps in the place of the image that it concerns, to be reported in its turn.

@@ -59,7 +59,7 @@ def test_file_over_defaults_and_overrides_over_the_file(tmp_path):
     ('[model.arch]\nencoder = "vgg"', 'model.arch.encoder is "vgg"; expected "resnet_gca_encoder_29" or'),
     ('[model.arch]\nencoder = "res_shortcut_encoder_29"', "do not fit: one has attention"),
     ("[train]\ntotal_step = 10", "train.warmup_step is 5000; expected at most train.total_step, 10"),
-    ("[train]\nrec_weight = 0", "train.smooth_l1_weight are all 0; expected one loss at least"),
+    ("[train]\nrec_weight = 0", "train.laplacian_weight are all 0; expected one loss at least"),
     ("version = ", "not valid TOML"),
 ])
 def test_refused_files(tmp_path, text, message):
