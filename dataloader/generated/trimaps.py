@@ -25,7 +25,7 @@ def redraw_trimap(rng: np.random.Generator, trimap: np.ndarray) -> np.ndarray:
     elif way < 0.8:
         redrawn = coarse(trimap, int(rng.integers(2, max(3, widest / 2))))
     elif way < 0.92:
-        redrawn = without_islands(trimap, widest)
+        redrawn = without_islands(trimap, widest * rng.uniform(0.05, 0.7))
     else:
         redrawn = scribbled(rng, trimap)
     return redrawn if (redrawn != UNKNOWN).any() else trimap
@@ -50,9 +50,9 @@ def brushed(rng: np.random.Generator, trimap: np.ndarray, widest: float) -> np.n
 def coarse(trimap: np.ndarray, block: int) -> np.ndarray:
     """Known is what is known in all of a block of `block` x `block` pixels, as when drawn at low resolution."""
     height, width = trimap.shape
-    unknown = cv2.dilate((trimap == UNKNOWN).view(np.uint8), np.ones((2 * block - 1,) * 2, np.uint8))
-    small = cv2.resize(unknown, (-(-width // block), -(-height // block)), interpolation=cv2.INTER_NEAREST)
-    return _forgotten(trimap, cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST) > 0)
+    unknown = cv2.dilate((trimap == UNKNOWN).view(np.uint8), np.ones((block, block), np.uint8), anchor=(0, 0),
+                         borderType=cv2.BORDER_CONSTANT, borderValue=0)[::block, ::block]
+    return _forgotten(trimap, unknown.repeat(block, axis=0).repeat(block, axis=1)[:height, :width] > 0)
 
 
 def without_islands(trimap: np.ndarray, radius: float) -> np.ndarray:
