@@ -51,11 +51,11 @@ RANDOM_WEIGHTS = "random-weights"
 OFFSETS = {"_offset1": "an offset picture", "_offset2": "an offset picture"}  # ends of file names, what the files are
 
 MISSING_CHECKPOINT = """\
-demo.py: {path}: no such file
+{program}: {path}: no such file
   The published weights are a download of their authors' (see checkpoints/README.md for which file goes where):
   https://github.com/Yaoyi-Li/GCA-Matting, "Models". Save gca-dist-all-data.pth under the path above,
   or name another file with --checkpoint.
-  To try the program without weights: python demo.py --random-weights (the mattes will be meaningless)."""
+  To try the program without weights: python {program} --random-weights (the mattes will be meaningless)."""
 
 
 # An ImageFileError goes through these steps in the place of the image that it concerns, to be reported in its turn.
@@ -201,14 +201,26 @@ def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.devic
     return Matting(build_network(**architecture(config)), device, **options)
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
+def add_matting_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that say which network computes, and where and how."""
     add_config_arguments(parser, default="config/gca-dist-all-data.toml")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--checkpoint", type=Path, metavar="FILE", default=DEFAULT_CHECKPOINT,
                          help="the network's weights (default: %(default)s)")
     weights.add_argument("--random-weights", action="store_true",
                          help="try the program without a checkpoint; the mattes are meaningless")
+    parser.add_argument("--device", type=device_argument, metavar="NAME",
+                        help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
+    parser.add_argument("--precision", choices=AUTOCAST, default="fp32",
+                        help="arithmetic; tf32, bf16 and fp16 are faster on GPUs and less exact (default: %(default)s)")
+    parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",
+                        help="memory for an image besides the network, about, such as 4GB "
+                             "(default: most of what is free on a GPU, up to 4 GiB on the CPU)")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
+    add_matting_arguments(parser)
     parser.add_argument("--image-dir", type=Path, metavar="DIR", default=Path("demo/input_lowres"),
                         help="folder of images (default: %(default)s)")
     parser.add_argument("--trimap-dir", type=Path, metavar="DIR", default=Path("demo/trimap_lowres/Trimap3"),
@@ -217,13 +229,6 @@ def parse_arguments() -> argparse.Namespace:
                         help="folder to which a folder of mattes is written (default: %(default)s)")
     parser.add_argument("--batch", type=positive_int, default=1, metavar="N",
                         help="compute up to N images of one size at once, worthwhile on a GPU (default: %(default)s)")
-    parser.add_argument("--device", type=device_argument, metavar="NAME",
-                        help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
-    parser.add_argument("--precision", choices=AUTOCAST, default="fp32",
-                        help="arithmetic; tf32, bf16 and fp16 are faster on GPUs and less exact (default: %(default)s)")
-    parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",
-                        help="memory for an image besides the network, about, such as 4GB "
-                             "(default: most of what is free on a GPU, up to 4 GiB on the CPU)")
     add_cutout_arguments(parser)
     parser.add_argument("--compile", action="store_true",
                         help="compile the network with torch.compile: worthwhile for many images only")
@@ -234,7 +239,7 @@ def main() -> int:
     args = parse_arguments()
     checkpoint = None if args.random_weights else args.checkpoint
     if checkpoint is not None and not checkpoint.exists():
-        print(MISSING_CHECKPOINT.format(path=checkpoint), file=sys.stderr)
+        print(MISSING_CHECKPOINT.format(program="demo.py", path=checkpoint), file=sys.stderr)
         return 1
     try:
         config = load_config(args.config, args.set)
