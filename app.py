@@ -40,6 +40,7 @@ from utils.page import (
     open_trimap,
     painted_over,
     propose,
+    trimap_text,
     write_files,
 )
 from utils.page_layout import BLURRED, COLOUR, CSS, DOWNLOADS, PICTURE, SCROLL_TO_RESULTS, THEME, brush, build_layout
@@ -66,61 +67,65 @@ def told(session: Session | None = None) -> Iterator[None]:
     try:
         yield
     except (ImageFileError, CutoutError, ValueError) as error:
-        raise gr.Error(str(error), title="That did not work") from None
+        raise refusal(str(error)) from None
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         size = f" for {size_text(session.image)} pixels" if session else ""
-        raise gr.Error(f"Not enough memory{size}.", title="That did not work") from None
+        raise refusal(f"Not enough memory{size}.") from None
+
+
+def refusal(message: str) -> gr.Error:
+    return gr.Error(message, title="That did not work", print_exception=False)
 
 
 def needed(session: Session | None) -> Session:
     if session is None:
-        raise gr.Error("Choose a photo first.", title="No photo")
+        raise refusal("Choose a photo first.")
     return session
 
 
-def editor_value(session: Session) -> dict:
-    """The photo without strokes, its trimap shown where there is one."""
+def shown(session: Session) -> tuple:
+    """The session; the photo without strokes, with its trimap where there is one; a line about this trimap."""
     picture = session.image if session.trimap is None else overlay(session.image, session.trimap)
-    return {"background": display_copy(picture), "layers": [], "composite": None}
+    line = "" if session.trimap is None else f"{trimap_text(session.trimap)}. Paint over it where it is wrong."
+    return session, {"background": display_copy(picture), "layers": [], "composite": None}, line
 
 
 def photo_chosen(path: str, max_pixels: int) -> tuple:
     with told():
         session = Session(Path(path), open_photo(Path(path), max_pixels))
-    return session, display_copy(session.image), editor_value(session), gr.update(visible=False)
+    return *shown(session), display_copy(session.image), gr.update(visible=False)
 
 
 def sample_chosen(index: int, samples: list[Path], max_pixels: int) -> tuple:
-    session, photo, _, results = photo_chosen(str(samples[index]), max_pixels)
+    session, _, _, *others = photo_chosen(str(samples[index]), max_pixels)
     with told():
         trimap = find_partner(session.path, list_images(SAMPLE_TRIMAPS), "trimap", SAMPLE_TRIMAPS)
         session = session._replace(trimap=open_trimap(trimap, session.image, "medium"))
-    return session, photo, editor_value(session), results
+    return *shown(session), *others
 
 
 def photo_cleared() -> tuple:
-    return None, None, gr.update(visible=False)
+    return None, None, "", None, gr.update(visible=False)
 
 
 def trimap_loaded(session: Session | None, path: str, width: str) -> tuple:
     session = needed(session)
     with told():
         session = session._replace(trimap=open_trimap(Path(path), session.image, width))
-    return session, editor_value(session)
+    return shown(session)
 
 
 def trimap_proposed(session: Session | None, editor: dict | None, width: str) -> tuple:
     session = needed(session)
     with told(session):
         session = session._replace(trimap=propose(session.image, strokes(editor), width))
-    return session, editor_value(session)
+    return shown(session)
 
 
 def started_over(session: Session | None) -> tuple:
-    session = needed(session)._replace(trimap=None)
-    return session, editor_value(session)
+    return shown(needed(session)._replace(trimap=None))
 
 
 def strokes(editor: dict | None) -> list[np.ndarray]:
@@ -185,17 +190,19 @@ def build_page(matting: Matting, max_pixels: int, notice: str | None = None) -> 
     with gr.Blocks(title="Image matting", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as blocks:
         session = gr.State(None, time_to_live=KEPT_SECONDS, delete_callback=forget)
         page = build_layout(samples, notice)
-        start = [session, page.photo, page.editor, page.results]
+        edited = [session, page.editor, page.status]
+        start = [*edited, page.photo, page.results]
         page.brush.change(lambda label: gr.update(brush=brush(label)), page.brush, page.editor, queue=False,
                           show_progress="hidden")
-        page.photo.upload(partial(photo_chosen, max_pixels=max_pixels), page.photo, start).failure(
-            lambda: None, None, page.photo)
-        page.photo.clear(photo_cleared, None, [session, page.editor, page.results])
-        page.samples.click(partial(sample_chosen, samples=samples, max_pixels=max_pixels), page.samples, start)
-        page.loaded.upload(trimap_loaded, [session, page.loaded, page.width], [session, page.editor])
+        page.photo.upload(partial(photo_chosen, max_pixels=max_pixels), page.photo, start, show_progress_on=page.photo,
+                          ).failure(photo_cleared, None, start)
+        page.photo.clear(photo_cleared, None, start)
+        page.samples.click(partial(sample_chosen, samples=samples, max_pixels=max_pixels), page.samples, start,
+                           show_progress_on=page.photo)
+        page.loaded.upload(trimap_loaded, [session, page.loaded, page.width], edited)
         heavy = {"concurrency_id": "heavy", "concurrency_limit": 1}
-        page.proposal.click(trimap_proposed, [session, page.editor, page.width], [session, page.editor], **heavy)
-        page.start_over.click(started_over, session, [session, page.editor])
+        page.proposal.click(trimap_proposed, [session, page.editor, page.width], edited, **heavy)
+        page.start_over.click(started_over, session, edited)
         choice = [page.kind, page.colour, page.picture]
         page.run.click(compute_here, [session, page.editor, *choice],
                        [session, page.results, page.compare, page.composite, page.matte, page.cutout, page.looks,
@@ -238,21 +245,25 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="matting-") as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
         notice = "**Random weights**: mattes show that the page works, nothing else." if checkpoint is None else None
-        return serve(build_page(matting, args.max_pixels, notice), args)
-
-
-def serve(page: gr.Blocks, args: argparse.Namespace) -> int:
-    """Until interrupted."""
-    try:
-        page.launch(server_name=args.host, server_port=args.port, max_file_size=args.max_upload, share=False,
-                    ssr_mode=False, theme=THEME, css=CSS, allowed_paths=[str(SAMPLES)], footer_links=[], quiet=True,
-                    prevent_thread_lock=True)
-    except OSError as error:
-        print(f"app.py: cannot listen on {args.host}:{args.port} ({error})", file=sys.stderr)
-        return 1
-    print(f"Open http://{args.host}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
-    page.block_thread()
+        page = build_page(matting, args.max_pixels, notice)
+        try:
+            launch(page, args.host, args.port, args.max_upload)
+        except OSError as error:
+            print(f"app.py: {str(error).splitlines()[0]}", file=sys.stderr)
+            return 1
+        print(f"Open http://{args.host}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
+        page.block_thread()
     return 0
+
+
+def launch(page: gr.Blocks, host: str, port: int, max_upload: int) -> None:
+    """Serves the page, in other threads.
+
+    Raises:
+        OSError: if the port is taken.
+    """
+    page.launch(server_name=host, server_port=port, max_file_size=max_upload, share=False, ssr_mode=False, theme=THEME,
+                css=CSS, allowed_paths=[str(SAMPLES)], footer_links=[], quiet=True, prevent_thread_lock=True)
 
 
 if __name__ == "__main__":

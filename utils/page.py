@@ -146,6 +146,11 @@ def painted_over(trimap: np.ndarray | None, layers: list[np.ndarray], shape: tup
     return levels
 
 
+def trimap_text(trimap: np.ndarray) -> str:
+    """How much of the photo is what, in words."""
+    return f"Trimap: {(trimap == 255).mean():.0%} subject, {(trimap == 128).mean():.0%} uncertain"
+
+
 def propose(image: np.ndarray, layers: list[np.ndarray], width: str) -> np.ndarray:
     """A trimap from a few strokes, with GrabCut.
 

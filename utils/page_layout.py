@@ -22,6 +22,7 @@ CSS = f"""
 #notice {{ border-left: 4px solid #f59e0b; padding-left: .8em; }}
 #brush label {{ border-bottom: 4px solid transparent; }}
 {SWATCHES}
+@media (max-width: 640px) {{ #views button[role=tab] {{ padding: 0 .25rem; font-size: .75rem; }} }}
 footer {{ display: none !important; }}
 """
 
@@ -43,7 +44,7 @@ def brush(label: str) -> gr.Brush:
 
 def build_layout(samples: list[Path], notice: str | None) -> SimpleNamespace:
     """The page's widgets by name; to be called inside a `gr.Blocks`."""
-    gr.Markdown("# Image matting\nCut a subject out of a photo, with every hair: three steps.")
+    gr.Markdown("# Image matting\nCut a subject out of a photo, hair by hair, in three steps.")
     if notice:
         gr.Markdown(notice, elem_id="notice")
     with gr.Row(equal_height=False):
@@ -67,8 +68,9 @@ def _trimap_step() -> dict:
                 "What is not painted is background.")
     label = gr.Radio(list(BRUSHES), value=next(iter(BRUSHES)), show_label=False, container=False, elem_id="brush")
     editor = gr.ImageEditor(show_label=False, type="numpy", image_mode="RGBA", sources=[], transforms=[], layers=False,
-                            interactive=True, buttons=["fullscreen"], brush=brush(label.value), height=400,
+                            interactive=True, buttons=["fullscreen"], brush=brush(label.value), height=380,
                             elem_id="editor")
+    status = gr.Markdown("", elem_id="status")
     with gr.Accordion("Less to paint: have a trimap proposed, or load one", open=False, elem_id="help"):
         gr.Markdown("**Propose**: draw one line from corner to corner of a rectangle around the subject; or a few "
                     "strokes on the subject and a few on the background. **Load**: a trimap, a mask or a matte. "
@@ -78,19 +80,22 @@ def _trimap_step() -> dict:
             proposal = gr.Button("Propose", elem_id="propose", min_width=90)
             loaded = gr.UploadButton("Load a file", file_types=["image"], elem_id="load", min_width=90)
             start_over = gr.Button("Start over", elem_id="start-over", min_width=90)
-    return {"brush": label, "editor": editor, "width": width, "proposal": proposal, "loaded": loaded,
+    return {"brush": label, "editor": editor, "status": status, "width": width, "proposal": proposal, "loaded": loaded,
             "start_over": start_over}
 
 
 def _matte_step() -> dict:
-    gr.Markdown("## 3 Matte\nThe network estimates how opaque the subject is in each uncertain pixel.")
-    run = gr.Button("Compute the matte", variant="primary", elem_id="run")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            gr.Markdown("## 3 Matte\nThe network estimates how opaque the subject is in each uncertain pixel.")
+        with gr.Column(scale=1, min_width=300):
+            run = gr.Button("Compute the matte", variant="primary", elem_id="run")
     with gr.Column(visible=False, elem_id="results") as results:
         with gr.Row():
             kind = gr.Radio([COLOUR, PICTURE, BLURRED], value=COLOUR, label="New background", elem_id="kind", scale=2)
             colour = gr.ColorPicker("#2a6f97", label="Colour", elem_id="colour", scale=1, min_width=120)
             picture = image_file(label="Background picture", height=160, visible=False, elem_id="picture", scale=2)
-        with gr.Tabs():
+        with gr.Tabs(elem_id="views"):
             with gr.Tab("Compare"):
                 compare = gr.ImageSlider(label="Photo and composite", show_label=False, buttons=["fullscreen"],
                                          max_height=480, interactive=False, elem_id="compare")
@@ -102,8 +107,9 @@ def _matte_step() -> dict:
                             "takes its opacity. Left in the encoder, right in the decoder.")
                 looks = _picture("looks")
             trimap = _picture_tab("Trimap", "trimap")
+        gr.Markdown("**Download** as PNG, in the photo's size:")
         with gr.Row():
-            downloads = [gr.DownloadButton(f"{name} (PNG)", elem_id=f"download-{name.lower()}", min_width=130)
+            downloads = [gr.DownloadButton(name, size="md", elem_id=f"download-{name.lower()}", min_width=120)
                          for name in DOWNLOADS]
     return {"run": run, "results": results, "kind": kind, "colour": colour, "picture": picture, "compare": compare,
             "matte": matte, "cutout": cutout, "composite": composite, "looks": looks, "trimap": trimap,
