@@ -9,6 +9,7 @@ page asks for nothing from elsewhere. Uploads and results are deleted when the p
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ from utils.trimaps import overlay
 
 SAMPLES = Path(__file__).parent / "demo"
 SAMPLE_TRIMAPS = SAMPLES / "trimap_lowres" / "Trimap3"
-KEPT_SECONDS = 3600  # that a visitor's photo and results are kept without use
+KEPT_SECONDS = 6 * 3600  # that a visitor's photo and results are kept
 
 
 class Session(NamedTuple):
@@ -243,7 +244,7 @@ def main() -> int:
         print(f"app.py: {error}", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory(prefix="matting-") as folder:
-        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+        os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         notice = "**Random weights**: mattes show that the page works, nothing else." if checkpoint is None else None
         page = build_page(matting, args.max_pixels, notice)
         try:
@@ -252,6 +253,7 @@ def main() -> int:
             print(f"app.py: {str(error).splitlines()[0]}", file=sys.stderr)
             return 1
         print(f"Open http://{args.host}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that visitors' files are deleted then, too
         page.block_thread()
     return 0
 

@@ -22,7 +22,7 @@ CSS = f"""
 #notice {{ border-left: 4px solid #f59e0b; padding-left: .8em; }}
 #brush label {{ border-bottom: 4px solid transparent; }}
 {SWATCHES}
-@media (max-width: 640px) {{ #views button[role=tab] {{ padding: 0 .25rem; font-size: .75rem; }} }}
+@media (max-width: 640px) {{ #views .tab-container button {{ padding: 0 .35rem; font-size: .75rem; }} }}
 footer {{ display: none !important; }}
 """
 
