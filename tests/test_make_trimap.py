@@ -142,6 +142,17 @@ def test_mask_from_scribbles(size):
     assert np.array_equal(mask_from_scribbles(image, scribbles), mask)
 
 
+def test_specks_and_pinholes_go():
+    """A dot of the subject's colour beside it, and one of the background's within, do not count; a hole does."""
+    image = photo(200)
+    background, foreground = image[:30, :30].copy(), image[80:84, 80:84].copy()
+    image[73:77, 98:102], image[95:125, 85:115], image[43:47, 43:47] = background[:4, :4], background, foreground
+    mask = mask_from_rectangle(image, (30, 30, 170, 170))
+    assert mask[75, 100] == 255
+    assert mask[45, 45] == 0
+    assert mask[110, 100] == 0
+
+
 @pytest.mark.parametrize(("box", "message"), [
     ((300, 0, 400, 50), "the rectangle 300,0,400,50 holds none of the 200 x 200 pixels"),
     ((50, 20, 50, 60), "holds none"),

@@ -13,7 +13,9 @@ WIDTHS = {"narrow": 0.01, "medium": 0.014, "wide": 0.02}
 NEARLY = 12  # levels from 0 and 255 that still count as these: JPEG masks are not pure
 GRABCUT_SIDE = 1000  # pixels of the longer side at which GrabCut and the search for hair work
 GRABCUT_STEPS = 5
+SPECK = 0.01  # share of the subject's area: smaller parts and holes that GrabCut leaves are dropped
 HAIR_CONTRAST = 2.0  # grey levels a pixel, along the outline, from which on it may be hair
+HAIR_SHARE = 0.25  # of the squared change that is along the outline, likewise
 
 
 def trimap_from_mask(mask: np.ndarray, erode: float, dilate: float) -> np.ndarray:
@@ -41,22 +43,27 @@ def widen_at_hair(trimap: np.ndarray, image: np.ndarray, reach: float) -> np.nda
     """Where the outline looks like hair, everything within `reach` pixels of it is unknown, too.
 
     Along a plain outline the image changes across it; strands that leave the subject make it change along
-    it. Hair is where it does so clearly more than in the known background, so that grass behind the
-    subject is not taken for hair.
+    it. Hair is where, in the outer half of the unknown band, a good part of the change is along the outline,
+    and more than in the known background, so that grass behind the subject is not taken for hair.
     """
     small, factor = _reduced(image)
-    size = small.shape[1::-1]
-    labels = cv2.resize(trimap, size, interpolation=cv2.INTER_NEAREST)
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    sigma = max(2.0, reach * factor / 2)
-    normal_x, normal_y = _gradient(cv2.GaussianBlur(labels.astype(np.float32), (0, 0), 2 * sigma))
-    x, y = _gradient(grey)
-    along = np.abs(x * normal_y - y * normal_x) / np.maximum(np.hypot(normal_x, normal_y), 1e-6)
-    contrast = cv2.GaussianBlur(along, (0, 0), sigma)
-    background = contrast[labels == 0]
-    limit = max(HAIR_CONTRAST, 2 * float(np.median(background)) if background.size else 0.0)
-    hair = cv2.resize(((labels == 128) & (contrast > limit)).astype(np.uint8), trimap.shape[::-1],
-                      interpolation=cv2.INTER_NEAREST)
+    labels = cv2.resize(trimap, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    sigma = max(2.0, reach * factor / 3)
+    level = cv2.GaussianBlur(labels.astype(np.float32), (0, 0), sigma)
+    outer = (labels == 128) & (level < 128)
+    normal_x, normal_y = _gradient(level)
+    x, y = _gradient(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32))
+    along = (x * normal_y - y * normal_x) ** 2 / np.maximum(normal_x**2 + normal_y**2, 1e-6)
+
+    def mean_around(values: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(values * outer, (0, 0), sigma) / np.maximum(share, 1e-6)
+
+    share = cv2.GaussianBlur(outer.astype(np.float32), (0, 0), sigma)
+    along, total = mean_around(along), mean_around(x**2 + y**2)
+    background = (x**2 + y**2)[labels == 0] / 2  # without an outline, half of the change is along any direction
+    limit = max(HAIR_CONTRAST**2, 2 * float(background.mean()) if background.size else 0.0)
+    hair = (outer & (along > limit) & (along > HAIR_SHARE * total)).astype(np.uint8)
+    hair = cv2.resize(hair, trimap.shape[::-1], interpolation=cv2.INTER_NEAREST)
     widened = trimap.copy()
     widened[~_farther_inside((hair == 0) | (trimap != 128), reach)] = 128
     return widened
@@ -170,7 +177,17 @@ def _grab_cut(image: np.ndarray, labels: np.ndarray, models: tuple[np.ndarray, n
 
 
 def _as_mask(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """GrabCut's labels at the image's size, 0 or 255, with a smooth outline."""
-    mask = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8) * 255
-    enlarged = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    """GrabCut's labels at the image's size, 0 or 255, with a smooth outline and without specks."""
+    subject = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    least = SPECK * subject.sum()
+    subject = ~_without_specks(~_without_specks(subject, least), least)
+    enlarged = cv2.resize(subject.astype(np.uint8) * 255, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return np.where(enlarged >= 128, 255, 0).astype(np.uint8)
+
+
+def _without_specks(region: np.ndarray, least: float) -> np.ndarray:
+    """A region (bool) without its connected parts of fewer than so many pixels."""
+    _, parts, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=4)
+    keep = statistics[:, cv2.CC_STAT_AREA] >= least
+    keep[0] = False
+    return keep[parts]
