@@ -39,10 +39,10 @@ from dataloader.image_file import (
 )
 from ensemble import Ensemble
 from onnx_matting import OnnxMatting
-from utils.arguments import PRECISIONS, add_config_arguments, memory_size, positive_float, positive_int
+from utils.arguments import positive_float, positive_int
+from utils.chosen import add_matting_arguments, chosen_network
 from utils.cutout_files import NO_CUTOUT_FILES, CutoutFiles, add_cutout_arguments, cutout_files, write_cutout_files
-from utils.defaults import DEFAULT_CONFIG, PUBLISHED_CONFIG, default_checkpoint
-from utils.device import as_memory_allows, device_argument
+from utils.device import as_memory_allows
 from utils.errors import InputError
 from utils.files import write_png
 from utils.preprocessing import UNKNOWN, Matte, alpha_to_uint8, size_text, trimap_labels
@@ -60,13 +60,6 @@ if TYPE_CHECKING:  # what needs PyTorch is imported where it is used
 RANDOM_WEIGHTS = "random-weights"
 OFFSETS = {"_offset1": "an offset picture", "_offset2": "an offset picture"}  # ends of file names, what the files are
 ONLY_WITH_PYTORCH = ("config", "set", "device", "precision", "memory_limit", "compile")  # arguments
-
-MISSING_CHECKPOINT = """\
-demo.py: {path}: no such file
-  The published weights are a download of their authors' (see checkpoints/README.md for which file goes where):
-  https://github.com/Yaoyi-Li/GCA-Matting, "Models". Save them under the path above, or name a file with --checkpoint.
-  Without --config and --checkpoint the weights that come with this program are used; --random-weights needs none."""
-
 
 # An ImageFileError goes through these steps in the place of the image that it concerns, to be reported in its turn.
 
@@ -222,13 +215,7 @@ def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.devic
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
-    add_config_arguments(parser, None, f"{DEFAULT_CONFIG}, or {PUBLISHED_CONFIG} where --checkpoint is given")
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--checkpoint", type=Path, metavar="FILE",
-                         help="the network's weights (default: checkpoints/VERSION/VERSION.pth, "
-                              "with the configuration's version)")
-    weights.add_argument("--random-weights", action="store_true",
-                         help="try the program without a checkpoint; the mattes are meaningless")
+    weights = add_matting_arguments(parser)
     weights.add_argument("--onnx", type=Path, metavar="FILE",
                          help="a network of tools/export_onnx.py instead, computed by ONNX Runtime on the CPU")
     parser.add_argument("--image-dir", type=Path, metavar="DIR", default=Path("demo/input_lowres"),
@@ -239,13 +226,6 @@ def parse_arguments() -> argparse.Namespace:
                         help="folder to which a folder of mattes is written (default: %(default)s)")
     parser.add_argument("--batch", type=positive_int, default=1, metavar="N",
                         help="compute up to N images of one size at once, worthwhile on a GPU (default: %(default)s)")
-    parser.add_argument("--device", type=device_argument, metavar="NAME",
-                        help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
-                        help="arithmetic; tf32, bf16 and fp16 are faster on GPUs and less exact (default: %(default)s)")
-    parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",
-                        help="memory for an image besides the network, about, such as 4GB "
-                             "(default: most of what is free on a GPU, up to 4 GiB on the CPU)")
     add_cutout_arguments(parser)
     parser.add_argument("--compile", action="store_true",
                         help="compile the network with torch.compile: worthwhile for many images only")
@@ -274,15 +254,9 @@ def main() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Mattes the folder with a checkpoint; returns the exit status, the same for all processes."""
-    from utils.config import load_config
     from utils.distributed import gather, join_world, leave_world
 
-    own = not (args.checkpoint or args.random_weights)
-    config = load_config(args.config or (DEFAULT_CONFIG if own else PUBLISHED_CONFIG), args.set)
-    checkpoint = None if args.random_weights else args.checkpoint or default_checkpoint(config.version)
-    if checkpoint is not None and not checkpoint.exists():
-        print(MISSING_CHECKPOINT.format(path=checkpoint), file=sys.stderr)
-        return 1
+    config, checkpoint = chosen_network(args)
     world = join_world(args.device)
     if checkpoint is None and world.is_main:
         print("RANDOM WEIGHTS: the mattes show that the program runs, nothing else")
