@@ -249,8 +249,9 @@ def main() -> int:
         page = build_page(matting, args.max_pixels, notice)
         try:
             launch(page, args.host, args.port, args.max_upload)
-        except OSError as error:
-            print(f"app.py: {str(error).splitlines()[0]}", file=sys.stderr)
+        except OSError:  # with advice that is not for users of this program
+            print(f"app.py: cannot listen on {args.host}, port {args.port}; the port may be taken: choose another "
+                  "with --port", file=sys.stderr)
             return 1
         print(f"Open http://{args.host}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that visitors' files are deleted then, too

@@ -206,7 +206,9 @@ def test_a_taken_port_is_told(monkeypatch, capsys):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
+        port = listener.getsockname()[1]
         monkeypatch.setattr(sys, "argv", ["app.py", "--random-weights", "--config", "config/sample.toml", "--device",
-                                          "cpu", "--port", str(listener.getsockname()[1])])
+                                          "cpu", "--port", str(port)])
         assert app.main() == 1
-    assert capsys.readouterr().err.startswith("app.py: ")
+    assert capsys.readouterr().err == (f"app.py: cannot listen on 127.0.0.1, port {port}; the port may be taken: "
+                                       "choose another with --port\n")
