@@ -130,9 +130,14 @@ def test_from_a_sample_to_its_files(served, page, tmp_path):
     assert np.array_equal(download(page, "cut-out")[..., 3], alpha)
     background = trimap == 0
     assert np.unique(download(page, "composite")[background], axis=0).tolist() == [[0x2a, 0x6f, 0x97]]
-    with page.expect_response(lambda response: response.url.endswith(".webp")):
+    with page.expect_response(lambda response: response.url.endswith("image.webp")):
         page.locator("#kind").get_by_text("Blurred photo").click()
     assert len(np.unique(download(page, "composite")[background], axis=0)) > 100
+    Image.new("RGB", (30, 20), (0, 177, 64)).save(tmp_path / "green.png")
+    page.locator("#kind").get_by_text("Picture").click()
+    with page.expect_response(lambda response: response.url.endswith("image.webp")):
+        page.locator("#picture input[type=file]").set_input_files(tmp_path / "green.png")
+    assert np.unique(download(page, "composite")[background], axis=0).tolist() == [[0, 177, 64]]
 
 
 @needs_browser
