@@ -49,6 +49,7 @@ from utils.trimaps import overlay
 
 SAMPLES = Path(__file__).parent / "demo"
 SAMPLE_TRIMAPS = SAMPLES / "trimap_lowres" / "Trimap3"
+BACKGROUND_PIXELS = 50_000_000  # at most, of a background picture
 KEPT_SECONDS = 6 * 3600  # that a visitor's photo and results are kept
 
 
@@ -171,7 +172,7 @@ def background(kind: str, colour: str, picture: str | None) -> np.ndarray | str:
     if kind == BLURRED:
         return BLUR
     if kind == PICTURE and picture is not None:
-        return read_background(picture)
+        return open_photo(Path(picture), BACKGROUND_PIXELS)
     return read_background(hex_colour(colour))
 
 
@@ -210,7 +211,7 @@ def build_page(matting: Matting, max_pixels: int, notice: str | None = None) -> 
                         page.trimap, *page.downloads], show_progress_on=page.run, **heavy,
                        ).success(None, js=SCROLL_TO_RESULTS)
         page.kind.change(lambda kind: (gr.update(visible=kind == COLOUR), gr.update(visible=kind == PICTURE)),
-                         page.kind, [page.colour, page.picture])
+                         page.kind, [page.colour, page.picture_column])
         gr.on([page.kind.change, page.colour.change, page.picture.upload], background_changed, [session, *choice],
               [page.compare, page.composite, page.downloads[DOWNLOADS.index("Composite")]], trigger_mode="always_last",
               **heavy)
@@ -246,8 +247,9 @@ def main() -> int:
         page = build_page(matting, args.max_pixels, notice)
         try:
             launch(page, args.host, args.port, args.max_upload)
-        except OSError as error:
-            print(f"app.py: {str(error).splitlines()[0]}", file=sys.stderr)
+        except OSError:  # with advice that is not for users of this program
+            print(f"app.py: cannot listen on {args.host}, port {args.port}; the port may be taken: choose another "
+                  "with --port", file=sys.stderr)
             return 1
         print(f"Open http://{args.host}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that visitors' files are deleted then, too

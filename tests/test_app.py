@@ -131,9 +131,14 @@ def test_from_a_sample_to_its_files(served, page, tmp_path):
     assert np.array_equal(download(page, "cut-out")[..., 3], alpha)
     background = trimap == 0
     assert np.unique(download(page, "composite")[background], axis=0).tolist() == [[0x2a, 0x6f, 0x97]]
-    with page.expect_response(lambda response: response.url.endswith(".webp")):
+    with page.expect_response(lambda response: response.url.endswith("image.webp")):
         page.locator("#kind").get_by_text("Blurred photo").click()
     assert len(np.unique(download(page, "composite")[background], axis=0)) > 100
+    Image.new("RGB", (30, 20), (0, 177, 64)).save(tmp_path / "green.png")
+    page.locator("#kind").get_by_text("Picture").click()
+    with page.expect_response(lambda response: response.url.endswith("image.webp")):
+        page.locator("#picture input[type=file]").set_input_files(tmp_path / "green.png")
+    assert np.unique(download(page, "composite")[background], axis=0).tolist() == [[0, 177, 64]]
 
 
 @needs_browser
@@ -207,7 +212,9 @@ def test_a_taken_port_is_told(monkeypatch, capsys):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
+        port = listener.getsockname()[1]
         monkeypatch.setattr(sys, "argv", ["app.py", "--random-weights", "--config", "config/sample.toml", "--device",
-                                          "cpu", "--port", str(listener.getsockname()[1])])
+                                          "cpu", "--port", str(port)])
         assert app.main() == 1
-    assert capsys.readouterr().err.startswith("app.py: ")
+    assert capsys.readouterr().err == (f"app.py: cannot listen on 127.0.0.1, port {port}; the port may be taken: "
+                                       "choose another with --port\n")

@@ -30,7 +30,10 @@ SCROLL_TO_RESULTS = "() => document.getElementById('results').scrollIntoView({be
 
 
 def image_file(**options) -> gr.Image:
-    """An image widget that hands over the path of the file as it was uploaded, whatever is in it."""
+    """An image widget that hands over the path of the file as it was uploaded, whatever is in it.
+
+    Of its properties only the value may change later: for others Gradio makes a new widget, without this trait.
+    """
     widget = gr.Image(sources=["upload", "clipboard"], buttons=[], **options)
     widget.preprocess = lambda payload: None if payload is None else payload.path  # Gradio's converts, and loses depth
     return widget
@@ -94,7 +97,8 @@ def _matte_step() -> dict:
         with gr.Row():
             kind = gr.Radio([COLOUR, PICTURE, BLURRED], value=COLOUR, label="New background", elem_id="kind", scale=2)
             colour = gr.ColorPicker("#2a6f97", label="Colour", elem_id="colour", scale=1, min_width=120)
-            picture = image_file(label="Background picture", height=160, visible=False, elem_id="picture", scale=2)
+            with gr.Column(visible=False, scale=2) as picture_column:
+                picture = image_file(label="Background picture", height=160, elem_id="picture")
         with gr.Tabs(elem_id="views"):
             with gr.Tab("Compare"):
                 compare = gr.ImageSlider(label="Photo and composite", show_label=False, buttons=["fullscreen"],
@@ -111,9 +115,9 @@ def _matte_step() -> dict:
         with gr.Row():
             downloads = [gr.DownloadButton(name, size="md", elem_id=f"download-{name.lower()}", min_width=120)
                          for name in DOWNLOADS]
-    return {"run": run, "results": results, "kind": kind, "colour": colour, "picture": picture, "compare": compare,
-            "matte": matte, "cutout": cutout, "composite": composite, "looks": looks, "trimap": trimap,
-            "downloads": downloads}
+    return {"run": run, "results": results, "kind": kind, "colour": colour, "picture": picture,
+            "picture_column": picture_column, "compare": compare, "matte": matte, "cutout": cutout,
+            "composite": composite, "looks": looks, "trimap": trimap, "downloads": downloads}
 
 
 def _picture_tab(title: str, name: str) -> gr.Image:
