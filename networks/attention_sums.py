@@ -30,10 +30,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-# A chunk of queries on CPUs, and the keys they meet at once: a tile of 2 MiB, which stays in a core's cache for the six
+# A chunk of queries on CPUs, and the keys they meet at once: a tile of 1 MiB, which stays in a core's cache for the six
 # passes over it. What then limits are the matrix products, not the memory: 2 x 576 operations for each pair of
 # positions against some 100 bytes to and from the cache and 30 to and from memory.
-CPU_QUERIES, CPU_KEYS = 1024, 512
+CPU_QUERIES, CPU_KEYS = 512, 512
 FEWEST_ROWS = 4  # of queries in a chunk, rather than more chunks at once: each needs two rows more
 CPU_BUDGET = 2 * 2**30
 CUDA_STREAMING_BUDGET = 2 * 2**30  # more does not make the chunks faster
@@ -143,7 +143,9 @@ def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: 
     workers, query_rows, key_rows = _streaming_plan(h, w, memory_budget, grid.device)
     arrays = SimpleQueue()
     for _ in range(workers):
-        arrays.put(grid.new_zeros(query_rows + 2, w + 2, h + 2, w + 2))
+        bordered = grid.new_empty(query_rows + 2, w + 2, h + 2, w + 2)
+        bordered[0], bordered[:, ::w + 1] = 0, 0  # the rest is written for each chunk
+        arrays.put(bordered)
 
     def stream(first: int) -> tuple[Tensor, Tensor]:
         bordered = arrays.get()
