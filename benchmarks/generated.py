@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from dataloader.generated.objects import FAMILIES
+from dataloader.photographs import read_photograph
 from dataloader.training import make_training_dataset
 from utils.arguments import positive_int
 from utils.config import load_config
@@ -34,9 +35,9 @@ def main() -> None:
     overrides = [f"data.generated={10 * args.samples}", f"data.generated_size={args.side}", "data.finish=true",
                  f"data.crop_size={args.side}", *([f"data.photographs={args.photographs}"] if args.photographs else ())]
     data = make_training_dataset(load_config(overrides=overrides))
-    for i in range(10):
-        data[0, i]  # photographs are decoded once
-    whole = milliseconds(lambda i: data[0, i % len(data)], args.samples)
+    for path in data.backgrounds[0].photographs:
+        read_photograph(path)  # each is decoded once
+    whole = milliseconds(lambda i: data[0, i], args.samples)
     print(f"{'samples':28} {whole:8.1f} ms {1000 / whole:8.1f} a second")
     for family in FAMILIES:
         each = milliseconds(lambda i, family=family: family(np.random.default_rng(i), args.side), 12)

@@ -154,11 +154,14 @@ class BrokenFile(Exception):
         self.kind, self.number, self.reason = kind, number, reason
 
 
-def make_training_dataset(config: EasyDict, seed: int = 0) -> TrainingData:
+def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | None = None) -> TrainingData:
     """The training set of a configuration, its files checked and its cache's folder prepared.
 
     With data.generated, drawn foregrounds join those of data.train_fg, and without data.train_bg the backgrounds are
     drawn, too. `foreground` and `background` are part of the samples where train.comp_weight is above 0.
+
+    Args:
+        drawing_seed: of drawn foregrounds and backgrounds, where it is not to be that of the samples.
 
     Raises:
         ConfigError: if nothing says where foregrounds or backgrounds come from.
@@ -169,11 +172,14 @@ def make_training_dataset(config: EasyDict, seed: int = 0) -> TrainingData:
         if not data[key] and not data.generated:
             raise ConfigError(f"data.{key} is not set; training needs the folder of its {kind}, "
                               "or data.generated for drawn ones")
+    drawing_seed = seed if drawing_seed is None else drawing_seed
     photographs = tuple(list_images(data.photographs)) if data.photographs else ()
     foregrounds = find_foregrounds(data.train_fg, data.train_alpha or None) if data.train_fg else []
-    foregrounds += [DrawnForeground(seed, number, data.generated_size, photographs) for number in range(data.generated)]
+    foregrounds += [DrawnForeground(drawing_seed, number, data.generated_size, photographs)
+                    for number in range(data.generated)]
     backgrounds = find_backgrounds(data.train_bg) if data.train_bg else [
-        DrawnBackground(seed, number, data.generated_size, photographs) for number in range(len(foregrounds))]
+        DrawnBackground(drawing_seed, number, data.generated_size, photographs)
+        for number in range(len(foregrounds))]
     if data.cache:
         prepare_cache(data.cache, foregrounds)
     return TrainingData(foregrounds, backgrounds, data.crop_size, config.model.trimap_channel, data.augmentation,

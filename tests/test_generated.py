@@ -74,8 +74,8 @@ def test_colours_and_backgrounds_of_photographs(tmp_path):
     """Photographs of one colour: backgrounds drawn from them have it."""
     path = tmp_path / "green.png"
     cv2.imwrite(str(path), np.full((90, 120, 3), (10, 200, 30), np.uint8))
-    backgrounds = [DrawnBackground(0, number, 64, (path,)).read() for number in range(12)]
-    assert sum((background == (30, 200, 10)).all() for background in backgrounds) >= 6
+    backgrounds = [DrawnBackground(0, number, 64, (path,)).read() for number in range(32)]
+    assert 16 <= sum((background == (30, 200, 10)).all() for background in backgrounds) < 32
 
 
 def crop_of(size: int = 64) -> Crop:

@@ -1,7 +1,9 @@
 """Training on generated data by the clock, in several calls, with weights in parts."""
 
+import itertools
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from tools.make_generated_data import make
 from tools.train_free import STAGES, main, stage_at, staged
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint
 from utils.config import load_config
-from utils.parts import LARGEST_PART, load_parts, save_parts
+from utils.distributed import World
+from utils.parts import load_parts, save_parts
 
 ARCHITECTURE = {"width": 0.06}
 
@@ -28,35 +31,41 @@ def test_stages_cover_the_time():
 
 def test_batches_shrink_as_crops_grow():
     config = load_config(overrides=["model.batch_size=32"])
-    sizes = [(staged(config, stage).data.crop_size, staged(config, stage).model.batch_size) for stage in STAGES]
+    configs = [staged(config, stage, samples) for samples, stage in enumerate(STAGES)]
+    sizes = [(each.data.crop_size, each.model.batch_size) for each in configs]
     assert sizes[0] == (64, 32)
     assert (256, 8) in sizes
     assert config.data.crop_size == 512  # left as it was
+    assert len({each.train.seed for each in configs}) == len(STAGES)
 
 
 def test_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.parts.LARGEST_PART", 300_000)
     weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
-    save_parts(tmp_path, weights, {"minutes": 2.5})
+    save_parts(tmp_path, weights, {"steps": 1})
+    save_parts(tmp_path, weights, {"steps": 22})
     files = sorted(tmp_path.glob("weights-*.pth"))
     assert len(files) > 2
-    assert all(path.stat().st_size < LARGEST_PART for path in files)
+    assert all(path.name.startswith("weights-22-") for path in files)  # those before are gone
+    tensors = [torch.load(path) for path in files]
+    assert all(sum(value.nbytes for value in part.values()) <= 300_000 or len(part) == 1 for part in tensors)
     loaded, about = load_parts(tmp_path)
-    assert about == {"minutes": 2.5}
+    assert about["steps"] == 22
+    assert about["files"] == [path.name for path in files]
     assert loaded.keys() == weights.keys()
     for name, value in weights.items():
         assert loaded[name].dtype == value.dtype
         assert torch.allclose(loaded[name], value, rtol=1e-3, atol=1e-7)
     files[1].write_bytes(files[1].read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"weights-1\.pth"):
+    with pytest.raises(CheckpointError, match=r"weights-22-1\.pth"):
         load_parts(tmp_path)
 
 
 def test_values_beyond_half_precision_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="large: holds values that float16 cannot, up to 1e\\+06"):
-        save_parts(tmp_path, {"large": torch.tensor([1e6])}, {})
+        save_parts(tmp_path, {"large": torch.tensor([1e6])}, {"steps": 0})
     with pytest.raises(CheckpointError, match="none: holds values"):
-        save_parts(tmp_path, {"none": torch.tensor([float("nan")])}, {})
+        save_parts(tmp_path, {"none": torch.tensor([float("nan")])}, {"steps": 0})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -76,24 +85,46 @@ def call(monkeypatch, tmp_path, *arguments: str) -> int:
 def test_goes_on_when_called_again(monkeypatch, tmp_path):
     """Two calls of a few steps each: time, steps and samples add up, and the weights become a checkpoint."""
     monkeypatch.setattr(train_free, "RECALIBRATION_BATCHES", 2)
+    ticks = itertools.count()
+    monkeypatch.setattr(train_free, "time", SimpleNamespace(monotonic=lambda: 0.5 * next(ticks)))
     monkeypatch.setattr(train_free, "STAGES", (train_free.Stage(0.5, 64, 1.0), train_free.Stage(1.0, 96, 0.0)))
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     parts = tmp_path / "parts"
     told = []
-    for _ in range(2):
-        assert call(monkeypatch, tmp_path, f"--parts={parts}", "--minutes=0.05", "--total=0.1") == 0
+    for options in (["--total=0.1"], []):
+        assert call(monkeypatch, tmp_path, f"--parts={parts}", "--minutes=0.05", *options) == 0
         told.append(json.loads((parts / "about.json").read_text()))
     first, second = told
     assert 0 < first["steps"] < second["steps"]
-    assert 0.05 <= first["minutes"] < second["minutes"]
+    assert 0.03 < first["minutes"] < second["minutes"] < 0.13
+    assert second["total"] == 0.1
     assert first["samples"] < second["samples"]
     assert len(second["validations"]) == 2
     assert np.isfinite(second["validations"][1]["mse"])
+    assert len(list((tmp_path / "cache").glob("*.rgba.npy"))) == 4  # drawn once for all stages and calls
     path = tmp_path / "light.pth"
     assert call(monkeypatch, tmp_path, f"--parts={parts}", f"--checkpoint={path}") == 0
     assert all(value.dtype != torch.float32 for value in read_checkpoint(path)["state_dict"].values())
     network = load_network(path)  # the file tells its width
     assert network(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)).alpha.isfinite().all()
+
+
+def test_a_training_that_is_over(monkeypatch, tmp_path, capsys):
+    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
+    save_parts(tmp_path / "parts", weights, {"steps": 3, "minutes": 2.0, "samples": 12, "total": 2.0})
+    assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=1") == 1
+    assert "parts: its 2 minutes are over; give a larger --total" in capsys.readouterr().err
+
+
+def test_a_halt_does_not_count(monkeypatch):
+    now = iter((0.0, 1.0, 2.0, 3602.0, 3603.0))
+    monkeypatch.setattr(train_free, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    clock = train_free.Clock(World(0, 1, torch.device("cpu")), minutes=5, done=1, total=10)
+    for _ in range(4):
+        clock.read()
+    assert clock.elapsed == pytest.approx((1 + 1 + train_free.LONGEST_GAP + 1) / 60)
+    assert not clock.is_over
 
 
 def test_missing_parts(monkeypatch, tmp_path, capsys):

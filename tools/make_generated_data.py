@@ -4,7 +4,8 @@
     python tools/make_generated_data.py --output data/generated --photographs data/photographs
 
 makes `train/{fg,alpha,bg}` and `test/{merged,alpha,trimap}`. The test set has seeds, photographs and families of its
-own: nothing in it is seen in training. Every other image of it shows a family that training leaves out. Without
+own: nothing in it is seen in training. Every other image of it shows a family that training leaves out, and half of
+the trimaps are drawn as people draw them. Without
 --photographs all colours are generated. The same arguments write the same files, whatever the number of processes.
 """
 
@@ -23,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataloader.augment import make_trimap
 from dataloader.generated.finish import as_photographed
 from dataloader.generated.objects import FAMILIES, HELD_OUT
-from dataloader.generated.source import DrawnBackground, DrawnForeground
+from dataloader.generated.source import DrawnBackground, DrawnForeground, random_stream
+from dataloader.generated.trimaps import redraw_trimap
 from dataloader.image_file import ImageFileError, list_images
 from dataloader.sample import Crop
 from inference import trimap_grey
@@ -49,7 +51,7 @@ def write_background(number: int, output: Path, size: int, seed: int, photograph
 
 def write_test_image(number: int, output: Path, size: int, seed: int, photographs: tuple[Path, ...]) -> None:
     """Writes test/{merged,alpha,trimap}/NUMBER.png."""
-    rng = np.random.default_rng((TEST_SEED + seed, number))
+    rng = random_stream(TEST_SEED + seed, number)
     families = HELD_OUT if number % 2 else FAMILIES
     pixels = DrawnForeground(TEST_SEED + seed, number, size, photographs, families).read()
     background = DrawnBackground(TEST_SEED + seed, number, size, photographs).read()
@@ -57,7 +59,10 @@ def write_test_image(number: int, output: Path, size: int, seed: int, photograph
     alpha = pixels[..., 3] / np.float32(255)
     kernels = [max(1, round(size * rng.uniform(*TRIMAP_KERNELS))) for _ in range(2)]
     colours, background = np.float32(pixels[..., :3]), np.float32(background)
-    crop = Crop(colours, make_trimap(alpha, kernels), alpha, colours, background)
+    trimap = make_trimap(alpha, kernels)
+    if number % 4 >= 2:
+        trimap = redraw_trimap(rng, trimap)
+    crop = Crop(colours, trimap, alpha, colours, background)
     folder = output / "test"
     write_png(folder / "merged" / f"{number:06d}.png", as_photographed(rng, crop).image)
     write_png(folder / "alpha" / f"{number:06d}.png", pixels[..., 3])

@@ -47,16 +47,17 @@ from utils.config import ConfigError, add_config_arguments, architecture, load_c
 from utils.device import device_argument
 from utils.distributed import World, copy_from_main, join_world, leave_world
 from utils.files import atomic_path
-from utils.parts import half_precision, load_parts, save_parts
+from utils.parts import ABOUT, half_precision, load_parts, save_parts, write_about
 from utils.precision import arithmetic
 from utils.run_log import FORMAT, RunLog, logging_to_file
 from utils.signals import StopRequest
 from utils.training_state import TrainingState, start_or_resume
 
 SAVE_EVERY = 5.0  # minutes
+LONGEST_GAP = 60.0  # seconds between two steps; what is longer is a halt, which does not count
 MOST_STEPS = 10**9  # of a stage, which ends by the clock
 FEWEST_SAMPLES = 4  # of a batch, which batch normalisation needs
-RECALIBRATION_BATCHES = 100  # for the statistics of batch normalisation that belong to the averaged weights
+RECALIBRATION_BATCHES = 50  # for the statistics of batch normalisation that belong to the averaged weights
 
 log = logging.getLogger(__name__)
 
@@ -74,82 +75,108 @@ STAGES = (Stage(0.08, 64, 0.8), Stage(0.40, 64, 0.2), Stage(0.60, 96, 0.1), Stag
 
 
 class Clock:
-    """How much of the whole time is over, the same on all processes."""
+    """How much of the whole time is over, the same on all processes. While a process is halted it stands still."""
 
     def __init__(self, world: World, minutes: float, done: float, total: float):
         self.world, self.minutes, self.done, self.total = world, minutes, done, total
-        self.start = time.monotonic()
         self.elapsed = 0.0  # minutes of this call
+        self.reserve = 0.0  # minutes that a last save takes
+        self._last = time.monotonic()
 
     def read(self) -> float:
         """The share of the whole time that is over."""
-        elapsed = torch.tensor((time.monotonic() - self.start) / 60, device=self.world.device)
+        now = time.monotonic()
+        elapsed = torch.tensor(self.elapsed + min(now - self._last, LONGEST_GAP) / 60, device=self.world.device)
+        self._last = now
         copy_from_main(self.world, [elapsed])
         self.elapsed = elapsed.item()
         return min(1.0, (self.done + self.elapsed) / self.total)
 
     @property
     def is_over(self) -> bool:
-        return self.elapsed >= self.minutes or self.done + self.elapsed >= self.total
+        return self.elapsed + self.reserve >= min(self.minutes, self.total - self.done)
 
 
 class Run:
     """A call's training: the state, its records, and what the parts tell about all calls together."""
 
-    def __init__(self, config: EasyDict, world: World, parts: Path):
+    def __init__(self, config: EasyDict, world: World, parts: Path, total: float | None):
         self.config, self.world, self.parts = config, world, parts
         self.test_images = validation_images(config)
         self.about = {"minutes": 0.0, "samples": 0, "steps": 0, "validations": []}
         config.log.checkpoint_path = str(parts)  # for batches that gave no numbers
         self.state = start_or_resume(config, world)
-        if (parts / "about.json").exists():
-            weights, self.about = load_parts(parts)
+        if (parts / ABOUT).exists():
+            weights, about = load_parts(parts)
+            self.about |= about
             for network in {id(each): each for each in (self.state.network, self.state.result)}.values():
                 load_weights(network, weights, parts)
+        self.about["total"] = total or self.about.get("total")
         self.state.step = self.first_step = self.about["steps"]
         self.minutes_before = self.about["minutes"]
+        self.saved_at = 0.0  # minutes of this call
 
-    def save(self, minutes: float) -> None:
-        """Leaves the weights as they are now, in half precision, and their errors on the validation images."""
-        self.about |= {"minutes": self.minutes_before + minutes, "steps": self.state.step}
-        copy_from_main(self.world, self.state.result.buffers())
-        if self.test_images:
-            errors = validate(self.state.result, self.test_images, self.world)
+    def save(self, clock: Clock, batches: Iterator[dict] | None) -> None:
+        """Leaves the weights as they are now, in half precision, and then their errors on the validation images.
+
+        Args:
+            batches: to measure the statistics of batch normalisation with; None leaves these and the errors away,
+                where the process has been asked to end.
+        """
+        state, world = self.state, self.world
+        clock.read()
+        start = self.saved_at = clock.elapsed
+        if batches and state.ema is not None:
+            recalibrate(state.result, batches, self.config, world)
+        self.about |= {"minutes": self.minutes_before + clock.elapsed, "steps": state.step}
+        copy_from_main(world, state.result.buffers())
+        if world.is_main:
+            self.about = save_parts(self.parts, to_published_names(state.result.state_dict()), self.about)
+        if batches and self.test_images:
+            errors = validate(state.result, self.test_images, world)
             now = {name: self.about[name] for name in ("minutes", "samples", "steps")}
             self.about["validations"].append(now | errors)
             log.info("after %.1f minutes and %d samples: %s", self.about["minutes"], self.about["samples"], errors)
-        if self.world.is_main:
-            save_parts(self.parts, to_published_names(self.state.result.state_dict()), self.about)
+            if world.is_main:
+                write_about(self.parts, self.about)
+        clock.read()
+        clock.reserve = max(clock.reserve, clock.elapsed - start)
 
 
-def train_for(config: EasyDict, world: World, minutes: float, total: float, parts: Path) -> int:
+def train_for(config: EasyDict, world: World, minutes: float, total: float | None, parts: Path) -> int:
     """Trains for some minutes of a training that is to last `total`; returns the exit status.
 
+    Args:
+        total: None takes that of the earlier calls, and for a first call `minutes`.
+
     Raises:
-        ConfigError, ImageFileError, CheckpointError, TrainingError: as `trainer.train` does.
+        ConfigError, ImageFileError, CheckpointError, TrainingError: as `trainer.train` does; also where the total time
+            is over.
     """
     set_arithmetic(config)
-    run = Run(config, world, parts)
-    clock = Clock(world, minutes, run.minutes_before, total)
+    run = Run(config, world, parts, total)
+    run.about["total"] = run.about["total"] or minutes
+    clock = Clock(world, minutes, run.minutes_before, run.about["total"])
+    if clock.is_over:
+        raise TrainingError(f"{parts}: its {run.about['total']:g} minutes are over; give a larger --total")
     with RunLog(config, world, run.first_step) as run_log, StopRequest() as stop:
         stopping = 0
         while not (stopping or clock.is_over):
             stopping = train_stage(run, stage_at(clock.read()), clock, run_log, stop)
-        run.save(clock.elapsed)
     return 128 + stopping if stopping else 0
 
 
 def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: StopRequest) -> int:
-    """Trains until the stage or the call's time is over, or a signal, which is returned, asks to stop."""
-    config, state, world = staged(run.config, stage), run.state, run.world
-    images = config.model.batch_size * world.size
+    """Trains until the stage or the call's time is over, or a signal, which is returned, asks to stop; saves."""
+    config, state, world = staged(run.config, stage, run.about["samples"]), run.state, run.world
+    images = config.model.batch_size * config.train.accumulate * world.size
     model = parallel_model(state.network, config, world)
-    # Samples are others than those of every stage before, in this call or an earlier one.
-    loader = training_loader(make_training_dataset(config, config.train.seed + run.about["samples"]), config, world, 0)
-    batches = iter(loader)
+    # A cache keeps foregrounds for all stages; without one they are others in each.
+    data = make_training_dataset(config, config.train.seed, run.config.train.seed if config.data.cache else None)
+    batches = iter(training_loader(data, config, world, 0))
     log.info("crops of %d pixels, %d in a step, %.0f %% of them plain", stage.crop, images, 100 * stage.plain_share)
-    saved = clock.elapsed
-    while stage_at(share := clock.read()) == stage and not clock.is_over:
+    stopping = 0
+    while not stopping and stage_at(share := clock.read()) == stage and not clock.is_over:
         set_rate(state, config, share, run.first_step)
         step_batches = next_batches(batches, config, world, run_log)
         count, stopping = agree(world, step_batches, stop)
@@ -159,14 +186,11 @@ def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: Sto
         run_log.advance(state.step)
         if run_log.due(state.step):
             run_log.record(state.step, values | {"learning_rate": state.optimizer.param_groups[0]["lr"]}, images)
-        if stopping:
-            return stopping
-        if clock.elapsed - saved > SAVE_EVERY:
-            run.save(clock.elapsed)
-            saved = clock.elapsed
-    if state.ema is not None:
-        recalibrate(state.result, batches, config, world)
-    return 0
+        if clock.elapsed - run.saved_at > SAVE_EVERY:
+            run.save(clock, batches)
+    if stopping or clock.is_over:
+        run.save(clock, None if stopping else batches)
+    return stopping
 
 
 def stage_at(share: float) -> Stage:
@@ -174,9 +198,13 @@ def stage_at(share: float) -> Stage:
     return next(stage for stage in STAGES if share < stage.end or stage is STAGES[-1])
 
 
-def staged(config: EasyDict, stage: Stage) -> EasyDict:
-    """The configuration for a stage; its batches shrink as crops grow; model.batch_size is the first's."""
+def staged(config: EasyDict, stage: Stage, samples: int) -> EasyDict:
+    """The configuration for a stage that begins after so many samples, with samples that were not seen before.
+
+    Its batches shrink as crops grow; model.batch_size is the first stage's.
+    """
     config = copy.deepcopy(config)
+    config.train.seed += samples
     config.data.crop_size, config.data.plain_share = stage.crop, stage.plain_share
     config.model.batch_size = max(FEWEST_SAMPLES, round(config.model.batch_size * STAGES[0].crop / stage.crop))
     config.train.total_step = MOST_STEPS
@@ -221,7 +249,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--parts", type=Path, required=True, metavar="DIR",
                         help="folder of the weights in parts, which training goes on from and leaves")
     parser.add_argument("--minutes", type=positive_float, help="time for this call; without it nothing is trained")
-    parser.add_argument("--total", type=positive_float, help="time for all calls together (default: --minutes)")
+    parser.add_argument("--total", type=positive_float,
+                        help="time for all calls together (default: the earlier calls', or --minutes)")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="join the parts to this file at the end")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
                         help="where to compute, such as cpu (default: each process its GPU, or the CPU)")
@@ -237,13 +266,16 @@ def main() -> int:
         status = 0
         if args.minutes:
             with logging_to_file(config, world):
-                status = train_for(config, world, args.minutes, args.total or args.minutes, args.parts)
+                status = train_for(config, world, args.minutes, args.total, args.parts)
         if args.checkpoint and world.is_main:
             join(config, args.parts, args.checkpoint)
         leave_world(world)
         return status
     except (ConfigError, ImageFileError, CheckpointError, TrainingError) as error:
         print(f"train_free.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"train_free.py: {error.filename or args.parts}: {error.strerror or error}", file=sys.stderr)
         return 1
 
 

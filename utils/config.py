@@ -226,6 +226,9 @@ def _check_together(values: dict, source: str) -> None:
     loss_weights = [name for name in values if name.startswith("train.") and name.endswith("_weight")]
     if not any(values[name] for name in loss_weights):
         raise ConfigError(f"{source}: {', '.join(loss_weights)} are all 0; expected one loss at least")
+    if values["data.finish"] and values["train.comp_weight"]:
+        raise ConfigError(f"{source}: data.finish and train.comp_weight exclude each other: a camera's image is not "
+                          "the composite of its layers")
     if values["data.crop_size"] % 32:
         raise ConfigError(f"{source}: data.crop_size is {values['data.crop_size']}; expected a multiple of 32")
     if values["train.warmup_step"] > values["train.total_step"]:

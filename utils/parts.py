@@ -9,6 +9,7 @@ from torch import Tensor
 from utils.checkpoint import CheckpointError, load_plain
 from utils.files import atomic_path
 
+ABOUT = "about.json"
 LARGEST_PART = 15 * 2**20  # bytes of tensors in a file
 _LARGEST_HALF = torch.finfo(torch.float16).max
 
@@ -25,8 +26,17 @@ def half_precision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
 
 
-def save_parts(folder: Path, weights: dict[str, Tensor], about: dict) -> None:
-    """Writes `weights-0.pth`, `weights-1.pth`, ... and, last, `about.json`, which names how many there are."""
+def save_parts(folder: Path, weights: dict[str, Tensor], about: dict) -> dict:
+    """Writes the weights as `weights-STEPS-0.pth`, ..., then `about.json`, which names them; then removes earlier ones.
+
+    Whenever it is interrupted, `about.json` names files that belong together.
+
+    Args:
+        about: plain data to keep with them, with "steps".
+
+    Returns:
+        What is kept: `about` with "files".
+    """
     parts, size = [{}], 0
     for name, value in half_precision(weights).items():
         if parts[-1] and size + value.nbytes > LARGEST_PART:
@@ -34,25 +44,37 @@ def save_parts(folder: Path, weights: dict[str, Tensor], about: dict) -> None:
             size = 0
         parts[-1][name] = value.clone().cpu()  # a view would be saved with all that it is a view of
         size += value.nbytes
-    for i, part in enumerate(parts):
-        with atomic_path(folder / f"weights-{i}.pth") as temporary:
+    files = [f"weights-{about['steps']}-{i}.pth" for i in range(len(parts))]
+    for name, part in zip(files, parts, strict=True):
+        with atomic_path(folder / name) as temporary:
             torch.save(part, temporary)
-    with atomic_path(folder / "about.json") as temporary:
-        temporary.write_text(json.dumps({"parts": len(parts), **about}, indent=1) + "\n")
+    about = about | {"files": files}
+    write_about(folder, about)
+    for path in folder.glob("weights-*.pth"):
+        if path.name not in files:
+            path.unlink()
+    return about
+
+
+def write_about(folder: Path, about: dict) -> None:
+    """Replaces what is kept with the weights; "files" must name them."""
+    with atomic_path(folder / ABOUT) as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + "\n")
 
 
 def load_parts(folder: Path) -> tuple[dict[str, Tensor], dict]:
-    """The weights of `save_parts` in single precision, and what was said about them.
+    """The weights of `save_parts` in single precision, and what was kept with them.
 
     Raises:
         CheckpointError: if a file is missing or damaged.
     """
+    path = folder / ABOUT
     try:
-        about = json.loads((folder / "about.json").read_text())
-        count = about.pop("parts")
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder / 'about.json'}: cannot be read ({error})") from None
+        about = json.loads(path.read_text())
+        files = [folder / str(name) for name in about["files"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from None
     weights = {}
-    for i in range(count):
-        weights |= load_plain(folder / f"weights-{i}.pth")
+    for part in map(load_plain, files):
+        weights |= part
     return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}, about

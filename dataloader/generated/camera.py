@@ -18,7 +18,8 @@ def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     Args:
         image: float32 or uint8.
     """
-    image = np.clip(image, 0, 255).astype(np.uint8)
+    if image.dtype != np.uint8:
+        image = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < UNTOUCHED_SHARE:
         return with_noise(rng, image, rng.uniform(0, 2))
     if rng.random() < 0.6:
@@ -69,7 +70,7 @@ def with_noise(rng: np.random.Generator, image: np.ndarray, deviation: float, bl
         patch = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
     else:
         patch = _patch(rng, grain, height, width)
-    strength = deviation * (0.5 + np.sqrt(np.arange(256) / 255)) / (0.5 + 0.5**0.5)
+    strength = rng.choice((-1, 1)) * deviation * (0.5 + np.sqrt(np.arange(256) / 255)) / (0.5 + 0.5**0.5)
     weights = cv2.LUT(image, np.float32(strength))
     return cv2.add(image, cv2.multiply(patch, weights), dtype=cv2.CV_8U)
 
@@ -101,10 +102,8 @@ def compressed(image: np.ndarray, kind: str, quality: int) -> np.ndarray:
 
 
 def _patch(rng: np.random.Generator, tile: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A random part of the tile, which is repeated where it does not suffice; mirrored and negated at random."""
-    top, left = rng.integers(_NOISE_SIDE, size=2)
-    sign = rng.choice([-1, 1])
-    rows, columns = (np.arange(start, start + length) for start, length in ((top, height), (left, width)))
-    if top + height <= _NOISE_SIDE and left + width <= _NOISE_SIDE:
-        return tile[top:top + height, left:left + width] * np.float32(sign)
-    return tile.take(rows, axis=0, mode="wrap").take(columns, axis=1, mode="wrap") * np.float32(sign)
+    """A random part of the tile, which is repeated where it does not suffice."""
+    top, left = (int(rng.integers(max(1, _NOISE_SIDE - side + 1))) for side in (height, width))
+    if max(height, width) > _NOISE_SIDE:
+        tile = np.tile(tile, (-(-height // _NOISE_SIDE), -(-width // _NOISE_SIDE), 1))
+    return tile[top:top + height, left:left + width]

@@ -45,12 +45,12 @@ def fitting_trimap(rng: np.random.Generator, crop: Crop) -> np.ndarray:
 
 def as_photographed(rng: np.random.Generator, crop: Crop) -> Crop:
     """The crop composited anew: at times before a background out of focus, or in colours near it; seen by a camera."""
-    foreground, background = crop.foreground, crop.background
+    foreground, background = _to_uint8(crop.foreground), _to_uint8(crop.background)
     if rng.random() < DEFOCUSED_SHARE:
-        background = defocused(rng, _to_uint8(background)).astype(np.float32)
+        background = defocused(rng, background)
     if rng.random() < NEAR_SHARE:
-        foreground = near_colours(rng, _to_uint8(foreground), _to_uint8(background)).astype(np.float32)
-    image = photograph(rng, composite(foreground, background, crop.alpha))
+        foreground = near_colours(rng, foreground, background)
+    image = photograph(rng, cv2.blendLinear(foreground, background, crop.alpha, 1 - crop.alpha))
     return crop._replace(image=image, foreground=foreground, background=background)
 
 
@@ -69,4 +69,4 @@ def plain(rng: np.random.Generator, crop: Crop) -> Crop:
 
 
 def _to_uint8(colours: np.ndarray) -> np.ndarray:
-    return np.clip(colours, 0, 255).astype(np.uint8)
+    return cv2.convertScaleAbs(colours)  # saturates; nothing is below 0

@@ -13,7 +13,6 @@ from dataloader.generated.objects import FAMILIES, View, draw_cutout
 from dataloader.photographs import photograph_view, read_photograph
 
 GENERATED_BACKGROUND_SHARE = 0.25  # where there are photographs
-_DISTINCT_BACKGROUNDS = 64  # generated ones that a process keeps
 
 
 class DrawnForeground(NamedTuple):
@@ -46,7 +45,7 @@ class DrawnForeground(NamedTuple):
         Raises:
             ImageFileError: if a photograph cannot be read.
         """
-        rng = np.random.default_rng((self.seed, _FOREGROUNDS, self.epoch, self.number))
+        rng = random_stream(self.seed, _FOREGROUNDS, self.epoch, self.number)
         return draw_cutout(rng, self.size, self.families, photograph_chooser(self.photographs, self.size))
 
     def identity(self) -> tuple[str, str]:
@@ -78,14 +77,20 @@ class DrawnBackground(NamedTuple):
         Raises:
             ImageFileError: if a photograph cannot be read.
         """
-        rng = np.random.default_rng((self.seed, _BACKGROUNDS, self.epoch, self.number))
+        rng = random_stream(self.seed, _BACKGROUNDS, self.epoch, self.number)
         view = photograph_chooser(self.photographs, self.size)
         if view is None or rng.random() < GENERATED_BACKGROUND_SHARE:
-            return _kept_background(self.seed, int(rng.integers(_DISTINCT_BACKGROUNDS)), self.size)
+            return generated_background(rng, self.size, self.size)
         return view(rng)
 
 
-_FOREGROUNDS, _BACKGROUNDS, _GENERATED = range(3)  # streams of one seed
+_FOREGROUNDS, _BACKGROUNDS = range(2)  # streams of one seed
+_DRAWN = 1
+
+
+def random_stream(*numbers: int) -> np.random.Generator:
+    """A generator that no other numbers give, nor these as the seed of something else: NumPy pads seeds with zeros."""
+    return np.random.default_rng((*numbers, _DRAWN, len(numbers)))
 
 
 def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
@@ -97,11 +102,6 @@ def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
         return photograph_view(rng, read_photograph(photographs[int(rng.integers(len(photographs)))]), size, size)
 
     return view
-
-
-@lru_cache(_DISTINCT_BACKGROUNDS)
-def _kept_background(seed: int, number: int, size: int) -> np.ndarray:
-    return generated_background(np.random.default_rng((seed, _GENERATED, number)), size, size)
 
 
 @lru_cache(1)
