@@ -1,33 +1,11 @@
-"""Things with a pattern of holes: lace, nets, woven cloth, sieves, perforated sheets, fences, fringes, wicker."""
-
-from itertools import pairwise
+"""Things with a pattern of holes: nets, woven cloth, sieves, perforated sheets, fences, fringes, wicker."""
 
 import cv2
 import numpy as np
 
 from dataloader.generated.drawing import NEUTRAL, SUPERSAMPLING, Drawing, fill, outline, reduced, stroke
+from dataloader.generated.lace import doily, fixed, hemmed, lace, mesh
 from dataloader.generated.warping import bent, cut, hung, log_uniform
-
-
-def lace(rng: np.random.Generator, size: int) -> Drawing:
-    """Rosettes with holes on a ground of fine threads, with a scalloped border."""
-    period = round(log_uniform(rng, max(16, size / 16), size / 3))
-    tile = _lace_tile(rng, period)
-    repeats = np.maximum(2, np.rint(rng.uniform(0.6, 1.5, 2) * size / period).astype(int))
-    sheet = np.tile(tile, repeats)
-    scallops = np.tile(_scallop(rng, period), repeats[1])
-    if rng.random() < 0.7:
-        sheet = np.vstack([scallops[::-1], sheet, scallops])
-    drawing = hung(rng, size, _hemmed(sheet, max(1, period // 16)))
-    return cut(rng, drawing, rng.uniform(1, size / 60)) if rng.random() < 0.3 else drawing
-
-
-def doily(rng: np.random.Generator, size: int) -> Drawing:
-    """A round piece of lace: rings of petals, chains and holes about a middle."""
-    side = size * SUPERSAMPLING
-    canvas = np.zeros((side, side), np.uint8)
-    _rosette(rng, canvas, np.full(2, side / 2), rng.uniform(0.3, 0.46) * side, int(rng.integers(4, 9)))
-    return hung(rng, size, reduced(canvas, size))
 
 
 def net(rng: np.random.Generator, size: int) -> Drawing:
@@ -36,16 +14,14 @@ def net(rng: np.random.Generator, size: int) -> Drawing:
     cell = log_uniform(rng, max(6, size / 42), size / 6) * scale
     width = max(1, cell * log_uniform(rng, 0.04, 0.16))
     paths = mesh(size * scale, cell, bool(rng.random() < 0.4))
-    paths += [rng.normal(0, 0.05 * cell, paths[0].shape)] if False else []
-    places = np.cumsum([0] + [len(path) for path in paths])
+    places = np.cumsum([len(path) for path in paths[:-1]])
     points = np.concatenate(paths)
     strength = log_uniform(rng, 0.005, 0.04)
     points = bent(rng, points + rng.normal(0, rng.uniform(0, 0.06) * cell, points.shape), size * scale, strength)
     level = 255 if rng.random() < 0.6 else rng.uniform(120, 255)
     canvas = np.zeros((size * scale,) * 2, np.uint8)
-    count = len(paths)
-    parts = [points[places[i]:places[i + 1]] for i in range(count)]
-    stroke(canvas, parts, np.full(count, width), np.full(count, level))
+    paths = np.split(points, places)
+    stroke(canvas, paths, np.full(len(paths), width), np.full(len(paths), level))
     if width > 3 and rng.random() < 0.5:
         for x, y in np.rint(points).astype(int).tolist():
             cv2.circle(canvas, (x, y), round(width), 255, -1, cv2.LINE_AA)
@@ -53,46 +29,23 @@ def net(rng: np.random.Generator, size: int) -> Drawing:
     return cut(rng, drawing, rng.uniform(1, size / 50)) if rng.random() < 0.7 else _with_thing(rng, drawing)
 
 
-def mesh(size: int, cell: float, hexagonal: bool = False) -> list[np.ndarray]:
-    """The straight strings of a flat net that covers a canvas and its surroundings: paths of (m, 2), in pixels.
-
-    Four-cornered meshes have a string through every multiple of `cell`, in x and in y; six-cornered ones are as wide.
-    """
-    reach = int(np.ceil(0.75 * size / cell))
-    steps = np.arange(-reach, reach + 1)
-    middle = round(size / 2 / cell) * cell
-    at = middle + steps * cell
-    if not hexagonal:
-        ends = np.full_like(at, 1)
-        return [np.column_stack(p) for c in at for p in ((c * ends, at), (at, c * ends))]
-    rise = cell * 0.29
-    half = middle + np.arange(-2 * reach, 2 * reach + 1) * cell / 2
-    paths = []
-    for row in steps:
-        y = middle + row * cell * 0.87
-        zigzag = y + rise / 2 * np.where(np.arange(len(half)) % 2 ^ (row & 1), 1, -1)
-        paths.append(np.column_stack([half, zigzag]))
-        low = np.flatnonzero(np.arange(len(half)) % 2 ^ (row & 1))
-        paths += [np.array([[half[i], y + rise / 2], [half[i], y + cell * 0.87 - rise / 2]]) for i in low]
-    return paths
-
-
 def weave(rng: np.random.Generator, size: int) -> Drawing:
     """Cloth whose threads let light through between them, frayed where it is cut."""
     pitch = log_uniform(rng, 3, max(5, size / 24))
     height, width = np.rint(rng.uniform(0.6, 1.4, 2) * size).astype(int)
-    share, fray = rng.uniform(0.3, 1), rng.uniform(0, 6) * pitch
+    share = rng.uniform(0.3, 1)
+    fray = min(rng.uniform(0, 6) * pitch, rng.uniform(0, size / 16))
     along, alternate = _threads(rng, width, pitch, share)
     across, alternate_across = _threads(rng, height, pitch, share)
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     down = _within(rng, y, width, height, pitch, fray) * along
     over = (_within(rng, x[:, None], height, width, pitch, fray) * across).T
-    level = np.float32(255 if rng.random() < 0.6 else rng.uniform(130, 240))
+    level = np.float32(255 if rng.random() < 0.8 else rng.uniform(130, 240))
     sheet = cv2.convertScaleAbs(cv2.max(down, over), alpha=float(level))
     top = (alternate[None] ^ alternate_across[:, None]).astype(np.float32)
     shade = cv2.convertScaleAbs(down * top + over * (1 - top), alpha=rng.uniform(10, 50), beta=rng.uniform(90, 115))
     drawing = hung(rng, size, sheet, shade)
-    return cut(rng, drawing, rng.uniform(0, size / 60)) if rng.random() < 0.3 else drawing
+    return cut(rng, drawing, rng.uniform(1, size / 60)) if rng.random() < 0.3 else drawing
 
 
 def sieve(rng: np.random.Generator, size: int) -> Drawing:
@@ -103,20 +56,20 @@ def sieve(rng: np.random.Generator, size: int) -> Drawing:
                       for w in (_threads(rng, size, pitch, share)[0], _threads(rng, size, pitch, share)[0][:, None])))
     alpha = cv2.convertScaleAbs(wires, alpha=255)
     middle, radius = size * rng.uniform(0.35, 0.65, 2), size * rng.uniform(0.2, 0.42)
-    centre, axes = _fixed(middle), _fixed([radius, radius * rng.uniform(0.4, 1)])
+    centre, axes = fixed(middle), fixed([radius, radius * rng.uniform(0.4, 1)])
     turn, rim = rng.uniform(0, 360), max(2, round(size * rng.uniform(0.01, 0.04)))
     inside = np.zeros_like(alpha)
     cv2.ellipse(inside, centre, axes, turn, 0, 360, 255, -1, cv2.LINE_AA, 4)
     alpha = cv2.min(alpha, inside)
     shade = np.full_like(alpha, NEUTRAL)
-    way = rng.uniform(0, 2 * np.pi)
+    way = np.radians(turn)
     handle = middle + radius * np.outer([0.95, 2.4], [np.cos(way), np.sin(way)])
     for width, lightness in ((rim, 90), (rim // 2, 150), (rim // 6, 240)):
         if width:
-            cv2.line(shade, _fixed(handle[0]), _fixed(handle[1]), lightness, 2 * width, cv2.LINE_8, 4)
+            cv2.line(shade, fixed(handle[0]), fixed(handle[1]), lightness, 2 * width, cv2.LINE_8, 4)
             cv2.ellipse(shade, centre, axes, turn, 0, 360, lightness, width, cv2.LINE_8, 4)
     outside = np.zeros_like(alpha)
-    cv2.line(outside, _fixed(handle[0]), _fixed(handle[1]), 255, 2 * rim, cv2.LINE_AA, 4)
+    cv2.line(outside, fixed(handle[0]), fixed(handle[1]), 255, 2 * rim, cv2.LINE_AA, 4)
     alpha = cv2.max(alpha, cv2.subtract(outside, inside))
     cv2.ellipse(alpha, centre, axes, turn, 0, 360, 255, rim, cv2.LINE_AA, 4)
     return Drawing(alpha, shade)
@@ -139,7 +92,7 @@ def perforated(rng: np.random.Generator, size: int) -> Drawing:
     shade = np.where(lit < tile, 70, NEUTRAL).astype(np.uint8)
     repeats = np.maximum(1, np.rint(rng.uniform(0.7, 1.5, 2) * size / period).astype(int))
     sheet, shade = (np.tile(reduced(each, period), repeats) for each in (tile, shade))
-    drawing = hung(rng, size, _hemmed(sheet, max(2, period // 6)), shade, stiff=bool(rng.random() < 0.7))
+    drawing = hung(rng, size, hemmed(sheet, max(2, period // 6)), shade, stiff=bool(rng.random() < 0.7))
     return cut(rng, drawing, rng.uniform(1, period / 2)) if rng.random() < 0.6 else drawing
 
 
@@ -153,9 +106,9 @@ def fence(rng: np.random.Generator, size: int) -> Drawing:
     wires = np.stack([np.column_stack([side / 2 + k * cell / 2 + sway * (1 if k % 2 else -1),
                                        side / 2 + steps * cell / 2]) for k in steps])
     wires = bent(rng, wires + rng.normal(0, 0.02 * cell, wires.shape), side, rng.uniform(0, 0.012))
-    bars = rng.uniform(0, side, (int(rng.integers(0, 4)), 1, 2)) * rng.permuted([[[0, 1]]], axis=2)
-    bars = [np.array(((b[0, 0], -9), (b[0, 0], side + 9)) if b[0, 0] else ((-9, b[0, 1]), (side + 9, b[0, 1])))
-            for b in bars]
+    bars = [np.array([[rng.uniform(0, side), -9], [rng.uniform(-0.1, 0.1) * side, 2 * side]]).cumsum(axis=0)
+            for _ in range(int(rng.integers(0, 3)))]
+    bars = [bar if rng.random() < 0.6 else bar[:, ::-1] for bar in bars]
     alpha, shade = np.zeros((side, side), np.uint8), np.full((side, side), NEUTRAL, np.uint8)
     for paths, thickness in ((list(wires), width), (bars, width * rng.uniform(1.5, 5))):
         stroke(alpha, paths, np.full(len(paths), thickness), np.full(len(paths), 255))
@@ -185,8 +138,7 @@ def fringe(rng: np.random.Generator, size: int) -> Drawing:
     stroke(alpha, list(cords), widths, np.where(rng.random(count) < 0.7, 255, 180))
     stroke(shade, list(cords), widths, rng.uniform(80, 160, count), cv2.LINE_8)
     across = np.linspace(left, right, 24)
-    upper, lower = (np.column_stack([across, np.full_like(across, y)]) for y in (top, top + band))
-    edge = np.concatenate([upper, lower[::-1]])
+    edge = np.column_stack([np.append(across, across[::-1]), np.repeat([top, top + band], len(across))])
     fill(alpha, _sagging(edge, side, curl))
     return Drawing(reduced(alpha, size), reduced(shade, size))
 
@@ -196,89 +148,22 @@ def wicker(rng: np.random.Generator, size: int) -> Drawing:
     period = round(log_uniform(rng, max(12, size / 20), size / 4))
     side = 4 * period
     alpha, shade = np.zeros((side, side), np.uint8), np.full((side, side), 40, np.uint8)
+    stake = max(1, round(side * rng.uniform(0.08, 0.14)))
     for x in (side / 4, 3 * side / 4):
-        width = max(1, round(side * rng.uniform(0.08, 0.14)))
-        cv2.line(alpha, _fixed((x, -9)), _fixed((x, side + 9)), 255, width, 8, 4)
+        cv2.line(alpha, fixed((x, -9)), fixed((x, side + 9)), 255, stake, 8, 4)
     rows = int(rng.integers(3, 7)) * 2
     plump = rng.uniform(0.42, 0.52)
     for row in range(rows):
         for k in range(-1, 3):
-            centre = _fixed((side * (0.25 + 0.5 * k + 0.25 * (row % 2) * 2), side * (row + 0.5) / rows))
+            centre = fixed((side * (0.25 + 0.5 * k + 0.25 * (row % 2) * 2), side * (row + 0.5) / rows))
             for grow, lightness in ((1, 80), (0.8, 120), (0.5, 150), (0.25, 170)):
-                axes = _fixed((side * 0.3 * (0.6 + 0.4 * grow), side / rows * plump * grow))
+                axes = fixed((side * 0.3 * (0.6 + 0.4 * grow), side / rows * plump * grow))
                 cv2.ellipse(shade, centre, axes, 0, 0, 360, lightness, -1, cv2.LINE_8, 4)
                 cv2.ellipse(alpha, centre, axes, 0, 0, 360, 255, -1, cv2.LINE_AA, 4)
     repeats = np.maximum(1, np.rint(rng.uniform(0.6, 1.3, 2) * size / period).astype(int))
     sheet, shade = (np.tile(reduced(each, period), repeats) for each in (alpha, shade))
-    drawing = hung(rng, size, _hemmed(sheet, max(2, period // 8)), shade, stiff=True)
+    drawing = hung(rng, size, hemmed(sheet, max(2, period // 8)), shade, stiff=True)
     return cut(rng, drawing, rng.uniform(2, period / 4)) if rng.random() < 0.6 else drawing
-
-
-def _lace_tile(rng: np.random.Generator, period: int) -> np.ndarray:
-    """One repeat of lace, (period, period) uint8."""
-    side = period * SUPERSAMPLING
-    tile = np.zeros((side, side), np.uint8)
-    strings = side / int(rng.integers(4, max(5, min(13, period // 5))))
-    grid = [path + off for path in mesh(side, strings) for off in (0.0,)]
-    if rng.random() < 0.5:
-        turned = np.array([[1, 1], [-1, 1]])
-        grid = [path @ turned + shift for shift in ([0, 0], [0, side]) for path in mesh(side, strings)]
-    level, width = rng.uniform(90, 255), 1 if rng.random() < 0.7 else 2
-    stroke(tile, grid, np.full(len(grid), width), np.full(len(grid), level))
-    centres = [np.full(2, side / 2)]
-    radius = rng.uniform(0.3, 0.5) * side
-    _rosette(rng, tile, centres[0], radius, int(rng.integers(1, 4)))
-    if rng.random() < 0.6:
-        corner = np.zeros((side, side), np.uint8)
-        _rosette(rng, corner, centres[0], (0.707 - radius / side) * side, int(rng.integers(1, 3)))
-        tile = cv2.max(tile, np.roll(corner, (side // 2, side // 2), (0, 1)))
-    return reduced(tile, period)
-
-
-def _rosette(rng: np.random.Generator, canvas: np.ndarray, middle: np.ndarray, radius: float, rings: int) -> None:
-    """Draws rings of petals, chains and open-work about a middle, over an emptied disc."""
-    cv2.circle(canvas, _fixed(middle), round(radius * 16), 0, -1, cv2.LINE_AA, 4)
-    edges = radius * np.sqrt(np.linspace(0.03, 1, rings + 1))
-    fold = int(rng.integers(5, 11))
-    thread = max(1, round(radius / rings * rng.uniform(0.06, 0.2)))
-    cv2.circle(canvas, _fixed(middle), round(edges[0] * 16), 255, -1, cv2.LINE_AA, 4)
-    for inner, outer in pairwise(edges):
-        kind, centre = rng.integers(4), (inner + outer) / 2
-        count = fold * max(1, round(2 * np.pi * centre / (outer - inner) / fold * rng.uniform(0.6, 1.3)))
-        count = min(count, 96)
-        length, breadth = (outer - inner) / 2, min((outer - inner) * 0.5, np.pi * centre / count * 0.95)
-        solid = rng.random() < 0.4
-        for angle in np.arange(count) * 2 * np.pi / count:
-            way = np.array([np.cos(angle), np.sin(angle)])
-            at, axes = _fixed(middle + centre * way), _fixed((length, breadth))
-            if kind < 2:  # petals, or links of a chain
-                cv2.ellipse(canvas, at, axes, np.degrees(angle), 0, 360, 255, -1 if solid else thread, cv2.LINE_AA, 4)
-                if solid:
-                    axes = _fixed((length * 0.55, breadth * 0.45))
-                    cv2.ellipse(canvas, at, axes, np.degrees(angle), 0, 360, 0, -1, cv2.LINE_AA, 4)
-            elif kind == 2:  # spokes
-                ends = (_fixed(middle + radius * way) for radius in (inner, outer))
-                cv2.line(canvas, *ends, 255, thread, cv2.LINE_AA, 4)
-        if kind == 3:  # cloth, with holes
-            cv2.circle(canvas, _fixed(middle), round(centre * 16), 255, max(1, round(outer - inner)), cv2.LINE_AA, 4)
-            for angle in np.arange(count) * 2 * np.pi / count:
-                hole = middle + centre * np.array([np.cos(angle), np.sin(angle)])
-                cv2.circle(canvas, _fixed(hole), round(breadth * 0.6 * 16), 0, -1, cv2.LINE_AA, 4)
-        cv2.circle(canvas, _fixed(middle), round(outer * 16), 255, thread, cv2.LINE_AA, 4)
-
-
-def _scallop(rng: np.random.Generator, period: int) -> np.ndarray:
-    """One bow of a border below a sheet, (period // 2, period) uint8."""
-    side = period * SUPERSAMPLING
-    bow = np.zeros((side, side), np.uint8)
-    thread = max(1, round(side * rng.uniform(0.02, 0.08)))
-    for radius in np.linspace(0.5, 0.2, int(rng.integers(1, 4))) * side - thread / 2:
-        cv2.circle(bow, _fixed((side / 2, 0)), round(radius * 16), 255, thread, cv2.LINE_AA, 4)
-    holes = int(rng.integers(5, 12))
-    for angle in (np.arange(holes) + 0.5) * np.pi / holes:
-        at = np.array([side / 2, 0]) + 0.36 * side * np.array([np.cos(angle), np.sin(angle)])
-        cv2.circle(bow, _fixed(at), round(0.9 * side / holes * 0.5 * 16), 255, thread, cv2.LINE_AA, 4)
-    return reduced(bow, period)[:period // 2]
 
 
 def _threads(rng: np.random.Generator, length: int, pitch: float, share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -306,12 +191,6 @@ def _within(rng: np.random.Generator, at: np.ndarray, count: int, length: int, p
     return ((at >= start) & (at <= stop)).astype(np.float32)
 
 
-def _hemmed(sheet: np.ndarray, width: int) -> np.ndarray:
-    """A sheet whose left and right edges are opaque."""
-    sheet[:, :width] = sheet[:, -width:] = 255
-    return sheet
-
-
 def _with_thing(rng: np.random.Generator, drawing: Drawing) -> Drawing:
     """A drawing and, sometimes, something opaque in it."""
     if rng.random() < 0.5:
@@ -329,11 +208,6 @@ def _sagging(points: np.ndarray, side: int, depth: float) -> np.ndarray:
     """Points (..., 2) lowered towards the middle of the canvas as a cloth between two nails."""
     x = points[..., 0] / side - 0.5
     return np.stack([points[..., 0], points[..., 1] + depth * side * (0.25 - x * x)], axis=-1)
-
-
-def _fixed(point) -> tuple[int, int]:
-    """A point or two lengths in OpenCV's fixed-point coordinates of 4 bits."""
-    return round(float(point[0]) * 16), round(float(point[1]) * 16)
 
 
 FAMILIES = (lace, doily, net, weave, sieve, perforated, fence, fringe)

@@ -14,10 +14,14 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def spread(grid: np.ndarray, size: int) -> np.ndarray:
-    """A control grid (n + 2, n + 2) float32 as (size, size), smoothly; its outermost points lie outside."""
+    """A control grid (n + 2, n + 2) float32 as (size, size), smoothly; its outermost points lie outside.
+
+    A plane stays a plane: OpenCV's cubic interpolation would add ripples of 5 % of a cell, which show in a pattern.
+    """
     cells = len(grid) - 2
     step = -(-size // cells)
-    fine = cv2.resize(grid, ((cells + 2) * step,) * 2, interpolation=cv2.INTER_CUBIC)
+    fine = cv2.resize(grid, ((cells + 2) * step,) * 2, interpolation=cv2.INTER_LINEAR)
+    fine = cv2.blur(fine, (step | 1,) * 2)
     start = ((cells + 2) * step - size) // 2
     return fine[start:start + size, start:start + size]
 
@@ -86,8 +90,8 @@ def hung(rng: np.random.Generator, size: int, sheet: np.ndarray, sheet_shade: np
     centre = np.array([width, height]) / 2 + rng.uniform(-0.15, 0.15, 2) * size
     maps = [spread((size * at + middle).astype(np.float32), size) for at, middle in ((u, centre[0]), (v, centre[1]))]
     alpha = cv2.remap(sheet, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    shade = spread(0.5 + np.gradient(folds, axis=1) * np.float32(rng.uniform(0.2, 0.6)), size)
-    shade = to_uint8(np.clip(shade, 0.15, 0.85))
+    shade = spread(0.5 + np.gradient(folds, axis=1) * np.float32(rng.uniform(0.1, 0.4)), size)
+    shade = to_uint8(np.clip(shade, 0.25, 0.8))
     if sheet_shade is not None:
         own = cv2.remap(sheet_shade, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         shade = cv2.add(cv2.subtract(own, 128), cv2.subtract(shade, cv2.subtract(128, own)))
