@@ -105,7 +105,7 @@ def test_goes_on_when_called_again(monkeypatch, tmp_path):
     path = tmp_path / "light.pth"
     assert call(monkeypatch, tmp_path, f"--parts={parts}", f"--checkpoint={path}") == 0
     assert all(value.dtype != torch.float32 for value in read_checkpoint(path)["state_dict"].values())
-    network = load_network(path)  # the file tells its width
+    network = load_network(path).eval()  # the file tells its width
     assert network(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)).alpha.isfinite().all()
 
 
