@@ -36,7 +36,6 @@ def net(rng: np.random.Generator, size: int) -> Drawing:
     cell = log_uniform(rng, max(6, size / 42), size / 6) * scale
     width = max(1, cell * log_uniform(rng, 0.04, 0.16))
     paths = mesh(size * scale, cell, bool(rng.random() < 0.4))
-    paths += [rng.normal(0, 0.05 * cell, paths[0].shape)] if False else []
     places = np.cumsum([0] + [len(path) for path in paths])
     points = np.concatenate(paths)
     strength = log_uniform(rng, 0.005, 0.04)
@@ -153,9 +152,9 @@ def fence(rng: np.random.Generator, size: int) -> Drawing:
     wires = np.stack([np.column_stack([side / 2 + k * cell / 2 + sway * (1 if k % 2 else -1),
                                        side / 2 + steps * cell / 2]) for k in steps])
     wires = bent(rng, wires + rng.normal(0, 0.02 * cell, wires.shape), side, rng.uniform(0, 0.012))
-    bars = rng.uniform(0, side, (int(rng.integers(0, 4)), 1, 2)) * rng.permuted([[[0, 1]]], axis=2)
-    bars = [np.array(((b[0, 0], -9), (b[0, 0], side + 9)) if b[0, 0] else ((-9, b[0, 1]), (side + 9, b[0, 1])))
-            for b in bars]
+    count = int(rng.integers(0, 4))
+    bars = [np.array([(place, -9), (place, side + 9)])[:, ::-1 if level else 1]
+            for place, level in zip(rng.uniform(0, side, count), rng.integers(2, size=count), strict=True)]
     alpha, shade = np.zeros((side, side), np.uint8), np.full((side, side), NEUTRAL, np.uint8)
     for paths, thickness in ((list(wires), width), (bars, width * rng.uniform(1.5, 5))):
         stroke(alpha, paths, np.full(len(paths), thickness), np.full(len(paths), 255))
@@ -219,7 +218,7 @@ def _lace_tile(rng: np.random.Generator, period: int) -> np.ndarray:
     side = period * SUPERSAMPLING
     tile = np.zeros((side, side), np.uint8)
     strings = side / int(rng.integers(4, max(5, min(13, period // 5))))
-    grid = [path + off for path in mesh(side, strings) for off in (0.0,)]
+    grid = mesh(side, strings)
     if rng.random() < 0.5:
         turned = np.array([[1, 1], [-1, 1]])
         grid = [path @ turned + shift for shift in ([0, 0], [0, side]) for path in mesh(side, strings)]
