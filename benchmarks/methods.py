@@ -2,16 +2,20 @@
 
     python tools/make_generated_data.py --foregrounds 0 --backgrounds 0 --tests 32
     python benchmarks/methods.py --data data/generated/test \\
-        --checkpoint checkpoints/gca-free-light/gca-free-light.pth --config config/gca-free-light.toml
+        --checkpoint checkpoints/gca-free-light/gca-free-light.pth
 
 Prints SAD, MSE, Grad and Conn, means over the images, and the seconds that an image takes. Images on which a
-method fails, as it can where almost nothing is known, are left out for all methods and counted.
+method fails, as it can where almost nothing is known, are left out for all methods and counted; so are files that
+cannot be read, and then the exit status is 1. A checkpoint that does not tell its network's architecture needs
+--config, unless it is of the published one.
 """
 
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,7 @@ from dataloader.folders import find_test_images
 from dataloader.image_file import read_grey, read_image
 from inference import Matting, alpha_to_uint8
 from utils.config import architecture, load_config
+from utils.errors import InputError
 from utils.metrics import matting_errors
 
 # Of PyMatting: closed form, KNN, large kernel, learning based, random walk.
@@ -33,24 +38,50 @@ Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def pymatting_method(name: str) -> Method:
-    """One of PyMatting's `estimate_alpha_...`, on 8-bit image and trimap."""
-    import pymatting
+    """One of PyMatting's `estimate_alpha_...`, on 8-bit image and trimap.
+
+    Raises:
+        InputError: if PyMatting is not installed.
+    """
+    try:
+        import pymatting
+    except ImportError as error:
+        raise InputError(f"PyMatting cannot be loaded ({error}): pip install pymatting, or give an empty --methods"
+                         ) from None
 
     estimate = getattr(pymatting, f"estimate_alpha_{name}")
     return lambda image, trimap: np.clip(estimate(image / 255, trimap / 255), 0, 1)
 
 
-def compare(methods: dict[str, Method], folder: Path) -> tuple[dict[str, np.ndarray], int]:
-    """For each method (images, 5): the four errors and seconds. And the number of images that were left out."""
-    rows, failed = {name: [] for name in methods}, 0
-    for triple in tqdm(find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))), unit="image",
-                       disable=None):
-        image, truth, trimap = read_image(triple.image), read_grey(triple.alpha), read_grey(triple.trimap)
+def labels(checkpoints: list[Path]) -> list[str]:
+    """A name for each checkpoint: its stem, or its whole path where something else is named so."""
+    names = Counter([*(path.stem for path in checkpoints), *METHODS])
+    return [path.stem if names[path.stem] == 1 else str(path) for path in checkpoints]
+
+
+def warm_up(method: Method) -> None:
+    """Calls a method on a small picture, so that what is compiled or loaded on first use is not timed."""
+    image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    method(image, np.repeat(np.uint8([0, 128, 255]), 16)[None].repeat(48, axis=0))
+
+
+def compare(methods: dict[str, Method], folder: Path) -> tuple[dict[str, np.ndarray], list[ValueError]]:
+    """For each method (images, 5): the four errors and seconds. And why images were left out.
+
+    Raises:
+        ImageFileError: as `find_test_images` does.
+    """
+    rows, failed = {name: [] for name in methods}, []
+    triples = find_test_images(*(folder / part for part in ("merged", "alpha", "trimap")))
+    for method in methods.values():
+        warm_up(method)
+    for triple in tqdm(triples, unit="image", disable=None):
         try:
+            image, truth, trimap = read_image(triple.image), read_grey(triple.alpha), read_grey(triple.trimap)
             row = {name: timed_errors(method, image, truth, trimap) for name, method in methods.items()}
         except ValueError as error:
             tqdm.write(f"{triple.image}: left out ({error})", file=sys.stderr)
-            failed += 1
+            failed.append(error)
             continue
         for name, values in row.items():
             rows[name].append(values)
@@ -70,24 +101,39 @@ def parse_arguments() -> argparse.Namespace:
                         help="folder with merged/, alpha/ and trimap/ (default: %(default)s)")
     parser.add_argument("--checkpoint", type=Path, nargs="*", default=[], metavar="FILE", help="any number of them")
     parser.add_argument("--config", nargs="*", default=[], metavar="FILE",
-                        help="the checkpoints' configurations, in the same order")
+                        help="of the checkpoints that need one, first and in the same order (default: what each file "
+                             "tells, else the published network)")
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS), help="default: all")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if len(args.config) > len(args.checkpoint):
+        parser.error(f"{len(args.config)} configurations for {len(args.checkpoint)} checkpoints")
+    if not args.checkpoint and not args.methods:
+        parser.error("nothing to compare: give --checkpoint or --methods")
+    return args
 
 
-def main() -> None:
+def main() -> int:
     args = parse_arguments()
-    methods = {path.stem: Matting.from_checkpoint(path, **architecture(load_config(config)), border=32)
-               for path, config in zip(args.checkpoint, args.config, strict=True)}
-    methods |= {name: pymatting_method(name) for name in args.methods}
     torch.set_num_threads(1)  # as PyMatting's solvers
-    results, failed = compare(methods, args.data)
+    try:
+        methods = {name: Matting.from_checkpoint(path, **architecture(load_config(config)), border=32) for name, path,
+                   config in zip_longest(labels(args.checkpoint), args.checkpoint, args.config)}
+        methods |= {name: pymatting_method(name) for name in args.methods}
+        results, failed = compare(methods, args.data)
+    except InputError as error:
+        print(f"methods.py: {error}", file=sys.stderr)
+        return 1
+    count = len(next(iter(results.values())))
+    if not count:
+        print(f"methods.py: {args.data}: no image is left, all {len(failed)} were left out", file=sys.stderr)
+        return 1
     print(f"{'method':24} {'SAD':>8} {'MSE':>8} {'Grad':>8} {'Conn':>8} {'s/image':>8}")
     for name, values in results.items():
         sad, mse, grad, conn, seconds = values.mean(axis=0)
         print(f"{name:24} {sad:8.2f} {mse:8.4f} {grad:8.2f} {conn:8.2f} {seconds:8.2f}")
-    print(f"means of {len(next(iter(results.values())))} images" + (f"; {failed} left out" if failed else ""))
+    print(f"means of {count} images" + (f"; {len(failed)} left out" if failed else ""))
+    return 1 if any(isinstance(error, InputError) for error in failed) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataloader.image_file import read_image
+from dataloader.image_file import ImageFileError, read_image
 from tools import fetch_photographs
 from tools.fetch_photographs import (
     ARCHIVES,
@@ -23,6 +23,7 @@ from tools.fetch_photographs import (
     main,
     members,
     output_files,
+    pictures,
     read_list,
 )
 from tools.panoramas import perspective_view, tone_mapped
@@ -115,6 +116,24 @@ def test_gather(tmp_path, monkeypatch):
         gather("package", [*photographs, Photograph("gone", "package", "usr/gone.png", "", "")], output,
                tmp_path / "cache")
     assert small.read_bytes() == b"kept"
+
+
+def test_one_undecodable_photograph_leaves_the_others(tmp_path, monkeypatch):
+    """All reasons are named; the photograph behind the damaged one is written."""
+    package = write_deb(tmp_path / "a.deb", {"./usr/bad.png": b"no picture", "./usr/good.png": png(8, 8)})
+    monkeypatch.setitem(ARCHIVES, "package", archive_at(package))
+    photographs = [Photograph(name, "package", f"usr/{name}.png", "", "") for name in ("bad", "good", "gone")]
+    with pytest.raises(FetchError, match=r"^usr/bad\.png: cannot be decoded.*; 1 photographs are not in it, such as "
+                                         r"usr/gone\.png$"):
+        gather("package", photographs, tmp_path / "output", tmp_path / "cache")
+    written = [file for file in (tmp_path / "output").rglob("*.*") if file.is_file()]
+    assert written == [tmp_path / "output" / output_files(photographs[1])[0]]
+
+
+def test_an_undecodable_panorama_is_named(monkeypatch):
+    monkeypatch.setattr(fetch_photographs, "read_panorama", lambda data: {}["RGB"])
+    with pytest.raises(ImageFileError, match=r"^sky\.exr\.js: cannot be decoded"):
+        pictures(Photograph("sky", "package", "sky.exr.js", "", ""), b"")
 
 
 def test_one_failed_source_leaves_the_others(tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataloader.augment import composite
 from dataloader.generated.colours import foreground_colours
 from dataloader.generated.drawing import NEUTRAL, Family
-from dataloader.generated.objects import FAMILIES, HELD_OUT
+from dataloader.generated.objects import FAMILIES, HELD_OUT, PHOTOGRAPH_SHARE
 from dataloader.generated.source import DrawnBackground, photograph_chooser
 from dataloader.image_file import ImageFileError, list_images
 from utils.arguments import positive_int, whole_number
@@ -25,7 +25,6 @@ from utils.pictures import as_rgb
 SIDE = 384  # at which families are drawn
 COLUMNS = 8
 GAP, CAPTION = 6, 22  # pixels
-PHOTOGRAPH_SHARE = 0.3
 
 
 def tile(family: Family, side: int, seed: int, photographs: tuple[Path, ...]) -> np.ndarray:
@@ -67,8 +66,12 @@ def main() -> int:
         print(f"draw_gallery.py: {error}", file=sys.stderr)
         return 1
     _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    with atomic_path(args.output) as temporary:
-        temporary.write_bytes(data.tobytes())
+    try:
+        with atomic_path(args.output) as temporary:
+            temporary.write_bytes(data.tobytes())
+    except OSError as error:
+        print(f"draw_gallery.py: {args.output}: cannot be written ({error.strerror or error})", file=sys.stderr)
+        return 1
     print(f"{args.output}: {len(FAMILIES)} families and {len(HELD_OUT)} held out")
     return 0
 

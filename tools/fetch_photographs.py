@@ -180,12 +180,18 @@ def pictures(photograph: Photograph, data: bytes) -> list[np.ndarray]:
         ImageFileError: if it cannot be decoded.
     """
     if ".exr" in photograph.original:
-        panorama = tone_mapped(read_panorama(data))
+        try:
+            panorama = tone_mapped(read_panorama(data))
+        except (ValueError, RuntimeError, LookupError) as error:  # of base64, of OpenEXR, for want of RGB
+            raise ImageFileError(f"{photograph.original}: cannot be decoded ({error})") from None
         return [perspective_view(panorama, *view, VIEW_SIZE) for view in VIEWS]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / Path(photograph.original).name
         path.write_bytes(data)
-        return [read_photograph(path)]
+        try:
+            return [read_photograph(path)]
+        except ImageFileError as error:
+            raise ImageFileError(str(error).replace(str(path), photograph.original)) from None
 
 
 def contents(source: str, wanted: list[Photograph], cache: Path) -> Iterator[tuple[str, bytes]]:
@@ -200,7 +206,8 @@ def contents(source: str, wanted: list[Photograph], cache: Path) -> Iterator[tup
         if package is None:
             raise Skipped("needs scikit-image (pip install scikit-image)")
         root = Path(package.origin).parents[1]
-        yield from ((each.original, (root / each.original).read_bytes()) for each in wanted)
+        yield from ((each.original, (root / each.original).read_bytes()) for each in wanted
+                    if (root / each.original).is_file())
         return
     if any(".exr" in each.original for each in wanted) and importlib.util.find_spec("OpenEXR") is None:
         raise Skipped("needs OpenEXR (pip install OpenEXR)")
@@ -211,18 +218,27 @@ def gather(source: str, photographs: list[Photograph], output: Path, cache: Path
     """Writes those photographs of a source that are missing in the output folder.
 
     Raises:
-        FetchError, ImageFileError, OSError: if some cannot be had, decoded or written; the rest is written.
+        FetchError: if some cannot be had or decoded, naming all reasons; the rest is written.
+        OSError: if one cannot be written.
     """
     missing = {each.original: each for each in photographs
                if not all((output / file).is_file() for file in output_files(each))}
     if not missing:
         return
+    reasons = []
     for original, data in contents(source, list(missing.values()), cache):
-        if photograph := missing.pop(original, None):
+        photograph = missing.pop(original, None)
+        if photograph is None:
+            continue
+        try:
             for file, picture in zip(output_files(photograph), pictures(photograph, data), strict=True):
                 write_jpeg(output / file, picture)
+        except ImageFileError as error:
+            reasons.append(str(error))
     if missing:
-        raise FetchError(f"{len(missing)} photographs are not in it, such as {next(iter(missing))}")
+        reasons.append(f"{len(missing)} photographs are not in it, such as {next(iter(missing))}")
+    if reasons:
+        raise FetchError("; ".join(reasons))
 
 
 def write_jpeg(path: Path, picture: np.ndarray) -> None:
@@ -262,7 +278,7 @@ def main() -> int:
             gather(source, own, args.output, args.cache or args.output / "packages")
         except Skipped as reason:
             print(f"fetch_photographs.py: {source} is left out: it {reason}", file=sys.stderr)
-        except (FetchError, ImageFileError, OSError) as error:
+        except (FetchError, OSError) as error:
             print(f"fetch_photographs.py: {source}: {error}", file=sys.stderr)
             failed += 1
     try:

@@ -79,15 +79,15 @@ def glass(rng: np.random.Generator, size: int) -> Drawing:
         return centre + height * ((share[:, None] - 0.5) * down + (across * level)[:, None] * right)
 
     contour = np.concatenate([at(t, 1), at(t[::-1], -1)])
-    alpha, mask = np.zeros((2, size, size), np.uint8)
+    mask = np.zeros((size, size), np.uint8)
     fill(mask, contour)
     base, thick = rng.uniform(0.02, 0.25), size * rng.uniform(0.004, 0.03)
     alpha = _rimmed(mask, base, thick, rng.uniform(0.6, 1))
     shade = np.full_like(mask, NEUTRAL)
     stroke(shade, [contour], np.array([thick * rng.uniform(0.5, 2)]), np.array([rng.choice([60, 200])]), cv2.LINE_8)
     if rng.random() < 0.6:  # a filling, or a label
-        start = rng.uniform(0.2, 0.7)
-        part = np.linspace(start, rng.uniform(start + 0.1, 0.97) if kind != 1 else max(start, bowl), 12)
+        start = rng.uniform(0.2, bowl - 0.1 if kind == 1 else 0.7)
+        part = np.linspace(start, bowl if kind == 1 else rng.uniform(start + 0.1, 0.97), 12)
         filling = np.zeros_like(mask)
         level = int(rng.choice([255, rng.uniform(80, 250)]))
         fill(filling, np.concatenate([at(part, 0.94), at(part[::-1], -0.94)]), level)
