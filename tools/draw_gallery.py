@@ -23,7 +23,7 @@ from utils.files import atomic_path
 from utils.pictures import as_rgb
 
 SIDE = 384  # at which families are drawn
-COLUMNS = 8
+COLUMNS = 11
 GAP, CAPTION = 6, 22  # pixels
 
 
@@ -57,7 +57,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Draw all families of generated alphas into one picture.")
     parser.add_argument("--output", type=Path, default=Path("docs/gallery.jpg"), help="default: %(default)s")
     parser.add_argument("--photographs", type=Path, metavar="DIR", help="folder of photographs for colours")
-    parser.add_argument("--side", type=positive_int, default=150, help="pixels of a picture (default: %(default)s)")
+    parser.add_argument("--side", type=positive_int, default=136, help="pixels of a picture (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
     args = parser.parse_args()
     try:
