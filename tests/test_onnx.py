@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from dataloader.image_file import read_grey
@@ -20,6 +21,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
+import onnx_matting  # noqa: E402
 from onnx_matting import OnnxFileError, OnnxMatting  # noqa: E402
 from tools import export_onnx  # noqa: E402
 
@@ -155,6 +157,37 @@ def test_other_files_are_refused(tmp_path, exported):
             OnnxMatting(path)
         assert message in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_what_else_needs_no_torch(tmp_path):
+    write_png(tmp_path / "masks" / "a.png", np.pad(np.full((20, 20), 255, np.uint8), 10))
+    result = run_without_torch("tools/make_trimap.py", str(tmp_path / "masks"), "--output", str(tmp_path / "out"))
+    assert (result.returncode, (tmp_path / "out" / "a.png").exists()) == (0, True), result.stderr
+    result = run_without_torch(*demo_command(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr == "demo.py: PyTorch is not installed: pip install -r requirements.txt, or use --onnx\n"
+
+
+def test_one_process_is_enough(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = run_without_torch(*demo_command(tmp_path, "--onnx", "x.onnx"))
+    assert result.returncode == 1
+    assert result.stderr == "demo.py: --onnx computes in one process, on all cores; start it without torchrun\n"
+
+
+def test_too_little_memory_is_told_before_it_is_taken(monkeypatch, exported):
+    matting = OnnxMatting(exported, border=0, threads=1)
+    pair = random_pair(64, 64)
+    monkeypatch.setattr(onnx_matting, "available_memory", lambda: 64 * 64 * onnx_matting.BYTES_PER_PIXEL * WIDTH)
+    assert matting(*pair).shape == (64, 64)
+    with pytest.raises(MemoryError):
+        matting.predict_batch([pair, pair])
+
+
+def test_images_of_pillow(exported):
+    matting = OnnxMatting(exported, threads=1)
+    image, trimap = random_pair(40, 30)
+    assert np.array_equal(matting(Image.fromarray(image), Image.fromarray(trimap)), matting(image, trimap))
 
 
 @pytest.mark.parametrize(("more", "status", "message"), [
