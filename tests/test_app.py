@@ -18,7 +18,7 @@ import app
 from dataloader.image_file import read_grey, read_image
 from demo import build_matting
 from inference import alpha_to_uint8
-from utils.chosen import MISSING_CHECKPOINT
+from utils.chosen import MISSING_PUBLISHED
 from utils.config import load_config
 from utils.page import BRUSHES
 
@@ -204,7 +204,7 @@ def test_a_missing_checkpoint_is_told_as_the_demo_does(monkeypatch, capsys):
     assert app.main() == 1
     message = capsys.readouterr().err
     assert message.startswith("app.py: nowhere.pth: no such file\n")
-    assert message.endswith("app.py: " + MISSING_CHECKPOINT.format(path="nowhere.pth") + "\n")
+    assert message.endswith("app.py: " + MISSING_PUBLISHED.format(path="nowhere.pth") + "\n")
 
 
 def test_a_taken_port_is_told(monkeypatch, capsys):
