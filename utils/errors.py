@@ -7,5 +7,5 @@ class InputError(ValueError):
 
 def one_line(error: BaseException) -> str:
     """What an exception says, in one line: that of OpenCV's that tells the reason, else the first."""
-    lines = str(getattr(error, "err", error)).strip().splitlines()
+    lines = str(getattr(error, "err", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
