@@ -99,7 +99,7 @@ def load_session(path: str | Path, threads: int = 0):
     try:
         import onnxruntime
     except ImportError:
-        raise OnnxFileError("ONNX Runtime is not installed: pip install -r requirements-onnx.txt") from None
+        raise OnnxFileError("ONNX Runtime is not installed: pip install -r requirements-onnx-run.txt") from None
     path = Path(path)
     if not path.is_file():
         raise OnnxFileError(f"{path}: {'not a file' if path.exists() else 'no such file'}")

@@ -110,7 +110,8 @@ def demo_command(folder: Path, *more: str) -> list[str]:
 
 
 def run_without_torch(*arguments: str) -> subprocess.CompletedProcess:
-    code = "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; " \
+    absent = "torch", "torchvision", "toml", "easydict", "pymatting"  # all that requirements-onnx-run.txt lacks
+    code = f"import runpy, sys; sys.modules |= dict.fromkeys({absent}); sys.argv = sys.argv[1:]; " \
            "runpy.run_path(sys.argv[0], run_name='__main__')"
     return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True,
                           check=False)
@@ -234,6 +235,18 @@ def test_a_failing_exporter_leaves_no_file(monkeypatch, capsys, tmp_path, checkp
     assert run_export(monkeypatch, *checkpoint, "--output", str(tmp_path / "out" / "gca.onnx")) == 1
     assert capsys.readouterr().err.endswith("cannot export the network (an operator is missing)\n")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_metadata_is_the_networks_own(monkeypatch, tmp_path, network):
+    """A checkpoint that tells its architecture needs no configuration."""
+    save_checkpoint(tmp_path / "own.pth", network, architecture={"width": WIDTH})
+    told = []
+    monkeypatch.setattr(export_onnx, "export", lambda _, path, metadata: told.append(metadata) or path.touch() or 0)
+    arguments = ["export_onnx.py", "--checkpoint", str(tmp_path / "own.pth"), "--output", str(tmp_path / "own.onnx")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.chdir(ROOT)
+    assert export_onnx.main() == 0
+    assert told == [{**METADATA, "version": "own", "trimap_channel": "3"}]
 
 
 def test_missing_packages_are_named(monkeypatch, capsys, tmp_path, exported):
