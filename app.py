@@ -8,28 +8,31 @@ page asks for nothing from elsewhere. Uploads and results are deleted when the p
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import gradio as gr
 import numpy as np
 
-from cutout import CutoutError, check_pymatting, to_depth
-from dataloader.image_file import ImageFileError, find_partner, list_images
+from cutout import check_pymatting, to_depth
+from dataloader.image_file import find_partner, list_images
 from demo import build_matting
 from inference import Matting, alpha_to_uint8, size_text
-from utils.arguments import memory_size, positive_int
+from utils.arguments import memory_size, port_number, positive_int
 from utils.chosen import add_matting_arguments, chosen_network
 from utils.cutout_files import BLUR, read_background
 from utils.device import is_out_of_memory
-from utils.errors import InputError
+from utils.errors import InputError, one_line
 from utils.page import (
     Result,
     composite,
@@ -37,6 +40,7 @@ from utils.page import (
     hex_colour,
     matte_photo,
     on_checkerboard,
+    open_background,
     open_photo,
     open_trimap,
     painted_over,
@@ -44,12 +48,26 @@ from utils.page import (
     trimap_text,
     write_files,
 )
-from utils.page_layout import BLURRED, COLOUR, CSS, DOWNLOADS, PICTURE, SCROLL_TO_RESULTS, THEME, brush, build_layout
+from utils.page_layout import (
+    BLURRED,
+    COLOUR,
+    CSS,
+    DOWNLOADS,
+    PICTURE,
+    RECTANGLE,
+    SCROLL_TO_RESULTS,
+    THEME,
+    brush,
+    build_layout,
+)
 from utils.trimaps import overlay
 
 SAMPLES = Path(__file__).parent / "demo"
+SAMPLE_PHOTOS = SAMPLES / "input_lowres"
 SAMPLE_TRIMAPS = SAMPLES / "trimap_lowres" / "Trimap3"
 BACKGROUND_PIXELS = 50_000_000  # at most, of a background picture
+KEPT_RESULTS = 8  # of all visitors; the oldest are deleted for later ones
+KEPT_PHOTOS = 50  # likewise, of visitors with an open page
 KEPT_SECONDS = 6 * 3600  # that a visitor's photo and results are kept
 
 
@@ -59,8 +77,10 @@ class Session(NamedTuple):
     path: Path  # the photo's file
     image: np.ndarray  # (H, W, 3) uint8
     trimap: np.ndarray | None = None  # (H, W) uint8, as proposed or loaded; strokes go over it
-    result: Result | None = None
-    folder: Path | None = None  # of the files to download
+    folder: Path | None = None  # of the files to download; the result is kept under it
+
+
+Results = OrderedDict[Path, Result]  # by the folders of their files, the one looked at last at the end
 
 
 @contextmanager
@@ -68,13 +88,18 @@ def told(session: Session | None = None) -> Iterator[None]:
     """Shows errors that concern the visitor on the page, in one line."""
     try:
         yield
-    except (ImageFileError, CutoutError, ValueError) as error:
-        raise refusal(str(error)) from None
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
+    except (RuntimeError, MemoryError, ValueError, OSError, cv2.error) as error:
+        if is_out_of_memory(error):
+            size = f" for {size_text(session.image)} pixels" if session else ""
+            raise refusal(f"Not enough memory{size}.") from None
+        if isinstance(error, RuntimeError):
             raise
-        size = f" for {size_text(session.image)} pixels" if session else ""
-        raise refusal(f"Not enough memory{size}.") from None
+        raise refusal(without_folders(one_line(error))) from None
+
+
+def without_folders(message: str) -> str:
+    """A message that names visitors' files as they know them."""
+    return re.sub(re.escape(os.environ["GRADIO_TEMP_DIR"]) + r"/(?:[^/\s]+/)*", "", message)
 
 
 def refusal(message: str) -> gr.Error:
@@ -119,10 +144,10 @@ def trimap_loaded(session: Session | None, path: str, width: str) -> tuple:
     return shown(session)
 
 
-def trimap_proposed(session: Session | None, editor: dict | None, width: str) -> tuple:
+def trimap_proposed(session: Session | None, editor: dict | None, marks: str, width: str) -> tuple:
     session = needed(session)
     with told(session):
-        session = session._replace(trimap=propose(session.image, strokes(editor), width))
+        session = session._replace(trimap=propose(session.image, strokes(editor), width, marks == RECTANGLE))
     return shown(session)
 
 
@@ -134,30 +159,42 @@ def strokes(editor: dict | None) -> list[np.ndarray]:
     return editor["layers"] if editor else []
 
 
-def compute(matting: Matting, session: Session | None, editor: dict | None, kind: str, colour: str,
+def compute(matting: Matting, results: Results, session: Session | None, editor: dict | None, kind: str, colour: str,
             picture: str | None, progress: gr.Progress) -> tuple:
-    """Everything under step 3."""
-    session = needed(session)
+    """Everything under step 3; earlier results stay until all of it is done."""
+    session = before = needed(session)
     with told(session):
         trimap = painted_over(session.trimap, strokes(editor), session.image.shape[:2])
+        behind = background(kind, colour, picture)
         result = matte_photo(matting, session.path, session.image, trimap,
                              lambda share, text: progress(share, desc=text))
-        forget(session)
-        session = session._replace(result=result, folder=Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])))
-        final = composite(session.path, result, background(kind, colour, picture))
-        files = write_files(session.folder, session.path.stem, result, final)
+        final = composite(session.path, result, behind)
+        session = session._replace(folder=Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])))
+        results[session.folder] = result
+        try:
+            files = write_files(session.folder, session.path.stem, result, final)
+        except BaseException:
+            forget(results, session.folder)
+            raise
+    forget(results, before.folder)
+    for folder in list(results)[:-KEPT_RESULTS]:
+        forget(results, folder)
     return (session, gr.update(visible=True), *composite_pictures(session, final),
             display_copy(alpha_to_uint8(result.alpha)), on_checkerboard(result), result.looks,
             display_copy(trimap), *map(str, files))
 
 
-def background_changed(session: Session | None, kind: str, colour: str, picture: str | None) -> tuple:
+def background_changed(results: Results, session: Session | None, kind: str, colour: str, picture: str | None) -> tuple:
     """The pictures before the new background, and their file."""
-    if session is None or session.result is None or (kind == PICTURE and picture is None):
+    if session is None or session.folder is None or (kind == PICTURE and picture is None):
         return gr.skip(), gr.skip(), gr.skip()
+    if session.folder not in results:
+        raise refusal("This result has been deleted to make room for others: compute the matte again.")
+    results.move_to_end(session.folder)
+    result = results[session.folder]
     with told(session):
-        final = composite(session.path, session.result, background(kind, colour, picture))
-        path = write_files(session.folder, session.path.stem, session.result, final, kinds=("composite",))[0]
+        final = composite(session.path, result, background(kind, colour, picture))
+        path = write_files(session.folder, session.path.stem, result, final, kinds=("composite",))[0]
     return *composite_pictures(session, final), str(path)
 
 
@@ -172,25 +209,28 @@ def background(kind: str, colour: str, picture: str | None) -> np.ndarray | str:
     if kind == BLURRED:
         return BLUR
     if kind == PICTURE and picture is not None:
-        return open_photo(Path(picture), BACKGROUND_PIXELS)
+        return open_background(Path(picture), BACKGROUND_PIXELS)
     return read_background(hex_colour(colour))
 
 
-def forget(session: Session | None) -> None:
-    """Deletes a visitor's results."""
-    if session and session.folder:
-        shutil.rmtree(session.folder, ignore_errors=True)
+def forget(results: Results, folder: Path | None) -> None:
+    """Deletes a result and its files, if there are any."""
+    if folder:
+        results.pop(folder, None)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def build_page(matting: Matting, max_pixels: int, notice: str | None = None) -> gr.Blocks:
     """The page, its widgets wired up."""
-    samples = list_images(SAMPLES / "input_lowres") if SAMPLES.is_dir() else []
+    samples = list_images(SAMPLE_PHOTOS) if SAMPLE_PHOTOS.is_dir() else []
+    results: Results = OrderedDict()
 
     def compute_here(session, editor, kind, colour, picture, progress=gr.Progress()):  # noqa: B008  Gradio's way
-        return compute(matting, session, editor, kind, colour, picture, progress)
+        return compute(matting, results, session, editor, kind, colour, picture, progress)
 
     with gr.Blocks(title="Image matting", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as blocks:
-        session = gr.State(None, time_to_live=KEPT_SECONDS, delete_callback=forget)
+        session = gr.State(None, time_to_live=KEPT_SECONDS,
+                           delete_callback=lambda left: forget(results, left and left.folder))
         page = build_layout(samples, notice)
         edited = [session, page.editor, page.status]
         start = [*edited, page.photo, page.results]
@@ -203,7 +243,7 @@ def build_page(matting: Matting, max_pixels: int, notice: str | None = None) -> 
                            show_progress_on=page.photo)
         page.loaded.upload(trimap_loaded, [session, page.loaded, page.width], edited)
         heavy = {"concurrency_id": "heavy", "concurrency_limit": 1}
-        page.proposal.click(trimap_proposed, [session, page.editor, page.width], edited, **heavy)
+        page.proposal.click(trimap_proposed, [session, page.editor, page.marks, page.width], edited, **heavy)
         page.start_over.click(started_over, session, edited)
         choice = [page.kind, page.colour, page.picture]
         page.run.click(compute_here, [session, page.editor, *choice],
@@ -212,9 +252,9 @@ def build_page(matting: Matting, max_pixels: int, notice: str | None = None) -> 
                        ).success(None, js=SCROLL_TO_RESULTS)
         page.kind.change(lambda kind: (gr.update(visible=kind == COLOUR), gr.update(visible=kind == PICTURE)),
                          page.kind, [page.colour, page.picture_column])
-        gr.on([page.kind.change, page.colour.change, page.picture.upload], background_changed, [session, *choice],
-              [page.compare, page.composite, page.downloads[DOWNLOADS.index("Composite")]], trigger_mode="always_last",
-              **heavy)
+        gr.on([page.kind.change, page.colour.change, page.picture.upload], partial(background_changed, results),
+              [session, *choice], [page.compare, page.composite, page.downloads[DOWNLOADS.index("Composite")]],
+              trigger_mode="always_last", **heavy)
     return blocks.queue(default_concurrency_limit=4, api_open=False)
 
 
@@ -223,7 +263,7 @@ def parse_arguments() -> argparse.Namespace:
     add_matting_arguments(parser)
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
                         help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)")
-    parser.add_argument("--port", type=positive_int, default=7860, help="port to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=port_number, default=7860, help="port to listen on (default: %(default)s)")
     parser.add_argument("--max-pixels", type=positive_int, default=24_000_000, metavar="N",
                         help="most pixels of a photo (default: %(default)s)")
     parser.add_argument("--max-upload", type=memory_size, default=memory_size("50MB"), metavar="SIZE",
@@ -251,8 +291,8 @@ def main() -> int:
             print(f"app.py: cannot listen on {args.host}, port {args.port}; the port may be taken: choose another "
                   "with --port", file=sys.stderr)
             return 1
-        print(f"Open http://{args.host}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that visitors' files are deleted then, too
+        print(f"Open http://{args.host}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
         page.block_thread()
     return 0
 
@@ -264,7 +304,8 @@ def launch(page: gr.Blocks, host: str, port: int, max_upload: int) -> None:
         OSError: if the port is taken.
     """
     page.launch(server_name=host, server_port=port, max_file_size=max_upload, share=False, ssr_mode=False, theme=THEME,
-                css=CSS, allowed_paths=[str(SAMPLES)], footer_links=[], quiet=True, prevent_thread_lock=True)
+                css=CSS, allowed_paths=[str(SAMPLE_PHOTOS)], footer_links=[], quiet=True, prevent_thread_lock=True,
+                state_session_capacity=KEPT_PHOTOS)
 
 
 if __name__ == "__main__":

@@ -142,11 +142,14 @@ def blurred_background(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 def covering(picture: np.ndarray, height: int, width: int) -> np.ndarray:
     """A picture (h, w, 3) scaled so that it just covers a frame, and its centre cut out: (height, width, 3)."""
     scale = max(height / picture.shape[0], width / picture.shape[1])
-    shape = max(height, round(picture.shape[0] * scale)), max(width, round(picture.shape[1] * scale))
-    if shape != picture.shape[:2]:
-        picture = cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
-    return picture[top:top + height, left:left + width]
+    # First the cut: the whole of a long, thin picture would be enormous at that scale.
+    shape = [min(side, max(1, round(wanted / scale)))
+             for side, wanted in zip(picture.shape[:2], (height, width), strict=True)]
+    top, left = ((side - part) // 2 for side, part in zip(picture.shape[:2], shape, strict=True))
+    part = picture[top:top + shape[0], left:left + shape[1]]
+    if part.shape[:2] == (height, width):
+        return part
+    return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 def to_depth(picture: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -17,6 +17,7 @@ needs no PyTorch, and writes no offset pictures. tools/export_onnx.py makes such
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -42,8 +44,8 @@ from onnx_matting import OnnxMatting
 from utils.arguments import positive_float, positive_int
 from utils.chosen import add_matting_arguments, chosen_network
 from utils.cutout_files import NO_CUTOUT_FILES, CutoutFiles, add_cutout_arguments, cutout_files, write_cutout_files
-from utils.device import as_memory_allows
-from utils.errors import InputError
+from utils.device import as_memory_allows, is_out_of_memory
+from utils.errors import InputError, one_line
 from utils.files import write_png
 from utils.preprocessing import UNKNOWN, Matte, alpha_to_uint8, size_text, trimap_labels
 from utils.processes import in_advance
@@ -145,6 +147,8 @@ def write_result(result: Result | ImageFileError, folder: Path, extra: CutoutFil
     if isinstance(result, ImageFileError):
         return result
     (path, image, trimap), matte, seconds = result
+    if not np.isfinite(matte.alpha).all():
+        return ImageFileError(f"{path}: the network gave no numbers; try --precision fp32")
     try:
         for i, (offset, scale) in enumerate(zip(matte.offsets, matte.scales, strict=True), start=1):
             from utils.pictures import offset_picture
@@ -154,10 +158,12 @@ def write_result(result: Result | ImageFileError, folder: Path, extra: CutoutFil
         write_cutout_files(path, matte.alpha, folder, extra)
     except ImageFileError as error:
         return error
-    except MemoryError:
-        return ImageFileError(f"{path}: not enough memory for the pictures of {size_text(image)} pixels")
     except OSError as error:
         return ImageFileError(f"{path}: its matte cannot be written ({error})")
+    except (MemoryError, ValueError, cv2.error) as error:
+        if is_out_of_memory(error):
+            return ImageFileError(f"{path}: not enough memory for the pictures of {size_text(image)} pixels")
+        return ImageFileError(f"{path}: its pictures cannot be made ({one_line(error)})")
     unknown = (trimap_labels(trimap) == UNKNOWN).mean()
     remark = "" if unknown else " (the trimap decides every pixel)"
     return f"{path.name}: {size_text(image)}, {unknown:.1%} unknown, {seconds:.2f} s{remark}"
@@ -243,13 +249,24 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     try:
-        return run_onnx(args) if args.onnx else run(args)
+        if args.onnx:
+            return run_onnx(args)
+        check_torch()
+        return run(args)
     except InputError as error:
         print(f"demo.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("demo.py: interrupted; the mattes written so far are whole", file=sys.stderr)
         return 130
+
+
+def check_torch() -> None:
+    """Raises InputError where PyTorch is not installed."""
+    try:
+        import torch  # noqa: F401  only to see
+    except ModuleNotFoundError:
+        raise InputError("PyTorch is not installed: pip install -r requirements.txt, or use --onnx") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -274,6 +291,8 @@ def run(args: argparse.Namespace) -> int:
 
 def run_onnx(args: argparse.Namespace) -> int:
     """As `run`, by ONNX Runtime in one process."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("--onnx computes in one process, on all cores; start it without torchrun")
     start = time.perf_counter()
     extra = cutout_files(args.cutout, args.background)
     matting = OnnxMatting(args.onnx)

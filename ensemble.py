@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from utils.preprocessing import BACKGROUND, FOREGROUND, Matte, trimap_labels
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN, Matte, as_pair, trimap_labels
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from inference import Matting
     from onnx_matting import OnnxMatting
 
@@ -32,13 +34,13 @@ class Ensemble:
         self.matting, self.flip, self.scales = matting, flip, tuple(scales)
         self.device = matting.device
 
-    def __call__(self, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
         """Alpha (H, W) float32 in 0..1; arguments as `Matting.predict` takes them."""
         return self.predict(image, trimap).alpha
 
-    def predict(self, image: np.ndarray, trimap: np.ndarray) -> Matte:
+    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
         """Alpha, and what attention found in the first version; arguments as `Matting.predict` takes them."""
-        return self.predict_batch([(image, trimap)])[0]
+        return self.predict_batch([as_pair(image, trimap)])[0]
 
     def predict_batch(self, pairs: Sequence[Pair]) -> list[Matte]:
         """`predict` for several images of one size."""
@@ -62,7 +64,10 @@ def _resized(pair: Pair, scale: float) -> Pair:
     image, trimap = pair
     size = tuple(max(1, round(side * scale)) for side in trimap.shape[::-1])
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return cv2.resize(image, size, interpolation=smooth), cv2.resize(trimap, size, interpolation=cv2.INTER_NEAREST)
+    resized = cv2.resize(trimap, size, interpolation=cv2.INTER_NEAREST)
+    unknown = (trimap_labels(trimap) == UNKNOWN).astype(np.float32)
+    resized[cv2.resize(unknown, size, interpolation=cv2.INTER_AREA) > 0] = 128  # so that thin bands stay
+    return cv2.resize(image, size, interpolation=smooth), resized
 
 
 def _mean(versions: list[Matte], trimap: np.ndarray) -> Matte:

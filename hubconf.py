@@ -4,12 +4,28 @@
     alpha = matting(Image.open("photo.jpg"), Image.open("trimap.png"))
 """
 
+import sys
 from pathlib import Path
 
 import torch
 
-from inference import Matting
-from utils.defaults import DEFAULT_CHECKPOINT
+HERE = Path(__file__).resolve().parent
+
+
+def check_modules() -> None:
+    """Raises ImportError where modules of other programs have names that this one's import statements would find."""
+    for name in ("utils", "networks", "inference"):
+        loaded = sys.modules.get(name)
+        place = next(iter(getattr(loaded, "__path__", [])), getattr(loaded, "__file__", None))
+        if loaded and (place is None or not Path(place).resolve().is_relative_to(HERE)):
+            raise ImportError(f"another module named {name} is loaded already (from {place}); "
+                              "load gca_matting in a process of its own")
+
+
+check_modules()
+
+from inference import Matting  # noqa: E402
+from utils.defaults import DEFAULT_CHECKPOINT  # noqa: E402
 
 dependencies = ["torch", "numpy", "cv2", "PIL"]
 
@@ -26,4 +42,4 @@ def gca_matting(checkpoint: str | Path | None = None, device: str | torch.device
     Raises:
         utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
     """
-    return Matting.from_checkpoint(checkpoint or Path(__file__).parent / DEFAULT_CHECKPOINT, device, **options)
+    return Matting.from_checkpoint(checkpoint or HERE / DEFAULT_CHECKPOINT, device, **options)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from networks.folding import compile_stages, folded
@@ -24,6 +24,7 @@ from utils.preprocessing import (
     UNKNOWN,
     Matte,
     alpha_to_uint8,
+    as_pair,
     checked_labels,
     finished_alpha,
     normalised_planes,
@@ -113,7 +114,7 @@ class Matting:
         Raises:
             ValueError: for arrays of another shape or type, and Pillow's images of more than 8 bits.
         """
-        return self.predict_batch([(_as_array(image, "RGB"), _as_array(trimap, "L"))])[0]
+        return self.predict_batch([as_pair(image, trimap)])[0]
 
     @torch.inference_mode()
     def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
@@ -181,12 +182,3 @@ def denormalise(image: torch.Tensor) -> torch.Tensor:
 def encode_trimap(labels: np.ndarray, channels: int) -> torch.Tensor:
     """`trimap_planes` as a tensor (channels, H, W)."""
     return torch.from_numpy(trimap_planes(labels, channels))
-
-
-def _as_array(image: np.ndarray | Image.Image, mode: str) -> np.ndarray:
-    """An image of Pillow's upright as uint8 of a mode, RGB or L; an array as it is."""
-    if not isinstance(image, Image.Image):
-        return image
-    if image.mode[0] in "IF":
-        raise ValueError(f"an image of Pillow's mode {image.mode}; expected one of 8 bits, such as RGB or L")
-    return np.asarray(ImageOps.exif_transpose(image).convert(mode))

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from utils.errors import InputError
+from utils.memory import available_memory
 from utils.preprocessing import (
     BORDER,
     UNKNOWN,
     Matte,
+    as_pair,
     checked_labels,
     finished_alpha,
     normalised_planes,
@@ -17,6 +20,8 @@ from utils.preprocessing import (
 )
 
 METADATA = ("version", "trimap_channel", "width", "encoder", "decoder", "stride")  # of files by tools/export_onnx.py
+
+BYTES_PER_PIXEL = 1300  # about, of memory, measured at the published width
 
 
 class OnnxFileError(InputError):
@@ -52,18 +57,19 @@ class OnnxMatting:
         self.border = border
         self.version = metadata["version"]
         self.trimap_channel = int(metadata["trimap_channel"])
+        self.width = float(metadata["width"])
 
-    def __call__(self, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
         return self.predict(image, trimap).alpha
 
-    def predict(self, image: np.ndarray, trimap: np.ndarray) -> Matte:
+    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
         """Alpha; without what the attention looked at. Arguments and errors as `inference.Matting.predict` has them.
 
         Raises:
             MemoryError: where memory does not suffice.
         """
-        return self.predict_batch([(image, trimap)])[0]
+        return self.predict_batch([as_pair(image, trimap)])[0]
 
     def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
         """As `predict`, for several (image, trimap) of one size at once."""
@@ -71,6 +77,8 @@ class OnnxMatting:
         if not any((label == UNKNOWN).any() for label in labels):
             return [Matte(finished_alpha(np.zeros(label.shape, np.float32), label, 0), (), ()) for label in labels]
         pad = padding(*labels[0].shape, self.border)
+        padded = np.add(labels[0].shape, [sum(sides) for sides in pad])
+        check_memory(len(pairs) * int(padded.prod()), self.width)
         images = np.stack([normalised_planes(np.pad(image, (*pad, (0, 0)), mode="reflect")) for image, _ in pairs])
         trimaps = np.stack([trimap_planes(np.pad(label, pad, mode="reflect"), self.trimap_channel)
                             for label in labels])
@@ -79,12 +87,19 @@ class OnnxMatting:
                 for alpha, label in zip(alphas, labels, strict=True)]
 
 
+def check_memory(pixels: int, width: float) -> None:
+    """Raises MemoryError where so many padded pixels take more than there is; the system might end the program."""
+    needed, available = pixels * BYTES_PER_PIXEL * width, available_memory()
+    if needed > available:
+        raise MemoryError(f"{pixels} pixels take about {needed / 1e9:.1f} GB; {available / 1e9:.1f} GB are available")
+
+
 def load_session(path: str | Path, threads: int = 0):
     """An ONNX Runtime session of a file, on the CPU; OnnxFileError if it cannot be."""
     try:
         import onnxruntime
     except ImportError:
-        raise OnnxFileError("ONNX Runtime is not installed: pip install -r requirements-onnx.txt") from None
+        raise OnnxFileError("ONNX Runtime is not installed: pip install -r requirements-onnx-run.txt") from None
     path = Path(path)
     if not path.is_file():
         raise OnnxFileError(f"{path}: {'not a file' if path.exists() else 'no such file'}")

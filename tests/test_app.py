@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import signal
 import socket
+import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,17 +19,19 @@ from PIL import Image
 pytest.importorskip("gradio")
 
 import app
-from dataloader.image_file import read_grey, read_image
+from dataloader.image_file import ImageFileError, read_grey, read_image
 from demo import build_matting
 from inference import alpha_to_uint8
-from utils.chosen import MISSING_CHECKPOINT
+from utils.chosen import MISSING_PUBLISHED
 from utils.config import load_config
+from utils.files import write_png
 from utils.page import BRUSHES
 
 DEMO = Path(app.__file__).parent / "demo"
 NAMES = sorted(path.stem for path in (DEMO / "input_lowres").iterdir())
 SIZES = {"laptop": {"width": 1366, "height": 768}, "phone": {"width": 390, "height": 844}}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+LOCAL = ("127.0.0.1", "::1", "localhost", b"127.0.0.1", b"localhost", None)
 MOST_PIXELS, LARGEST_UPLOAD = 400_000, 2_000_000
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
@@ -43,6 +49,9 @@ def served(tmp_path_factory) -> Iterator[SimpleNamespace]:
     patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("page")))
     connected, connect = [], socket.socket.connect
     patch.setattr(socket.socket, "connect", lambda *args: connected.append(args[1]) or connect(*args))
+    find = socket.getaddrinfo
+    patch.setattr(socket, "getaddrinfo", lambda host, *args, **options: connected.append((host,)) or find(
+        host, *args, **options))  # names are asked for elsewhere before anything connects
     config = load_config("config/sample.toml", ["model.width=0.1"])
     matting, mattes = build_matting(config, None, "cpu"), []
     predict = matting.predict
@@ -196,7 +205,7 @@ def test_nothing_is_wider_than_the_screen(page, tmp_path):
 
 def test_the_page_connects_to_nothing_but_this_machine(served):
     assert served.connected  # Gradio asks its own server whether it is up
-    assert not [address for address in served.connected if address[0] not in ("127.0.0.1", "::1", "localhost")]
+    assert not [address for address in served.connected if address[0] not in LOCAL]
 
 
 def test_a_missing_checkpoint_is_told_as_the_demo_does(monkeypatch, capsys):
@@ -204,7 +213,7 @@ def test_a_missing_checkpoint_is_told_as_the_demo_does(monkeypatch, capsys):
     assert app.main() == 1
     message = capsys.readouterr().err
     assert message.startswith("app.py: nowhere.pth: no such file\n")
-    assert message.endswith("app.py: " + MISSING_CHECKPOINT.format(path="nowhere.pth") + "\n")
+    assert message.endswith("app.py: " + MISSING_PUBLISHED.format(path="nowhere.pth") + "\n")
 
 
 def test_a_taken_port_is_told(monkeypatch, capsys):
@@ -218,3 +227,64 @@ def test_a_taken_port_is_told(monkeypatch, capsys):
         assert app.main() == 1
     assert capsys.readouterr().err == (f"app.py: cannot listen on 127.0.0.1, port {port}; the port may be taken: "
                                        "choose another with --port\n")
+
+
+@pytest.mark.parametrize(("error", "line"), [
+    (OSError(28, "No space left on device", "{folder}/1a2b/my photo.png"),
+     "[Errno 28] No space left on device: 'my photo.png'"),
+    (ImageFileError("{folder}/1a2b/my photo.png: the file is empty"), "my photo.png: the file is empty"),
+    (cv2.error("OpenCV(5): a.cpp:1: error: (-215) size > 0\nmore"), "OpenCV(5): a.cpp:1: error: (-215) size > 0"),
+    (MemoryError(), "Not enough memory."),
+])
+def test_errors_are_told_in_one_line_without_folders(monkeypatch, tmp_path, error, line):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    arguments = [text.format(folder=tmp_path) if isinstance(text, str) else text for text in error.args]
+    if isinstance(error, OSError):
+        arguments.append(error.filename.format(folder=tmp_path))
+    with pytest.raises(app.gr.Error) as told, app.told():
+        raise type(error)(*arguments)
+    assert told.value.message == line
+
+
+def test_results_of_the_latest_are_kept(monkeypatch, tmp_path):
+    """Of three, two; with the files of these alone. A visitor whose result is gone is told."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(app, "KEPT_RESULTS", 2)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    write_png(tmp_path / "photo.png", image)
+    trimap = np.full((64, 64), 128, np.uint8)
+    matting = build_matting(load_config("config/sample.toml", ["model.width=0.1"]), None, "cpu")
+    results = OrderedDict()
+    sessions = [app.compute(matting, results, app.Session(tmp_path / "photo.png", image, trimap), None, app.COLOUR,
+                            "#102030", None, lambda *_, **__: None)[0] for _ in range(3)]
+    assert list(results) == [session.folder for session in sessions[1:]]
+    assert sorted(path for path in tmp_path.iterdir() if path.is_dir()) == sorted(results)
+    with pytest.raises(app.gr.Error, match="compute the matte again"):
+        app.background_changed(results, sessions[0], app.COLOUR, "#ffffff", None)
+    with pytest.raises(app.gr.Error, match="cannot be decoded"):  # an unusable background costs no result
+        (tmp_path / "bad.png").write_text("no image")
+        app.compute(matting, results, sessions[2], None, app.PICTURE, "#102030", str(tmp_path / "bad.png"), None)
+    assert len(list(sessions[2].folder.iterdir())) == 4
+
+
+def test_a_port_beyond_the_last_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["app.py", "--port", "65536"])
+    with pytest.raises(SystemExit, match="2"):
+        app.main()
+    assert "argument --port: 65536 is above 65535" in capsys.readouterr().err
+
+
+def test_a_stopped_program_leaves_no_files(tmp_path):
+    """Started as a program, and ended as a service manager ends it."""
+    command = [sys.executable, "app.py", "--random-weights", "--config", "config/sample.toml", "--device", "cpu",
+               "--port", str(free_port())]
+    with subprocess.Popen(command, cwd=DEMO.parent, env={**os.environ, "TMPDIR": str(tmp_path)},
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:
+        try:
+            line = next(line for line in program.stdout if line.startswith("Open "))
+            assert f":{command[-1]} in a browser" in line
+            assert list(tmp_path.glob("matting-*"))
+        finally:
+            program.send_signal(signal.SIGTERM)
+        program.wait(timeout=60)
+    assert not list(tmp_path.glob("matting-*"))

@@ -148,3 +148,17 @@ def test_mismatched_weights(tmp_path, weights, change, arguments, message):
     torch.save({"state_dict": changed}, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match=message):
         load_network(tmp_path / "other.pth", **arguments)
+
+
+@pytest.mark.parametrize("told", [{"width": "wide"}, {"depth": 3}, {"encoder": "none"}, "narrow"])
+def test_an_architecture_that_cannot_be_built(tmp_path, told):
+    save_checkpoint(tmp_path / "other.pth", build_network(width=0.1), architecture=told)
+    with pytest.raises(CheckpointError, match=r"other\.pth: its architecture, .* cannot be built") as error:
+        load_network(tmp_path / "other.pth")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_the_network_tells_how_it_was_built(tmp_path):
+    save_checkpoint(tmp_path / "own.pth", build_network(width=0.1), architecture={"width": 0.1})
+    assert load_network(tmp_path / "own.pth", width=0.5).architecture == {
+        "encoder": "resnet_gca_encoder_29", "decoder": "res_gca_decoder_22", "trimap_channel": 3, "width": 0.1}

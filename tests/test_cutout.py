@@ -126,6 +126,8 @@ def test_covering():
     assert np.abs(covering(picture, 8, 8)[0, :, 0].astype(int) - [2, 2, 3, 3, 4, 4, 5, 5]).max() <= 1
     assert covering(picture, 2, 2)[0, :, 0].tolist() in ([2, 4], [3, 5])  # means of 2 and 3, of 4 and 5
     assert covering(picture, 50, 3).shape == (50, 3, 3)
+    line = np.full((1, 30_000, 3), 7, np.uint8)  # the whole of it, at that scale, would take 14 GB
+    assert np.array_equal(covering(line, 400, 600), np.full((400, 600, 3), 7, np.uint8))
 
 
 def test_depths():

@@ -1,5 +1,6 @@
 """The demo on folders: what it writes, what it refuses, and that it does the rest all the same."""
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -15,9 +16,12 @@ from reference import reference_network
 
 import demo
 import inference
-from dataloader.image_file import read_grey, read_image
-from inference import Matting, alpha_to_uint8
+from dataloader.image_file import ImageFileError, read_grey, read_image
+from inference import Matte, Matting, alpha_to_uint8
+from networks import build_network
 from utils.checkpoint import save_checkpoint
+from utils.chosen import add_matting_arguments, chosen_network
+from utils.errors import InputError
 from utils.files import write_png
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +60,7 @@ def written(pictures: Path) -> list[str]:
 
 def test_mattes_and_offset_pictures(monkeypatch, capsys, pictures, networks):
     assert run(monkeypatch, pictures, "--checkpoint", str(networks["gca"])) == 0
-    folder = "gca-dist-all-data_gca.pth"
+    folder = "gca_gca.pth"
     assert written(pictures) == [f"{folder}/a.png", f"{folder}/a_offset1.png", f"{folder}/a_offset2.png"]
     alpha = Matting(reference_network("gca"), "cpu")(read_image(pictures / "images" / "a.png"),
                                                      read_grey(pictures / "trimaps" / "a.png"))
@@ -236,3 +240,32 @@ def test_included_samples():
             assert trimap.shape == read_image(path).shape[:2]
             assert np.unique(trimap).tolist() == [0, 128, 255]
             assert not ((trimaps[0] == 128) & (trimap != 128)).any()
+
+
+def test_a_failure_after_the_network_costs_one_picture(tmp_path):
+    """NaN, what memory does not suffice for, and whatever OpenCV refuses: a line each."""
+    job = demo.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8))
+    lines = {}
+    for name, values in (("nan", np.full((4, 5), np.nan, np.float32)), ("shape", np.zeros((4, 5, 7), np.float32))):
+        lines[name] = demo.write_result(demo.Result(job, Matte(values, (), ()), 1.0), tmp_path, demo.NO_CUTOUT_FILES)
+    assert str(lines["nan"]) == f"{job.path}: the network gave no numbers; try --precision fp32"
+    assert str(lines["shape"]).startswith(f"{job.path}: its pictures cannot be made (")
+    assert all(isinstance(line, ImageFileError) for line in lines.values())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("arguments", [[], ["--set", "version=mine"]])
+def test_a_label_of_ones_own_moves_no_weights(monkeypatch, tmp_path, arguments):
+    """The checkpoint stays the one of the configuration file's version; and the advice fits that version."""
+    parser = argparse.ArgumentParser()
+    add_matting_arguments(parser)
+    (tmp_path / "own.toml").write_text('version = "own"\n')
+    monkeypatch.chdir(tmp_path)
+    args = parser.parse_args(["--config", "own.toml", *arguments])
+    with pytest.raises(InputError) as error:
+        chosen_network(args)
+    assert str(error.value) == f"{Path('checkpoints/own/own.pth')}: no such file; train it first, " \
+                               "or name a file with --checkpoint"
+    save_checkpoint(tmp_path / "checkpoints" / "own" / "own.pth", build_network(width=0.1))
+    config, checkpoint = chosen_network(args)
+    assert (config.version, checkpoint) == ("mine" if arguments else "own", Path("checkpoints/own/own.pth"))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ensemble import Ensemble
 from inference import Matte
@@ -54,3 +55,21 @@ def test_alone_it_changes_nothing():
 def test_impossible_scales(scales):
     with pytest.raises(ValueError, match="scales are"):
         Ensemble(LeftToRight(), scales=scales)
+
+
+def test_thin_unknown_bands_stay_unknown():
+    """One unknown column in 40, at a quarter of the size: one in 10, the one that it is part of."""
+    trimap = np.zeros((20, 40), np.uint8)
+    trimap[:, 20:] = 255
+    trimap[:, 21] = 128
+    seen = []
+    predictor = LeftToRight()
+    predict = predictor.predict_batch
+    predictor.predict_batch = lambda pairs: seen.extend(pairs) or predict(pairs)
+    Ensemble(predictor, scales=(0.25,))(IMAGE, trimap)
+    assert np.flatnonzero(seen[0][1][0] == 128).tolist() == [5]
+
+
+def test_images_of_pillow():
+    image, trimap = Image.fromarray(IMAGE).convert("L"), Image.fromarray(ALL_UNKNOWN)
+    assert np.array_equal(Ensemble(LeftToRight())(image, trimap), Ensemble(LeftToRight())(IMAGE, ALL_UNKNOWN))

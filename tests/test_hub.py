@@ -1,6 +1,8 @@
 """The predictor by way of torch.hub, from this folder."""
 
 import importlib.util
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +57,11 @@ def test_missing_weights(tmp_path):
 
 def test_dependencies_are_importable():
     assert all(importlib.util.find_spec(name) for name in hubconf.dependencies)
+
+
+def test_other_modules_of_these_names_are_named(monkeypatch):
+    other = types.ModuleType("networks")
+    other.__file__ = "/elsewhere/networks.py"
+    monkeypatch.setitem(sys.modules, "networks", other)
+    with pytest.raises(ImportError, match=r"another module named networks .*from /elsewhere/networks\.py"):
+        load(checkpoint="weights.pth")

@@ -174,6 +174,24 @@ def test_refused_scribbles():
         mask_from_scribbles(photo(200), scribbles[:100])
 
 
+def test_strokes_that_vanish_where_grabcut_reduces_the_photo():
+    """In every 10 x 10 pixels that become one, there is more black than white."""
+    image, scribbles = np.zeros((10, 10_000, 3), np.uint8), np.full((10, 10_000), 128, np.uint8)
+    scribbles[:, 5000:5010], scribbles[5, 5005] = 0, 255
+    with pytest.raises(ValueError, match=r"the white strokes vanish under the black ones .* 1000 x 1 pixels"):
+        mask_from_scribbles(image, scribbles)
+
+
+def test_scribbles_are_not_written_over(monkeypatch, capsys, tmp_path):
+    write_png(tmp_path / "photos" / "a.png", photo(50))
+    write_png(tmp_path / "strokes" / "a.png", np.full((50, 50), 128, np.uint8))
+    before = (tmp_path / "strokes" / "a.png").read_bytes()
+    strokes = tmp_path / "strokes"
+    assert run(monkeypatch, tmp_path / "photos" / "a.png", "--scribbles", strokes / "a.png", "--output", strokes) == 1
+    assert f"{strokes / 'a.png'}: would be written over" in capsys.readouterr().err
+    assert (strokes / "a.png").read_bytes() == before
+
+
 def test_overlay():
     image = np.full((1, 3, 3), 100, np.uint8)
     assert overlay(image, np.array([[0, 128, 255]], np.uint8)).tolist() == [[[25] * 3, [177, 160, 50], [100] * 3]]

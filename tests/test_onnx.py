@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from dataloader.image_file import read_grey
@@ -20,6 +21,7 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
+import onnx_matting  # noqa: E402
 from onnx_matting import OnnxFileError, OnnxMatting  # noqa: E402
 from tools import export_onnx  # noqa: E402
 
@@ -108,7 +110,8 @@ def demo_command(folder: Path, *more: str) -> list[str]:
 
 
 def run_without_torch(*arguments: str) -> subprocess.CompletedProcess:
-    code = "import runpy, sys; sys.modules['torch'] = None; sys.argv = sys.argv[1:]; " \
+    absent = "torch", "torchvision", "toml", "easydict", "pymatting"  # all that requirements-onnx-run.txt lacks
+    code = f"import runpy, sys; sys.modules |= dict.fromkeys({absent}); sys.argv = sys.argv[1:]; " \
            "runpy.run_path(sys.argv[0], run_name='__main__')"
     return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True,
                           check=False)
@@ -157,6 +160,37 @@ def test_other_files_are_refused(tmp_path, exported):
         assert "\n" not in str(error.value)
 
 
+def test_what_else_needs_no_torch(tmp_path):
+    write_png(tmp_path / "masks" / "a.png", np.pad(np.full((20, 20), 255, np.uint8), 10))
+    result = run_without_torch("tools/make_trimap.py", str(tmp_path / "masks"), "--output", str(tmp_path / "out"))
+    assert (result.returncode, (tmp_path / "out" / "a.png").exists()) == (0, True), result.stderr
+    result = run_without_torch(*demo_command(tmp_path))
+    assert result.returncode == 1
+    assert result.stderr == "demo.py: PyTorch is not installed: pip install -r requirements.txt, or use --onnx\n"
+
+
+def test_one_process_is_enough(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = run_without_torch(*demo_command(tmp_path, "--onnx", "x.onnx"))
+    assert result.returncode == 1
+    assert result.stderr == "demo.py: --onnx computes in one process, on all cores; start it without torchrun\n"
+
+
+def test_too_little_memory_is_told_before_it_is_taken(monkeypatch, exported):
+    matting = OnnxMatting(exported, border=0, threads=1)
+    pair = random_pair(64, 64)
+    monkeypatch.setattr(onnx_matting, "available_memory", lambda: 64 * 64 * onnx_matting.BYTES_PER_PIXEL * WIDTH)
+    assert matting(*pair).shape == (64, 64)
+    with pytest.raises(MemoryError):
+        matting.predict_batch([pair, pair])
+
+
+def test_images_of_pillow(exported):
+    matting = OnnxMatting(exported, threads=1)
+    image, trimap = random_pair(40, 30)
+    assert np.array_equal(matting(Image.fromarray(image), Image.fromarray(trimap)), matting(image, trimap))
+
+
 @pytest.mark.parametrize(("more", "status", "message"), [
     (["--onnx", "README.md"], 1, "demo.py: README.md: not an ONNX file that can be run"),
     (["--onnx", "x.onnx", "--precision", "bf16", "--compile"], 2, "--onnx: not allowed with --precision, --compile"),
@@ -201,6 +235,18 @@ def test_a_failing_exporter_leaves_no_file(monkeypatch, capsys, tmp_path, checkp
     assert run_export(monkeypatch, *checkpoint, "--output", str(tmp_path / "out" / "gca.onnx")) == 1
     assert capsys.readouterr().err.endswith("cannot export the network (an operator is missing)\n")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_metadata_is_the_networks_own(monkeypatch, tmp_path, network):
+    """A checkpoint that tells its architecture needs no configuration."""
+    save_checkpoint(tmp_path / "own.pth", network, architecture={"width": WIDTH})
+    told = []
+    monkeypatch.setattr(export_onnx, "export", lambda _, path, metadata: told.append(metadata) or path.touch() or 0)
+    arguments = ["export_onnx.py", "--checkpoint", str(tmp_path / "own.pth"), "--output", str(tmp_path / "own.onnx")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.chdir(ROOT)
+    assert export_onnx.main() == 0
+    assert told == [{**METADATA, "version": "own", "trimap_channel": "3"}]
 
 
 def test_missing_packages_are_named(monkeypatch, capsys, tmp_path, exported):

@@ -22,6 +22,7 @@ from utils.page import (
     looks,
     matte_photo,
     on_checkerboard,
+    open_background,
     open_photo,
     open_trimap,
     painted_over,
@@ -84,12 +85,13 @@ def test_an_empty_trimap_is_refused():
         painted_over(None, [], (3, 3))
 
 
-@pytest.mark.parametrize("strokes", [
-    {"subject": np.s_[5:46, 15:56]},  # only its rectangle counts
-    {"subject": np.s_[20:30, 30:40], "background": np.s_[:, 60:70]},
+@pytest.mark.parametrize(("strokes", "rectangle"), [
+    ({"subject": np.s_[5:46, 15:56]}, True),
+    ({"subject": np.s_[5:6, 15:16], "background": np.s_[45:46, 55:56]}, True),  # whatever the colours
+    ({"subject": np.s_[20:30, 30:40], "background": np.s_[:, 60:70]}, False),
 ])
-def test_a_trimap_is_proposed_from_strokes(photo, strokes):
-    trimap = propose(open_photo(photo, 10**6), [layer(60, 80, **strokes)], "narrow")
+def test_a_trimap_is_proposed_from_strokes(photo, strokes, rectangle):
+    trimap = propose(open_photo(photo, 10**6), [layer(60, 80, **strokes)], "narrow", rectangle)
     expected = np.zeros((60, 80), np.uint8)
     expected[9:41, 19:51] = 128  # bands of 0.8 pixels, of which one from the centres of the outermost pixels
     assert set(np.unique(trimap)) <= {0, 128, 255}
@@ -100,12 +102,37 @@ def test_a_trimap_is_proposed_from_strokes(photo, strokes):
 def test_nothing_is_proposed_from_nothing(photo):
     with pytest.raises(ValueError, match="Nothing is painted"):
         propose(open_photo(photo, 10**6), [], "narrow")
+    with pytest.raises(ValueError, match="Strokes of both kinds are needed"):
+        propose(open_photo(photo, 10**6), [layer(60, 80, subject=np.s_[20:30, 30:40])], "narrow", rectangle=False)
 
 
 def test_a_large_photo_is_refused_by_its_name_alone(photo):
-    assert open_photo(photo, 4800).shape == (60, 80, 3)
-    with pytest.raises(ImageFileError, match=r"^photo\.png: 80 x 60 pixels; expected at most 0\.0048 million$"):
-        open_photo(photo, 4799)
+    write_png(photo, np.zeros((70, 80, 3), np.uint8))
+    assert open_photo(photo, 5600).shape == (70, 80, 3)
+    with pytest.raises(ImageFileError, match=r"^photo\.png: 80 x 70 pixels; expected at most 0\.0056 million$"):
+        open_photo(photo, 5599)
+
+
+def test_thin_photos_count_as_64_pixels_wide(photo):
+    write_png(photo, np.zeros((1, 1000, 3), np.uint8))
+    assert open_photo(photo, 64_000).shape == (1, 1000, 3)
+    with pytest.raises(ImageFileError, match=r"^photo\.png: 1000 x 1 pixels, with what is added around thin photos;"):
+        open_photo(photo, 63_999)
+
+
+def test_no_other_format_gets_round_the_limit(tmp_path):
+    """Pillow would not tell the size of some files that OpenCV reads."""
+    Image.new("RGB", (80, 70)).save(tmp_path / "photo.ppm")
+    (tmp_path / "photo.ppm").rename(tmp_path / "photo.png")
+    with pytest.raises(ImageFileError, match=r"^photo\.png: cannot be decoded; expected a PNG, JPEG, WebP"):
+        open_photo(tmp_path / "photo.png", 100)
+
+
+def test_a_background_keeps_its_depth(tmp_path):
+    write_png(tmp_path / "deep.png", np.full((70, 80, 3), 12345, np.uint16))
+    assert open_background(tmp_path / "deep.png", 10_000).dtype == np.uint16
+    with pytest.raises(ImageFileError, match="expected at most"):
+        open_background(tmp_path / "deep.png", 5599)
 
 
 def test_what_is_no_image_is_refused_by_its_name_alone(tmp_path):

@@ -1,8 +1,10 @@
 """Writes a network as an ONNX file, which runs without PyTorch.
 
-    python tools/export_onnx.py --checkpoint=checkpoints/gca-dist/gca-dist.pth --config=config/gca-dist.toml \\
-        --output=gca.onnx
+    python tools/export_onnx.py --output=gca.onnx
+    python tools/export_onnx.py --checkpoint=checkpoints/gca-dist/gca-dist.pth --config=config/gca-dist.toml
     python demo.py --onnx=gca.onnx --image-dir=... --trimap-dir=...
+
+Without --checkpoint and --config it is the network that comes with this program.
 
 Inputs are `image` (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and deviation, and `trimap`
 (N, trimap_channel, H, W) as the network takes it; the output is `alpha` (N, 1, H, W) in 0..1. N, H and W are free, H
@@ -30,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from networks import GuidedContextualAttention, MattingNetwork
 from networks.folding import folded
 from onnx_matting import load_session, run_session
-from utils.arguments import add_config_arguments
 from utils.checkpoint import load_network
-from utils.config import architecture, load_config
+from utils.chosen import add_network_arguments, chosen_network
+from utils.config import architecture
 from utils.errors import InputError
 from utils.files import atomic_path
 from utils.preprocessing import STRIDE, normalised_planes, trimap_planes
@@ -71,7 +73,7 @@ def export(network: MattingNetwork, path: Path, metadata: dict[str, str]) -> flo
         ExportError: where PyTorch cannot export the network, or the difference exceeds `TOLERANCE`. No file is left.
     """
     network = folded(network)
-    metadata = {"trimap_channel": str(network.trimap_channel), "stride": str(STRIDE), **metadata}
+    metadata = {**metadata, "trimap_channel": str(network.trimap_channel), "stride": str(STRIDE)}
     with atomic_path(path) as temporary:
         write_onnx(network, temporary, metadata)
         difference = largest_difference(network, temporary)
@@ -132,10 +134,7 @@ def drawn_inputs(n: int, height: int, width: int, trimap_channel: int) -> tuple[
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write a network as an ONNX file.")
-    add_config_arguments(parser, default="config/gca-dist-all-data.toml")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
-                        default=Path("checkpoints/gca-dist-all-data/gca-dist-all-data.pth"),
-                        help="the network's weights (default: %(default)s)")
+    add_network_arguments(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", default=Path("gca.onnx"),
                         help="the file to write (default: %(default)s)")
     return parser.parse_args()
@@ -147,9 +146,9 @@ def main() -> int:
         missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
         if missing:
             raise ExportError(f"{', '.join(missing)} not installed: pip install -r requirements-onnx.txt")
-        config = load_config(args.config, args.set)
-        network = load_network(args.checkpoint, **architecture(config))
-        metadata = {name: str(value) for name, value in architecture(config).items()}
+        config, checkpoint = chosen_network(args)
+        network = load_network(checkpoint, **architecture(config))
+        metadata = {name: str(value) for name, value in network.architecture.items()}
         difference = export(network, args.output, {"version": config.version, **metadata})
     except InputError as error:
         print(f"export_onnx.py: {error}", file=sys.stderr)

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -23,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.folders import read_alpha
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
-from inference import size_text
+from utils.errors import one_line
 from utils.files import write_png
+from utils.preprocessing import size_text
 from utils.trimaps import (
     WIDTHS,
     mask_from_rectangle,
@@ -101,8 +103,8 @@ def find_mask(path: Path, args: argparse.Namespace) -> np.ndarray:
             return read_mask(path)
     except ImageFileError:
         raise
-    except ValueError as error:
-        raise ImageFileError(f"{path}: {error}") from None
+    except (ValueError, cv2.error) as error:
+        raise ImageFileError(f"{path}: {one_line(error)}") from None
     if not mask.any():
         raise ImageFileError(f"{path}: no subject found; mark more of it, or give a mask")
     return mask
@@ -155,6 +157,8 @@ def check(args: argparse.Namespace) -> None:
         if target.resolve() in taken:
             raise ImageFileError(f"{target}: also the folder of something else; results would be written over files")
         taken.add(target.resolve())
+        if args.scribbles and args.scribbles.resolve() == (target / f"{args.source.stem}.png").resolve():
+            raise ImageFileError(f"{args.scribbles}: would be written over; name another folder than {target}")
 
 
 def parse_arguments() -> argparse.Namespace:

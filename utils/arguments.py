@@ -25,6 +25,14 @@ def positive_int(text: str) -> int:
     return number
 
 
+def port_number(text: str) -> int:
+    """A TCP port that can be asked for."""
+    number = positive_int(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"{number} is above 65535")
+    return number
+
+
 def whole_number(text: str) -> int:
     """A whole number from 0 up."""
     number = int(text)

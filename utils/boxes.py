@@ -1,9 +1,13 @@
 """Rectangles of a grid, and covering part of a grid with few of them."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from torch import Tensor
+
+if TYPE_CHECKING:  # boxes are for programs without PyTorch, too
+    from torch import Tensor
 
 SMALLEST = 4  # boxes of this height and width are not divided
 MARGIN_COST = 6  # rows and columns that a box costs besides its own, measured with the tiles of the network
@@ -34,20 +38,20 @@ class Box(NamedTuple):
         """This part of a tensor (..., H, W)."""
         return x[(..., *self.slices)]
 
-    def grown(self, margin: int, height: int, width: int) -> "Box":
+    def grown(self, margin: int, height: int, width: int) -> Box:
         """With a margin on each side, as far as a grid of this height and width reaches."""
         return Box(max(0, self.top - margin), min(height, self.bottom + margin),
                    max(0, self.left - margin), min(width, self.right + margin))
 
-    def times(self, factor: int) -> "Box":
+    def times(self, factor: int) -> Box:
         """The same place on a grid this many times as fine."""
         return Box(*(factor * side for side in self))
 
-    def seen_from(self, outer: "Box") -> "Box":
+    def seen_from(self, outer: Box) -> Box:
         """The same place on a grid that starts where `outer` does."""
         return Box(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
 
-    def halves(self) -> tuple["Box", "Box"]:
+    def halves(self) -> tuple[Box, Box]:
         """Both parts, cut across the longer side."""
         if self.height >= self.width:
             middle = (self.top + self.bottom) // 2

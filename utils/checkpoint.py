@@ -7,6 +7,7 @@ leading `module.`.
 
 import re
 import zipfile
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from networks import MattingNetwork, build_network, from_published_names, to_published_names
-from utils.errors import InputError
+from utils.errors import InputError, one_line
 from utils.files import atomic_path
 
 # Published trainers stored the loss as a numpy number; these are plain data, no code.
@@ -120,21 +121,35 @@ def _advice(missing: list[str], extra: list[str], reshaped: list[str]) -> str:
 
 
 def load_network(path: str | Path, **architecture: str | float) -> MattingNetwork:
-    """A network with the weights of a checkpoint file, on the CPU.
+    """A network with the weights of a checkpoint file, on the CPU; its `architecture` tells how it was built.
 
     Args:
         architecture: arguments of `networks.build_network`; by default the published network. Where the file
             tells its own, under "architecture", that counts.
 
     Raises:
-        CheckpointError: as `read_checkpoint` and `load_weights` do.
+        CheckpointError: as `read_checkpoint` and `load_weights` do, and where the file's own architecture is none.
         ValueError: as `networks.build_network` does.
     """
     content = read_checkpoint(path)
     told = content.get("architecture")
-    network = build_network(**architecture | (told if isinstance(told, dict) else {}))
+    if told is None:
+        network, built = build_network(**architecture), architecture
+    else:
+        network, built = _build_as_told(path, told, architecture)
     load_weights(network, content["state_dict"], path)
+    defaults = {name: given.default for name, given in signature(build_network).parameters.items()}
+    network.architecture = defaults | built
     return network
+
+
+def _build_as_told(path: str | Path, told: object, architecture: dict) -> tuple[MattingNetwork, dict]:
+    """The network that a file tells of, and its arguments: the file's over those given."""
+    try:
+        built = architecture | told
+        return build_network(**built), built
+    except (TypeError, ValueError) as error:  # no dictionary, unknown names, values of another kind
+        raise CheckpointError(f"{path}: its architecture, {told!r}, cannot be built ({one_line(error)})") from None
 
 
 def save_checkpoint(path: str | Path, network: MattingNetwork, iteration: int = 0, loss: float = 0.0,

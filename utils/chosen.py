@@ -14,20 +14,29 @@ from utils.errors import InputError
 if TYPE_CHECKING:  # what needs PyTorch is imported where it is used
     from easydict import EasyDict
 
-MISSING_CHECKPOINT = """\
+PUBLISHED = "gca-dist"  # versions that begin so are the published ones
+MISSING_CHECKPOINT = "{path}: no such file; train it first, or name a file with --checkpoint"
+MISSING_PUBLISHED = """\
 {path}: no such file
   The published weights are a download of their authors' (see checkpoints/README.md for which file goes where):
   https://github.com/Yaoyi-Li/GCA-Matting, "Models". Save them under the path above, or name a file with --checkpoint.
   Without --config and --checkpoint the weights that come with this program are used; --random-weights needs none."""
 
 
-def add_matting_arguments(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Adds the arguments; returns the group of those that name weights, for further ones."""
+def add_network_arguments(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Adds those that name a network; returns the group of those that name its weights, for further ones."""
     add_config_arguments(parser, None, f"{DEFAULT_CONFIG}, or {PUBLISHED_CONFIG} where --checkpoint is given")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--checkpoint", type=Path, metavar="FILE",
                          help="the network's weights (default: checkpoints/VERSION/VERSION.pth, "
                               "with the configuration's version)")
+    parser.set_defaults(random_weights=False)
+    return weights
+
+
+def add_matting_arguments(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """Adds all the arguments; returns the same group as `add_network_arguments`."""
+    weights = add_network_arguments(parser)
     weights.add_argument("--random-weights", action="store_true",
                          help="try the program without a checkpoint; the mattes are meaningless")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
@@ -41,7 +50,9 @@ def add_matting_arguments(parser: argparse.ArgumentParser) -> argparse._Mutually
 
 
 def chosen_network(args: argparse.Namespace) -> tuple[EasyDict, Path | None]:
-    """The configuration and the checkpoint that `add_matting_arguments`' arguments ask for; None: random weights.
+    """The configuration and the checkpoint that these arguments ask for; None: random weights.
+
+    Without --config a checkpoint's file is the version, which results are labelled with.
 
     Raises:
         InputError: if the checkpoint is missing; with its remedy, in several lines.
@@ -50,8 +61,14 @@ def chosen_network(args: argparse.Namespace) -> tuple[EasyDict, Path | None]:
     from utils.config import load_config
 
     shipped = not (args.checkpoint or args.random_weights)
-    config = load_config(args.config or (DEFAULT_CONFIG if shipped else PUBLISHED_CONFIG), args.set)
-    checkpoint = None if args.random_weights else args.checkpoint or default_checkpoint(config.version)
+    path = args.config or (DEFAULT_CONFIG if shipped else PUBLISHED_CONFIG)
+    config = load_config(path, args.set)
+    others = [text for text in args.set if text.partition("=")[0].strip() != "version"]
+    version = load_config(path, others).version  # the file's own: a label of results moves no weights
+    checkpoint = None if args.random_weights else args.checkpoint or default_checkpoint(version)
     if checkpoint is not None and not checkpoint.exists():
-        raise InputError(MISSING_CHECKPOINT.format(path=checkpoint))
+        missing = MISSING_PUBLISHED if version.startswith(PUBLISHED) else MISSING_CHECKPOINT
+        raise InputError(missing.format(path=checkpoint))
+    if args.checkpoint and not args.config and config.version == version:
+        config.version = args.checkpoint.stem
     return config, checkpoint

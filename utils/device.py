@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import cv2
+
 if TYPE_CHECKING:
     import torch
 
@@ -38,7 +40,7 @@ def as_memory_allows(function: Callable[[list], list], items: list) -> list:
     """
     try:
         return function(items)
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, cv2.error) as error:
         if not is_out_of_memory(error):
             raise
     if len(items) == 1:
@@ -50,4 +52,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on the CPU or on an accelerator."""
     torch = sys.modules.get("torch")  # none: then the error is not torch's
     kinds = (MemoryError, torch.OutOfMemoryError) if torch else MemoryError
+    if isinstance(error, cv2.error):
+        return error.code == cv2.Error.StsNoMem
     return isinstance(error, kinds) or "can't allocate memory" in str(error)

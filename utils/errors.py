@@ -3,3 +3,9 @@
 
 class InputError(ValueError):
     """A file or setting that cannot be used. The message names it and says what is wrong, in one line."""
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, in one line: that of OpenCV's that tells the reason, else the first."""
+    lines = str(getattr(error, "err", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

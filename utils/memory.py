@@ -1,9 +1,13 @@
 """How much memory there is to compute with."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # what needs PyTorch is imported where it is used
+    import torch
 
 CPU_LIMIT = 4 * 2**30
 GPU_SHARE = 0.8  # of what is free; the rest is for fragmentation, and for what convolutions need to work
@@ -12,6 +16,8 @@ GPU_SHARE = 0.8  # of what is free; the rest is for fragmentation, and for what 
 def default_memory_limit(device: torch.device) -> int:
     """Bytes that an image may take where nothing else is said."""
     if device.type == "cuda":
+        import torch
+
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + unused))
     return min(CPU_LIMIT, available_memory() // 2)

@@ -6,7 +6,7 @@ Images are (H, W, 3) uint8 RGB, trimaps (H, W) uint8 with 0 (background), 128 (u
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from inference import UNKNOWN, Matte, Matting, alpha_to_uint8, size_text, trimap
 from utils.cutout_files import background_for
 from utils.files import write_png
 from utils.pictures import panel
+from utils.preprocessing import BORDER
 from utils.trimaps import WIDTHS, mask_from_rectangle, mask_from_scribbles, trimap_from_mask
 
 DISPLAY_SIDE = 1024  # pixels of the longer side of what the browser gets
@@ -30,6 +31,9 @@ LOOKS = 120  # lines in a picture of attention, about
 CELL = 16  # pixels of the padded image for each place that attention compares
 FILES = ("alpha", "cutout", "composite", "trimap")  # to download
 SQUARE = 16  # pixels of a square of the checkerboard
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")  # as Pillow calls those that can be uploaded
+
+Content = TypeVar("Content")
 
 
 class Result(NamedTuple):
@@ -52,6 +56,12 @@ def open_photo(path: Path, max_pixels: int) -> np.ndarray:
     return _by_name(read_image, path)
 
 
+def open_background(path: Path, max_pixels: int) -> np.ndarray:
+    """The colours of an uploaded file in their own depth, (H, W, 3) uint8 or uint16; errors as in `open_photo`."""
+    _check_pixels(path, max_pixels)
+    return _by_name(read_photo, path).colours
+
+
 def open_trimap(path: Path, image: np.ndarray, width: str) -> np.ndarray:
     """The trimap of an uploaded file: a trimap itself, or made from a mask, a matte or an image with alpha channel.
 
@@ -61,7 +71,7 @@ def open_trimap(path: Path, image: np.ndarray, width: str) -> np.ndarray:
     Raises:
         ImageFileError: if it cannot be read, or is not of the image's size.
     """
-    _check_pixels(path, image.shape[0] * image.shape[1])
+    _check_pixels(path, counted_pixels(*image.shape[:2]))
     alpha = _by_name(read_alpha, path)
     grey = _by_name(read_grey, path) if alpha is None else alpha
     if grey.shape != image.shape[:2]:
@@ -72,17 +82,26 @@ def open_trimap(path: Path, image: np.ndarray, width: str) -> np.ndarray:
 
 
 def _check_pixels(path: Path, most: int) -> None:
-    """Raises ImageFileError where the file's head promises more, before they take memory."""
+    """Raises ImageFileError where the file's head promises more, before they take memory, or is of no known kind."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return  # for reading to judge
-    if width * height > most:
-        raise ImageFileError(f"{path.name}: {width} x {height} pixels; expected at most {most / 1e6:.3g} million")
+    except Image.DecompressionBombError:
+        raise ImageFileError(f"{path.name}: too many pixels; expected at most {most / 1e6:.3g} million") from None
+    except (OSError, SyntaxError, ValueError):  # which OpenCV might read, of any size
+        raise ImageFileError(f"{path.name}: cannot be decoded; expected a PNG, JPEG, WebP, TIFF or BMP file") from None
+    if counted_pixels(height, width) > most:
+        padded = "" if min(height, width) >= 2 * BORDER else ", with what is added around thin photos"
+        raise ImageFileError(f"{path.name}: {width} x {height} pixels{padded}; "
+                             f"expected at most {most / 1e6:.3g} million")
 
 
-def _by_name(read: Callable[[Path], np.ndarray], path: Path) -> np.ndarray:
+def counted_pixels(height: int, width: int) -> int:
+    """The pixels of an image; of a thin one at least as many as the network gets besides, for its border."""
+    return max(height, 2 * BORDER) * max(width, 2 * BORDER)
+
+
+def _by_name(read: Callable[[Path], Content], path: Path) -> Content:
     """read(path), whose error does not show visitors the folder."""
     try:
         return read(path)
@@ -151,11 +170,11 @@ def trimap_text(trimap: np.ndarray) -> str:
     return f"Trimap: {(trimap == 255).mean():.0%} subject, {(trimap == 128).mean():.0%} uncertain"
 
 
-def propose(image: np.ndarray, layers: list[np.ndarray], width: str) -> np.ndarray:
+def propose(image: np.ndarray, layers: list[np.ndarray], width: str, rectangle: bool = True) -> np.ndarray:
     """A trimap from a few strokes, with GrabCut.
 
-    Strokes for both subject and background are examples of each; otherwise the rectangle around all
-    strokes holds the subject.
+    Args:
+        rectangle: the rectangle around all strokes holds the subject; else they are examples of it and the background.
 
     Raises:
         ValueError: where there are no strokes, or they mark too little or too much.
@@ -163,8 +182,10 @@ def propose(image: np.ndarray, layers: list[np.ndarray], width: str) -> np.ndarr
     levels, painted = stroke_levels(layers, image.shape[:2])
     if not painted.any():
         raise ValueError("Nothing is painted: draw a line across the subject, from corner to corner.")
-    scribbles = np.where(painted, levels, 128).astype(np.uint8)
-    if (scribbles == 0).any() and (scribbles == 255).any():
+    if not rectangle:
+        scribbles = np.where(painted, levels, 128).astype(np.uint8)
+        if not ((scribbles == 0).any() and (scribbles == 255).any()):
+            raise ValueError("Strokes of both kinds are needed: some on the subject and some on the background.")
         return from_mask(mask_from_scribbles(image, scribbles), width)
     left, top, across, down = cv2.boundingRect(painted.astype(np.uint8))
     mask = mask_from_rectangle(image, (left, top, left + across, top + down))

@@ -9,6 +9,7 @@ from utils.page import BRUSHES
 from utils.trimaps import WIDTHS
 
 COLOUR, PICTURE, BLURRED = "Colour", "Picture", "Blurred photo"
+RECTANGLE, EXAMPLES = "Rectangle around the subject", "Strokes on subject and background"  # what a proposal goes by
 DOWNLOADS = ("Matte", "Cut-out", "Composite", "Trimap")
 STROKE_OPACITY = 0.7
 SYSTEM_FONT = ["system-ui", "sans-serif"]
@@ -75,16 +76,17 @@ def _trimap_step() -> dict:
                             elem_id="editor")
     status = gr.Markdown("", elem_id="status")
     with gr.Accordion("Less to paint: have a trimap proposed, or load one", open=False, elem_id="help"):
-        gr.Markdown("**Propose**: draw one line from corner to corner of a rectangle around the subject; or a few "
-                    "strokes on the subject and a few on the background. **Load**: a trimap, a mask or a matte. "
-                    "You can go on painting over either.")
+        gr.Markdown("**Propose**: draw one line, of any colour, from corner to corner of a rectangle around the "
+                    "subject; or a few strokes on the subject and a few on the background, and say which. "
+                    "**Load**: a trimap, a mask or a matte. You can go on painting over either.")
+        marks = gr.Radio([RECTANGLE, EXAMPLES], value=RECTANGLE, label="What is drawn for a proposal", elem_id="marks")
         width = gr.Radio(list(WIDTHS), value="medium", label="Uncertain edge", elem_id="width")
         with gr.Row():
             proposal = gr.Button("Propose", elem_id="propose", min_width=90)
             loaded = gr.UploadButton("Load a file", file_types=["image"], elem_id="load", min_width=90)
             start_over = gr.Button("Start over", elem_id="start-over", min_width=90)
-    return {"brush": label, "editor": editor, "status": status, "width": width, "proposal": proposal, "loaded": loaded,
-            "start_over": start_over}
+    return {"brush": label, "editor": editor, "status": status, "marks": marks, "width": width, "proposal": proposal,
+            "loaded": loaded, "start_over": start_over}
 
 
 def _matte_step() -> dict:

@@ -1,8 +1,9 @@
-"""What comes before and after the network, in NumPy alone: trimap labels, padding, the network's input, the matte."""
+"""What comes before and after the network, without PyTorch: trimap labels, padding, the network's input, the matte."""
 
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageOps
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 1, 2
 STRIDE = 32  # heights and widths the network takes are multiples of this
@@ -18,6 +19,24 @@ class Matte(NamedTuple):
     alpha: np.ndarray  # (H, W) float32 in 0..1; exactly 0 and 1 where the trimap is known
     offsets: tuple[np.ndarray, ...]  # of each attention block, (2, h, w) int64, on the padded image at 1/16
     scales: tuple[np.ndarray, ...]  # likewise, (2,) float32: of unknown and known keys
+
+
+def as_pair(image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """What a predictor's `predict` takes as the arrays that its `predict_batch` takes."""
+    return as_array(image, "RGB"), as_array(trimap, "L")
+
+
+def as_array(image: np.ndarray | Image.Image, mode: str) -> np.ndarray:
+    """An image of Pillow's upright as uint8 of a mode, RGB or L; an array as it is.
+
+    Raises:
+        ValueError: for Pillow's images of more than 8 bits.
+    """
+    if not isinstance(image, Image.Image):
+        return image
+    if image.mode[0] in "IF":
+        raise ValueError(f"an image of Pillow's mode {image.mode}; expected one of 8 bits, such as RGB or L")
+    return np.asarray(ImageOps.exif_transpose(image).convert(mode))
 
 
 def checked_labels(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:

@@ -115,6 +115,10 @@ def mask_from_scribbles(image: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
     covered = [cv2.resize(strokes.astype(np.float32), size, interpolation=cv2.INTER_AREA) for strokes in (black, white)]
     background = (covered[0] > 0) & (covered[0] >= covered[1])
     foreground = (covered[1] > 0) & ~background
+    if not background.any() or not foreground.any():  # which GrabCut cannot learn from
+        hidden, other = ("black", "white") if foreground.any() else ("white", "black")
+        raise ValueError(f"the {hidden} strokes vanish under the {other} ones where the photo is reduced to "
+                         f"{size[0]} x {size[1]} pixels; draw them wider or farther apart")
     models = _no_models()
     _learn_from_strokes(small, background, foreground, models)
     labels = np.full(background.shape, cv2.GC_PR_BGD, np.uint8)
