@@ -34,6 +34,7 @@ def data(tmp_path_factory) -> Path:
 def settings(data: Path, run: Path, **more: object) -> list[str]:
     """--set arguments for a tiny run: its data in `data`, its results in `run`."""
     values = {
+        "data.generated": 0, "data.finish": "false", "data.cache": "",
         "data.train_fg": data / "train" / "fg", "data.train_alpha": data / "train" / "alpha",
         "data.train_bg": data / "train" / "bg", "data.test_merged": data / "test" / "merged",
         "data.test_alpha": data / "test" / "alpha", "data.test_trimap": data / "test" / "trimap",
@@ -262,7 +263,7 @@ def test_test_phase(data, finished):
     result = run_main(*arguments, "--phase=test")
     assert result.returncode == 0, result.stderr
     output = finished / "prediction" / "sample"
-    names = ["000.png", "001.png", "002.png"]
+    names = ["000000.png", "000001.png", "000002.png"]
     assert sorted(path.name for path in output.iterdir()) == [
         *names, "errors.csv", "errors.json", "made_with.json", "worst_images"]
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["SAD", *names, "mean"]
@@ -273,12 +274,12 @@ def test_test_phase(data, finished):
     assert scored.returncode == 0
     assert (finished / "again.csv").read_text() == errors
 
-    (output / "001.png").unlink()
-    before = (output / "000.png").stat().st_mtime_ns
+    (output / "000001.png").unlink()
+    before = (output / "000000.png").stat().st_mtime_ns
     result = run_main(*arguments, "--phase=test", "--set", "dist=true", "--set", "test.batch_size=2", processes=2)
     assert result.returncode == 0, result.stderr
     assert (output / "errors.csv").read_text() == errors
-    assert (output / "000.png").stat().st_mtime_ns == before
+    assert (output / "000000.png").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize("scale", ["resize", "crop"])
@@ -287,14 +288,14 @@ def test_other_scales(data, finished, tmp_path, scale):
                       "--phase=test")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[0].split() == ["SAD", "MSE"]
-    height, width = read_grey(data / "test" / "alpha" / "000.png").shape
+    height, width = read_grey(data / "test" / "alpha" / "000000.png").shape
     expected = (height // 32 * 32, width // 32 * 32) if scale == "crop" else (height, width)
-    assert read_grey(tmp_path / "sample" / "000.png").shape == expected
+    assert read_grey(tmp_path / "sample" / "000000.png").shape == expected
 
 
 def test_folder_of_other_pictures_is_left_alone(data, finished, tmp_path):
     (tmp_path / "sample").mkdir()
-    shutil.copy(data / "test" / "alpha" / "000.png", tmp_path / "sample" / "holiday.png")
+    shutil.copy(data / "test" / "alpha" / "000000.png", tmp_path / "sample" / "holiday.png")
     result = run_main(*settings(data, finished, test__alpha_path=tmp_path), "--phase=test")
     assert result.returncode == 1
     assert "holds pictures that are no predictions of this program" in result.stderr
@@ -315,7 +316,7 @@ def test_predictions_of_other_trimaps_are_not_taken(data, finished, tmp_path):
 
 def test_broken_validation_image_costs_itself(data, tmp_path):
     shutil.copytree(data / "test", tmp_path / "test")
-    broken = tmp_path / "test" / "merged" / "001.png"
+    broken = tmp_path / "test" / "merged" / "000001.png"
     broken.write_bytes(broken.read_bytes()[:-100])
     more = {f"data__test_{name}": tmp_path / "test" / name for name in ("merged", "alpha", "trimap")}
     result = run_main(*settings(data, tmp_path, **more, train__total_step=2, train__warmup_step=1))

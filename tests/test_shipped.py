@@ -1,0 +1,55 @@
+"""What comes with the repository: weights that matte, and documents whose links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import hubconf
+from inference import UNKNOWN, trimap_labels
+from utils.config import architecture, load_config
+from utils.defaults import DEFAULT_CHECKPOINT, DEFAULT_CONFIG
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "benchmarks/README.md", "checkpoints/README.md", "checkpoints/gca-free-light/README.md",
+             "demo/README.md", "docs/data_card.md", "pretrain/README.md")
+
+
+@pytest.fixture(scope="module")
+def matting():
+    return hubconf.gca_matting(device="cpu")
+
+
+def test_weights_are_those_of_the_configuration(matting):
+    assert matting.network.trimap_channel == 3
+    told = load_config(ROOT / DEFAULT_CONFIG)
+    assert (ROOT / DEFAULT_CHECKPOINT).stat().st_size < 15e6
+    assert architecture(told)["width"] < 1
+
+
+@pytest.mark.parametrize(("foreground", "background"), [((200, 40, 30), (30, 90, 190)), ((20, 20, 25), (210, 205, 200))])
+def test_weights_find_an_edge(matting, foreground, background):
+    """A soft disc before another colour: the error in the unknown ring is a fraction of that of guessing."""
+    alpha = np.zeros((192, 192), np.float32)
+    cv2.circle(alpha, (96, 96), 50, 1.0, -1)
+    alpha = cv2.GaussianBlur(alpha, (0, 0), 2)
+    grain = np.random.default_rng(0).normal(0, 4, (192, 192, 1))
+    image = alpha[..., None] * np.array(foreground) + (1 - alpha[..., None]) * np.array(background) + grain
+    trimap = np.full((192, 192), 128, np.uint8)
+    cv2.circle(trimap, (96, 96), 36, 255, -1)
+    distance = np.hypot(*(np.mgrid[:192, :192] - 96))
+    trimap[distance > 66] = 0
+    unknown = trimap_labels(trimap) == UNKNOWN
+    error = np.abs(matting(image.clip(0, 255).astype(np.uint8), trimap) - alpha)[unknown].mean()
+    assert error < 0.25 * np.abs(0.5 - alpha)[unknown].mean()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document):
+    text = (ROOT / document).read_text()
+    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
+    missing = [target for target in targets if not (ROOT / document).parent.joinpath(target).exists()]
+    assert not missing
+    assert not re.findall(r"\b[A-Z]+_(?:TABLE|FIGURES|ROWS|PAGE)\b", text)
