@@ -183,7 +183,7 @@ def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | N
     if data.cache:
         prepare_cache(data.cache, foregrounds)
     return TrainingData(foregrounds, backgrounds, data.crop_size, config.model.trimap_channel, data.augmentation,
-                        data.random_interp, data.cache, seed, with_layers=config.train.comp_weight > 0,
+                        data.random_interp, data.cache or None, seed, with_layers=config.train.comp_weight > 0,
                         finish=partial(finish, plain_share=data.plain_share) if data.finish else None)
 
 
