@@ -22,7 +22,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.augment import make_trimap
-from dataloader.generated.finish import as_photographed
+from dataloader.generated.finish import as_photographed, plain
 from dataloader.generated.objects import FAMILIES, HELD_OUT
 from dataloader.generated.source import DrawnBackground, DrawnForeground, random_stream
 from dataloader.generated.trimaps import redraw_trimap
@@ -49,7 +49,8 @@ def write_background(number: int, output: Path, size: int, seed: int, photograph
     write_png(output / "train" / "bg" / f"{number:06d}.png", DrawnBackground(seed, number, size, photographs).read())
 
 
-def write_test_image(number: int, output: Path, size: int, seed: int, photographs: tuple[Path, ...]) -> None:
+def write_test_image(number: int, output: Path, size: int, seed: int, photographs: tuple[Path, ...],
+                     in_plain_colours: bool = False) -> None:
     """Writes test/{merged,alpha,trimap}/NUMBER.png."""
     rng = random_stream(TEST_SEED + seed, number)
     families = HELD_OUT if number % 2 else FAMILIES
@@ -64,16 +65,19 @@ def write_test_image(number: int, output: Path, size: int, seed: int, photograph
         trimap = redraw_trimap(rng, trimap)
     crop = Crop(colours, trimap, alpha, colours, background)
     folder = output / "test"
-    write_png(folder / "merged" / f"{number:06d}.png", as_photographed(rng, crop).image)
+    merged = (plain if in_plain_colours else as_photographed)(rng, crop).image
+    write_png(folder / "merged" / f"{number:06d}.png", merged.astype(np.uint8))
     write_png(folder / "alpha" / f"{number:06d}.png", pixels[..., 3])
     write_png(folder / "trimap" / f"{number:06d}.png", trimap_grey(crop.trimap))
 
 
 def make(output: Path, foregrounds: int, backgrounds: int, tests: int, size: int, seed: int = 1,
-         photographs: tuple[Path, ...] = (), held_out: tuple[Path, ...] = (), processes: int = 1) -> None:
+         photographs: tuple[Path, ...] = (), held_out: tuple[Path, ...] = (), processes: int = 1,
+         in_plain_colours: bool = False) -> None:
     """Writes the images that are asked for below `output`.
 
     Args:
+        in_plain_colours: test images in colours that hardly change, as training begins with.
         photographs, held_out: for the training set and for the test set.
 
     Raises:
@@ -83,7 +87,8 @@ def make(output: Path, foregrounds: int, backgrounds: int, tests: int, size: int
     jobs = [(function, count, partial(function, output=output, size=size, seed=seed, photographs=paths))
             for function, count, paths in ((write_foreground, foregrounds, photographs),
                                            (write_background, backgrounds, photographs),
-                                           (write_test_image, tests, held_out))]
+                                           (partial(write_test_image, in_plain_colours=in_plain_colours), tests,
+                                            held_out))]
     with tqdm(total=foregrounds + backgrounds + tests, unit="image", disable=None) as bar:
         if processes == 1:
             for _, count, write in jobs:
@@ -109,6 +114,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=positive_int, default=512,
                         help="side in pixels, at least 64 (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=1, help="default: %(default)s")
+    parser.add_argument("--plain", action="store_true", help="test images in plain colours, which are easier")
     parser.add_argument("--processes", type=positive_int, default=1, help="default: %(default)s")
     return parser.parse_args()
 
@@ -119,7 +125,7 @@ def main() -> int:
         photographs = [tuple(list_images(args.photographs / part)) if args.photographs else ()
                        for part in ("train", "held-out")]
         make(args.output, args.foregrounds, args.backgrounds, args.tests, max(64, args.size), args.seed, *photographs,
-             args.processes)
+             args.processes, args.plain)
     except ImageFileError as error:
         print(f"make_generated_data.py: {error}", file=sys.stderr)
         return 1
