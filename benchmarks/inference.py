@@ -2,6 +2,7 @@
 
     python benchmarks/inference.py                        # sizes and unknown shares as in benchmarks/README.md
     python benchmarks/inference.py --scaling docs/inference_scaling.png
+    python benchmarks/inference.py --colours              # what known colours as input cost
     python benchmarks/inference.py --device cuda
 
 Every measurement has a process of its own, whose peak memory is reported. Both see the same image and
@@ -33,6 +34,8 @@ TYPICAL = (1696, 1344, 0.26)  # height, width, unknown share: 2.28 megapixels, t
 SIZES = [(512, 512, 0.3), (1024, 1024, 0.1), (1024, 1024, 0.3), (1024, 1024, 1.0), TYPICAL, (2048, 2048, 0.3),
          (4096, 4096, 0.3)]
 SCALING = [(size, size, 0.3) for size in (256, 512, 1024, 1536, 2048, 3072, 4096)]
+COLOURS_SIZE = (1024, 1024, 0.3)
+COLOURS_REPEATS = 7
 LARGEST_PUBLISHED = 2200 * 2200  # pixels; beyond, the whole matrices of attention need tens of gigabytes
 
 
@@ -130,6 +133,26 @@ def compare(sizes: list[tuple[int, int, float]], device: torch.device) -> list[d
     return rows
 
 
+def compare_colours(device: torch.device) -> None:
+    """Times networks without and with colour samples in turn, in this process, and prints a row for each width."""
+    height, width, unknown = COLOURS_SIZE
+    image, trimap = example(*COLOURS_SIZE)
+    print(f"{width} x {height}, {unknown:.0%} unknown")
+    print(f"{'channels':>18} | {'without':>9} {'with':>9} {'more':>6}")
+    for name, factor in (("published", 1.0), ("light, 3/8", 0.375)):
+        mattings = [Matting(random_network(width=factor, colour_samples=colours), device, border=0)
+                    for colours in (False, True)]
+        seconds = [[timed(matting, image, trimap) for matting in mattings] for _ in range(1 + COLOURS_REPEATS)]
+        without, with_colours = np.min(seconds[1:], axis=0)
+        print(f"{name:>18} | {without:7.3f} s {with_colours:7.3f} s {with_colours / without - 1:6.1%}", flush=True)
+
+
+def timed(matting: Matting, image: np.ndarray, trimap: np.ndarray) -> float:
+    start = time.perf_counter()
+    matting(image, trimap)
+    return time.perf_counter() - start
+
+
 def plot_scaling(rows: list[dict], path: Path) -> None:
     """Seconds and memory over the side of square images."""
     import matplotlib
@@ -160,6 +183,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=int, nargs="+", help="sides of square images instead of the table's")
     parser.add_argument("--unknown", type=float, nargs="+", default=[0.3], help="unknown shares for --sizes")
     parser.add_argument("--scaling", type=Path, metavar="PNG", help="measure from 256 to 4096 and draw a plot")
+    parser.add_argument("--colours", action="store_true", help="measure what colour samples cost, instead")
     for internal in ("--worker", "--alpha"):
         parser.add_argument(internal, help=argparse.SUPPRESS)
     parser.add_argument("--size", nargs=3, help=argparse.SUPPRESS)
@@ -170,6 +194,9 @@ def main() -> None:
     args = parse_arguments()
     if args.worker:
         work(args)
+        return
+    if args.colours:
+        compare_colours(args.device)
         return
     sizes = [(side, side, share) for side in args.sizes for share in args.unknown] if args.sizes else SIZES
     rows = compare(SCALING if args.scaling else sizes, args.device)

@@ -39,10 +39,14 @@ class PublishedAttention(nn.Module):
         return F.conv_transpose2d(attention, values, stride=2, padding=1) / 4, offset, scale[None]
 
 
-def random_network() -> MattingNetwork:
-    """The published architecture with seeded weights through all of which the signal passes, in evaluation mode."""
+def random_network(**architecture: float | bool) -> MattingNetwork:
+    """A network with seeded weights through all of which the signal passes, in evaluation mode.
+
+    Args:
+        architecture: arguments of `build_network`; by default the published network.
+    """
     torch.manual_seed(0)
-    network = build_network()
+    network = build_network(**architecture)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -101,14 +101,15 @@ class Encoder(nn.Module):
             holds 0, 1, 2.
         attention: whether a guided contextual attention block refines the features at 1/8.
         width: factor on the channels of the published network; see `stage_channels`.
+        colour_channels: number of further input channels, such as `networks.colour_samples` makes.
     """
 
-    def __init__(self, trimap_channel: int = 3, attention: bool = True, width: float = 1.0):
+    def __init__(self, trimap_channel: int = 3, attention: bool = True, width: float = 1.0, colour_channels: int = 0):
         super().__init__()
         self.trimap_channel = trimap_channel
-        in_channels = 3 + trimap_channel
+        in_channels = 3 + trimap_channel + colour_channels
         full, half, quarter, eighth, sixteenth, bottleneck = stage_channels(width)
-        self.conv1 = conv(in_channels, half, 3, stride=2, zero_input_channels=slice(3, None))
+        self.conv1 = conv(in_channels, half, 3, stride=2, zero_input_channels=slice(3, 3 + trimap_channel))
         self.conv2 = conv(half, half, 3)
         self.conv3 = conv(half, quarter, 3, stride=2)
         self.bn1 = nn.BatchNorm2d(half)
@@ -125,9 +126,12 @@ class Encoder(nn.Module):
         self.guidance_head = _guidance_head(eighth) if attention else None
         self.gca = GuidedContextualAttention(eighth, eighth) if attention else None
 
-    def forward(self, image: Tensor, trimap: Tensor) -> Features:
-        """image (N, 3, H, W) and trimap (N, trimap_channel, H, W), H and W multiples of 32."""
-        full = torch.cat([image, trimap], dim=1)
+    def forward(self, image: Tensor, trimap: Tensor, colours: Tensor | None = None) -> Features:
+        """image (N, 3, H, W), trimap (N, trimap_channel, H, W) and colours (N, colour_channels, H, W), in any.
+
+        H and W are multiples of 32.
+        """
+        full = torch.cat([image, trimap] if colours is None else [image, trimap, colours], dim=1)
         half = self.half(full)
         quarter = self.quarter(half)
         coarse = self.coarse(quarter, self.guidance(full), self._unknown(trimap)[..., ::8, ::8])
@@ -135,7 +139,7 @@ class Encoder(nn.Module):
         return Features(full, half, quarter, coarse)
 
     def half(self, full: Tensor) -> Tensor:
-        """(N, 3 + trimap_channel, H, W), image and trimap, to (N, half, H/2, W/2)."""
+        """(N, C, H, W), image, trimap and colours, to (N, half, H/2, W/2)."""
         x = self.relu(self.bn1(self.conv1(full)))
         return self.relu(self.bn2(self.conv2(x)))
 
@@ -144,7 +148,7 @@ class Encoder(nn.Module):
         return self.layer1(self.relu(self.bn3(self.conv3(half))))
 
     def guidance(self, full: Tensor) -> Tensor | None:
-        """(N, 3 + trimap_channel, H, W) to (N, eighth, H/8, W/8); None without attention."""
+        """(N, C, H, W), as for `half`, to (N, eighth, H/8, W/8); None without attention."""
         return None if self.guidance_head is None else self.guidance_head(full[:, :3])
 
     def coarse(self, quarter: Tensor, guidance: Tensor | None, unknown: Tensor) -> CoarseFeatures:

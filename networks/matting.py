@@ -1,9 +1,11 @@
 """The matting network: an encoder and a decoder chosen by their published names."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from networks.colour_samples import CHANNELS, colour_channels
 from networks.decoder import Decoder
 from networks.encoder import Attended, Encoder
 
@@ -21,12 +23,18 @@ class MattingOutput(NamedTuple):
 
 
 class MattingNetwork(nn.Module):
-    """Natural image matting with guided contextual attention (Li and Lu, AAAI 2020)."""
+    """Natural image matting with guided contextual attention (Li and Lu, AAAI 2020).
 
-    def __init__(self, encoder: Encoder, decoder: Decoder):
+    Args:
+        colour_channels: computes the encoder's further input from image and trimap, as
+            `networks.colour_samples.colour_channels` does; None: the encoder takes none.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, colour_channels: Callable[..., Tensor] | None = None):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.colour_channels = colour_channels
 
     @property
     def trimap_channel(self) -> int:
@@ -41,7 +49,8 @@ class MattingNetwork(nn.Module):
             trimap: (N, 3, H, W), one-hot (background, unknown, foreground); for a network of
                 trimap_channel 1: (N, 1, H, W) holding 0, 1, 2.
         """
-        features = self.encoder(image, trimap)
+        colours = None if self.colour_channels is None else self.colour_channels(image, trimap)
+        features = self.encoder(image, trimap, colours)
         alpha, attended = self.decoder(features)
         return matting_output(alpha, features.coarse.attended, attended)
 
@@ -53,13 +62,15 @@ def matting_output(alpha: Tensor, *attended: Attended | None) -> MattingOutput:
 
 
 def build_network(encoder: str = "resnet_gca_encoder_29", decoder: str = "res_gca_decoder_22",
-                  trimap_channel: int = 3, width: float = 1.0) -> MattingNetwork:
-    """A network with freshly initialised weights.
+                  trimap_channel: int = 3, width: float = 1.0, colour_samples: bool = False) -> MattingNetwork:
+    """A network with freshly initialised weights; its `architecture` holds these arguments.
 
     Args:
         encoder, decoder: names from `ENCODERS` and `DECODERS`, both with attention or both without.
         trimap_channel: 3 (one-hot) or 1 (values 0, 1, 2).
         width: factor on the number of channels; 1 is the published network.
+        colour_samples: whether known colours near by are further input (`networks.colour_samples`); the published
+            network has none.
 
     Raises:
         ValueError: for an unknown name, a pair that does not fit, or another number of channels.
@@ -74,4 +85,10 @@ def build_network(encoder: str = "resnet_gca_encoder_29", decoder: str = "res_gc
         raise ValueError(f"trimap_channel is {trimap_channel!r}; expected 3 or 1")
     if not 0 < width <= 4:
         raise ValueError(f"width is {width!r}; expected above 0 and at most 4")
-    return MattingNetwork(Encoder(trimap_channel, ENCODERS[encoder], width), Decoder(DECODERS[decoder], width))
+    if not isinstance(colour_samples, bool):
+        raise ValueError(f"colour_samples is {colour_samples!r}; expected true or false")
+    network = MattingNetwork(Encoder(trimap_channel, ENCODERS[encoder], width, CHANNELS if colour_samples else 0),
+                             Decoder(DECODERS[decoder], width), colour_channels if colour_samples else None)
+    network.architecture = {"encoder": encoder, "decoder": decoder, "trimap_channel": trimap_channel, "width": width,
+                            "colour_samples": colour_samples}
+    return network

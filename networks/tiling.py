@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from networks.colour_samples import MARGIN, cell_means, known_colours
 from networks.encoder import Attended
 from networks.matting import MattingNetwork, MattingOutput, matting_output
 from utils.boxes import Box, cover
 
+FLOAT_BYTES = 4
 CELL = 8  # tiles consist of cells of 8 x 8 pixels, which are one position at 1/8
 
 # How far around a tile a step has to see, in positions of its input.
@@ -28,25 +30,34 @@ ALPHA_MARGIN = 2  # from 1/2 to alpha
 # Bytes that a cell takes in single precision at the published width, measured and rounded up.
 TILE_BYTES = 40_000  # of a tile, for what its steps hold at once
 WHOLE_BYTES = 2_500  # of the image, for what stays while tiles or attention are computed
+COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 20_000, 1_000  # more of both with colour samples
+KEPT_SHARE = 1 / 4  # of the working memory, that colour channels may take to be computed once
 LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and no less time
 
 
-def working_memory(memory_limit: int, n: int, height: int, width: int) -> int:
+def working_memory(memory_limit: int, n: int, height: int, width: int, colours: bool = False) -> int:
     """What a limit leaves to tiles and attention for a batch of n whose features at 1/8 are height x width; may be 0.
 
     The features at 1/8 and below are held whole, whatever the limit.
     """
-    return max(0, memory_limit - n * height * width * WHOLE_BYTES)
+    return max(0, memory_limit - n * height * width * (WHOLE_BYTES + colours * COLOUR_WHOLE_BYTES))
 
 
-def largest_tile(working: int, n: int, device: torch.device) -> int:
+def largest_tile(working: int, n: int, device: torch.device, colours: bool = False) -> int:
     """The most cells of a tile with its margin for this working memory."""
-    cells = working // (n * TILE_BYTES)
+    cells = working // (n * (TILE_BYTES + colours * COLOUR_TILE_BYTES))
     return min(cells, LARGEST_CPU_TILE) if device.type == "cpu" else cells
 
 
+def keeps_input(network: MattingNetwork, working: int, n: int, height: int, width: int) -> bool:
+    """Whether the network's input with its colour channels fits into this working memory beside the tiles."""
+    channels = network.encoder.conv1.in_channels
+    return (network.colour_channels is not None
+            and n * height * width * CELL**2 * channels * FLOAT_BYTES <= KEPT_SHARE * working)
+
+
 def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, wanted: np.ndarray,
-              tile_cells: int) -> MattingOutput:
+              tile_cells: int, keep_input: bool = False) -> MattingOutput:
     """What `network` returns for an image, its alpha computed where it is wanted and 0 elsewhere.
 
     Args:
@@ -54,13 +65,44 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
         unknown: (N, 1, H/8, W/8), 1 where the trimap is unknown at every eighth pixel, 0 elsewhere.
         wanted: (H/8, W/8) bool, whether alpha is wanted in these 8 x 8 pixels of any image.
         tile_cells: most cells of a tile with its margin; the smallest tiles may exceed it.
+        keep_input: hold the input of a network with colour channels whole, rather than compute these anew for each
+            tile and step.
     """
+    if network.colour_channels is not None:
+        read = _with_colours(network, read, *unknown.shape[2:], tile_cells, keep_input)
     quarter, eighth, attended = _coarse(network, read, unknown, tile_cells)
     n, _, height, width = unknown.shape
     alpha = torch.zeros(n, 1, height * CELL, width * CELL, device=unknown.device)
     for tile in cover(wanted, tile_cells, QUARTER_MARGIN):
         tile.times(CELL).of(alpha).copy_(_tile_alpha(network, read, quarter, eighth, tile))
     return matting_output(alpha, *attended)
+
+
+def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], height: int, width: int, tile_cells: int,
+                  keep: bool) -> Callable[[Box], Tensor]:
+    """`read` with the channels of `networks.colour_samples` added, those of the whole image of height x width cells.
+
+    Args:
+        keep: compute them once and hold them, with what `read` gives, for the whole image.
+    """
+    tiles = cover(np.ones((height, width), bool), tile_cells)
+    means = whole = None
+    for tile in tiles:
+        full = read(tile.times(CELL))
+        means = _pasted(means, tile.times(2), cell_means(full[:, :3], full[:, 3:]), 2 * height, 2 * width)
+    known = known_colours(means)
+
+    def with_colours(box: Box) -> Tensor:
+        grown = box.grown(MARGIN, height * CELL, width * CELL)
+        full, inner = read(grown), box.seen_from(grown)
+        colours = network.colour_channels(full[:, :3], full[:, 3:], known.of(*grown))
+        return torch.cat([inner.of(full), inner.of(colours)], dim=1)
+
+    if not keep:
+        return with_colours
+    for box in (tile.times(CELL) for tile in tiles):
+        whole = _pasted(whole, box, with_colours(box), CELL * height, CELL * width)
+    return lambda box: box.of(whole)
 
 
 def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,

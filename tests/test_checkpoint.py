@@ -158,7 +158,20 @@ def test_an_architecture_that_cannot_be_built(tmp_path, told):
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_file_from_before_colour_samples_has_none(tmp_path):
+    """Its architecture counts, not what a configuration asks for."""
+    save_checkpoint(tmp_path / "own.pth", build_network(width=0.1), architecture={"width": 0.1})
+    assert load_network(tmp_path / "own.pth", width=0.1, colour_samples=True).colour_channels is None
+
+
+def test_colour_samples_need_weights_for_them(tmp_path):
+    save_checkpoint(tmp_path / "own.pth", build_network(width=0.1))
+    with pytest.raises(CheckpointError, match=r"another model\.trimap_channel, model\.width or model\.colour_samples"):
+        load_network(tmp_path / "own.pth", width=0.1, colour_samples=True)
+
+
 def test_the_network_tells_how_it_was_built(tmp_path):
     save_checkpoint(tmp_path / "own.pth", build_network(width=0.1), architecture={"width": 0.1})
     assert load_network(tmp_path / "own.pth", width=0.5).architecture == {
-        "encoder": "resnet_gca_encoder_29", "decoder": "res_gca_decoder_22", "trimap_channel": 3, "width": 0.1}
+        "encoder": "resnet_gca_encoder_29", "decoder": "res_gca_decoder_22", "trimap_channel": 3, "width": 0.1,
+        "colour_samples": False}

@@ -83,6 +83,17 @@ def test_baseline_with_one_trimap_channel(tmp_path):
     assert np.abs(alpha - Matting(network, "cpu")(*pair)).max() < 1e-4
 
 
+def test_colour_samples(tmp_path):
+    torch.manual_seed(0)
+    network = build_network(width=0.1, colour_samples=True)
+    export_onnx.export(network, tmp_path / "colours.onnx", METADATA | {"colour_samples": "True"})
+    matting = OnnxMatting(tmp_path / "colours.onnx", threads=1)
+    image, trimap = random_pair(110, 170)
+    for known in ((0, 128, 255), (0, 128, 128), (128, 128, 128)):  # as it is, without foreground, without anything
+        pair = image, np.array(known, np.uint8)[trimap // 127]
+        assert np.abs(matting(*pair) - Matting(network, "cpu")(*pair)).max() < 1e-4
+
+
 def test_a_batch_is_its_images(exported):
     matting = OnnxMatting(exported, border=0, threads=1)
     (image, trimap), (other, _) = random_pair(64, 64), random_pair(64, 65)

@@ -5,8 +5,8 @@ import torch
 import torchvision
 
 from networks import build_network, to_published_names
-from utils.checkpoint import CheckpointError
-from utils.pretrained import load_imagenet_encoder
+from utils.checkpoint import CheckpointError, load_weights
+from utils.pretrained import load_imagenet_encoder, with_colour_inputs
 
 BASELINE = {"encoder": "res_shortcut_encoder_29", "decoder": "res_shortcut_decoder_22"}
 
@@ -45,6 +45,24 @@ def test_imagenet_backbone(tmp_path, weights, trimap_channel):
     assert {name.split(".")[0] for name in kept} == {"shortcut", "guidance_head", "gca"}
     assert all(torch.equal(after[name], before[name]) for name in kept)
     assert sorted(loaded + kept) == sorted(after)
+
+
+def test_colour_inputs_start_at_zero():
+    """A network with colour samples computes what the one without did whose weights it starts from."""
+    torch.manual_seed(0)
+    plain, network = build_network(width=0.1).eval(), build_network(width=0.1, colour_samples=True).eval()
+    weights, extended = with_colour_inputs(network, to_published_names(plain.state_dict()))
+    assert extended == [f"encoder.{layer}.module.weight_{part}" for layer in ("conv1", "shortcut.0.0")
+                        for part in ("bar", "v")]
+    load_weights(network, weights, "plain.pth")
+    image, labels = torch.randn(1, 3, 64, 64), torch.randint(0, 3, (1, 1, 64, 64))
+    trimap = torch.cat([labels == label for label in range(3)], dim=1).float()
+    with torch.no_grad():
+        alpha, expected = network(image, trimap).alpha, plain(image, trimap).alpha
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(alpha, expected, atol=1e-5, rtol=0)
+    assert with_colour_inputs(network, weights) == (weights, [])
+    assert with_colour_inputs(plain, weights) == (weights, [])
 
 
 def test_other_file_for_the_imagenet_backbone(tmp_path, weights):

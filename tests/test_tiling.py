@@ -62,6 +62,23 @@ def test_no_seams_with_attention(gca, tile_cells):
     assert [offset.shape for offset in tiled.offsets] == [offset.shape for offset in whole.offsets]
 
 
+@pytest.mark.parametrize("keep_input", [False, True])
+@pytest.mark.parametrize("tile_cells", [1, 400])
+def test_no_seams_with_colour_samples(tile_cells, keep_input):
+    torch.manual_seed(0)
+    network = build_network(width=0.2, colour_samples=True)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+    network, (full, unknown) = folded(network), (x.float() for x in example())
+    wanted = np.ones(unknown.shape[2:], bool)
+    with torch.inference_mode():
+        tiled = tiling.run_tiled(network, lambda box: box.of(full), unknown, wanted, tile_cells, keep_input).alpha
+    whole = whole_alpha(network, full)
+    assert (tiled - whole).abs().max() < 1e-5
+    assert whole.std() > 0.01
+
+
 def test_tiles_at_odd_positions(baseline):
     """Single cells in corners, at borders and inside are right; where nothing is wanted alpha is 0."""
     full, unknown = example()
@@ -142,6 +159,16 @@ def test_work_is_done_where_alpha_is_wanted():
     assert pixels_read(wanted, 10**6) == HEIGHT * WIDTH + (16 + 2 * 12) * (32 + 2 * 12)
     pixels_read(np.ones_like(wanted), 400)
     assert max(box.height * box.width for box in boxes) <= 400 * 64
+
+
+def test_memory_decides_whether_input_is_kept():
+    """17 numbers of 4 bytes for each pixel of 64 in a cell, in a quarter of the memory."""
+    with_colours = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1, colour_samples=True)
+    needed = 4 * (2 * 100 * 150 * 64) * 17 * 4
+    assert tiling.keeps_input(with_colours, needed, 2, 100, 150)
+    assert not tiling.keeps_input(with_colours, needed - 1, 2, 100, 150)
+    plain = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1)
+    assert not tiling.keeps_input(plain, needed, 2, 100, 150)
 
 
 def test_memory_limit_decides_the_tiles():

@@ -15,7 +15,7 @@ import torch
 from dataloader.image_file import read_grey
 from networks import build_network
 from tools.make_generated_data import make
-from utils.checkpoint import CheckpointError, read_checkpoint, save_checkpoint
+from utils.checkpoint import CheckpointError, load_network, read_checkpoint, save_checkpoint
 from utils.config import ConfigError, load_config
 from utils.distributed import World
 from utils.training_state import start_or_resume
@@ -169,6 +169,19 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
         text = (tmp_path / name / "log" / "sample.log").read_text().splitlines()
         expected = (tmp_path / "one" / "log" / "sample.log").read_text().splitlines()
         assert validation_mse(text) == pytest.approx(validation_mse(expected), rel=1e-3)
+
+
+def test_colour_samples_from_a_network_without(data, tmp_path):
+    """Two processes, from weights of the published kind; the checkpoint tells that it has colour samples."""
+    save_checkpoint(tmp_path / "plain.pth", build_network(width=0.25))
+    result = run_main(*settings(data, tmp_path, model__colour_samples="true", train__total_step=2, dist="true",
+                                model__init_checkpoint=tmp_path / "plain.pth"), processes=2)
+    assert result.returncode == 0, result.stderr
+    log = (tmp_path / "log" / "sample.log").read_text()
+    assert "it has no colour samples: their input channels start at zero in encoder.conv1.module.weight_bar" in log
+    path = tmp_path / "checkpoints" / "sample" / "latest_model.pth"
+    assert load_network(path).architecture["colour_samples"] is True
+    assert weights(tmp_path)["encoder.conv1.module.weight_bar"][:, 6:].any()
 
 
 def validation_mse(lines: list[str]) -> list[float]:

@@ -4,9 +4,9 @@
     python tools/train_free.py --config=config/gca-free.toml --minutes=10 --total=30 --parts=parts   # goes on
     python tools/train_free.py --config=config/gca-free.toml --parts=parts --checkpoint=gca-free.pth # only joins
 
-From scratch a network first guesses alpha from the trimap alone and stays on that plateau for long, the longer the
-larger its crops are. So crops grow: many small ones first, most of them in plain colours, then larger ones and the
-whole mixture (`STAGES`). The learning rate falls as a cosine of the time. A call leaves weights in half precision as
+Crops grow (`STAGES`): many small ones teach what alpha is, large ones what wide unknown regions hold. A network without
+model.colour_samples first guesses alpha from the trimap alone and stays on that plateau for long, the longer the larger
+its crops are. The learning rate falls as a cosine of the time. A call leaves weights in half precision as
 files of at most 16 MiB; the next one starts from them with a fresh optimiser and a short warm-up.
 """
 
@@ -70,8 +70,7 @@ class Stage(NamedTuple):
     plain_share: float  # of the samples
 
 
-STAGES = (Stage(0.08, 64, 0.8), Stage(0.40, 64, 0.2), Stage(0.60, 96, 0.1), Stage(0.85, 160, 0.05),
-          Stage(1.00, 256, 0.05))
+STAGES = (Stage(0.12, 64, 0.05), Stage(0.50, 128, 0.05), Stage(1.00, 256, 0.05))
 
 
 class Clock:

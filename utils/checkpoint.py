@@ -7,7 +7,6 @@ leading `module.`.
 
 import re
 import zipfile
-from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -114,14 +113,14 @@ def _advice(missing: list[str], extra: list[str], reshaped: list[str]) -> str:
     if missing and all(".gca." in name or ".guidance_head." in name for name in missing):
         return "; it is the baseline, choose res_shortcut_encoder_29 and res_shortcut_decoder_22"
     if any(name.startswith("encoder.conv1.") for name in reshaped):
-        return "; it may have been trained with another model.trimap_channel or model.width"
+        return "; it may have been trained with another model.trimap_channel, model.width or model.colour_samples"
     if any(name.startswith(("conv1.", "layer1.")) for name in extra):
         return "; it looks like an encoder alone, such as the ImageNet backbone (model.imagenet_pretrain_path)"
     return ""
 
 
 def load_network(path: str | Path, **architecture: str | float) -> MattingNetwork:
-    """A network with the weights of a checkpoint file, on the CPU; its `architecture` tells how it was built.
+    """A network with the weights of a checkpoint file, on the CPU.
 
     Args:
         architecture: arguments of `networks.build_network`; by default the published network. Where the file
@@ -133,21 +132,16 @@ def load_network(path: str | Path, **architecture: str | float) -> MattingNetwor
     """
     content = read_checkpoint(path)
     told = content.get("architecture")
-    if told is None:
-        network, built = build_network(**architecture), architecture
-    else:
-        network, built = _build_as_told(path, told, architecture)
+    network = build_network(**architecture) if told is None else _build_as_told(path, told, architecture)
     load_weights(network, content["state_dict"], path)
-    defaults = {name: given.default for name, given in signature(build_network).parameters.items()}
-    network.architecture = defaults | built
     return network
 
 
-def _build_as_told(path: str | Path, told: object, architecture: dict) -> tuple[MattingNetwork, dict]:
-    """The network that a file tells of, and its arguments: the file's over those given."""
+def _build_as_told(path: str | Path, told: object, architecture: dict) -> MattingNetwork:
+    """The network that a file tells of, its arguments over those given."""
     try:
-        built = architecture | told
-        return build_network(**built), built
+        # A file that tells of no colour samples is older than these, or has none.
+        return build_network(**(architecture | {"colour_samples": False} | told))
     except (TypeError, ValueError) as error:  # no dictionary, unknown names, values of another kind
         raise CheckpointError(f"{path}: its architecture, {told!r}, cannot be built ({one_line(error)})") from None
 

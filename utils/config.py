@@ -50,6 +50,8 @@ KEYS = {
                                 choices=(1, 3)),
     "model.init_checkpoint": Key(None, "checkpoint whose weights training starts from; it goes over the backbone"),
     "model.width": Key(1.0, "factor on the network's channels; 1 is the published network", low=0.05, high=4),
+    "model.colour_samples": Key(False, "give the network known colours near by as further input; the published one "
+                                       "has none"),
     "model.arch.encoder": Key("resnet_gca_encoder_29", "encoder", choices=tuple(ENCODERS)),
     "model.arch.decoder": Key("res_gca_decoder_22", "decoder, of the encoder's kind", choices=tuple(DECODERS)),
 
@@ -144,7 +146,8 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
 def architecture(config: EasyDict) -> dict[str, str | float]:
     """The arguments of `networks.build_network` that a configuration asks for."""
     return {"encoder": config.model.arch.encoder, "decoder": config.model.arch.decoder,
-            "trimap_channel": config.model.trimap_channel, "width": config.model.width}
+            "trimap_channel": config.model.trimap_channel, "width": config.model.width,
+            "colour_samples": config.model.colour_samples}
 
 
 def save_config(config: EasyDict, path: Path) -> None:

@@ -33,8 +33,28 @@ def load_imagenet_encoder(network: MattingNetwork, path: str | Path) -> Transfer
     return _load_published_backbone(network, path)
 
 
+def with_colour_inputs(network: MattingNetwork, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The weights of a network without colour samples as those of one that has them: its further inputs count nothing.
+
+    Args:
+        weights: of a checkpoint, under their published names.
+
+    Returns:
+        The weights, and the names of the tensors that got zeros for the further inputs; none where the network has no
+        colour samples, or the weights have them already.
+    """
+    plain_channels = 3 + network.trimap_channel
+    first = weights.get("encoder.conv1.module.weight_bar")
+    if network.colour_channels is None or first is None or first.dim() != 4 or first.shape[1] != plain_channels:
+        return weights, []
+    expected = to_published_names(network.state_dict())
+    names = [f"encoder.{layer}.module.weight_{part}" for layer in ("conv1", "shortcut.0.0") for part in ("bar", "v")]
+    names = [name for name in names if name in weights]
+    return weights | {name: _extend_with_zeros(weights[name], expected[name]) for name in names}, names
+
+
 def _load_published_backbone(network: MattingNetwork, path: str | Path) -> Transfer:
-    """The plain encoder for 3 channels: zeros for the trimap's channels of conv1, the rest as it is."""
+    """The plain encoder for 3 channels: zeros for conv1's further channels, the rest as it is."""
     weights = read_checkpoint(path)["state_dict"]
     weights = {name.removeprefix("encoder."): value for name, value in weights.items()}
     encoder = to_published_names(network.encoder.state_dict())

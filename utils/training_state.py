@@ -14,7 +14,7 @@ from networks import MattingNetwork, build_network, from_published_names, to_pub
 from utils.checkpoint import CheckpointError, load_weights, read_checkpoint, save_checkpoint
 from utils.config import ConfigError, architecture
 from utils.distributed import World
-from utils.pretrained import load_imagenet_encoder
+from utils.pretrained import load_imagenet_encoder, with_colour_inputs
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,15 @@ class TrainingState:
     moving_norm: float | None = None  # of the gradients
     best_mse: float = math.inf  # of all validations
     skipped: int = 0  # steps without an update, in a row
+
+    @classmethod
+    def of(cls, network: MattingNetwork, config: EasyDict) -> "TrainingState":
+        """The state before the first step of training a network, which is on its device."""
+        device = next(network.parameters()).device
+        optimizer = torch.optim.Adam(network.parameters(), config.train.G_lr, (config.train.beta1, config.train.beta2))
+        scaler = torch.amp.GradScaler(device.type, enabled=config.train.precision == "fp16")
+        ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.train.ema)) if config.train.ema else None
+        return cls(network, optimizer, scaler, ema)
 
     @property
     def result(self) -> MattingNetwork:
@@ -62,10 +71,7 @@ def start_or_resume(config: EasyDict, world: World) -> TrainingState:
     network = network.to(world.device, memory_format=memory_format)
     if world.size > 1 and world.device.type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    optimizer = torch.optim.Adam(network.parameters(), config.train.G_lr, (config.train.beta1, config.train.beta2))
-    scaler = torch.amp.GradScaler(world.device.type, enabled=config.train.precision == "fp16")
-    ema = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(config.train.ema)) if config.train.ema else None
-    state = TrainingState(network, optimizer, scaler, ema)
+    state = TrainingState.of(network, config)
     if config.train.resume_checkpoint:
         _restore(state, config)
     return state
@@ -73,9 +79,13 @@ def start_or_resume(config: EasyDict, world: World) -> TrainingState:
 
 def _load_initial_weights(network: MattingNetwork, config: EasyDict, world: World) -> None:
     if config.model.init_checkpoint:
-        load_weights(network, read_checkpoint(config.model.init_checkpoint)["state_dict"], config.model.init_checkpoint)
+        path = config.model.init_checkpoint
+        weights, extended = with_colour_inputs(network, read_checkpoint(path)["state_dict"])
+        load_weights(network, weights, path)
         if world.is_main:
-            log.info("weights start from %s", config.model.init_checkpoint)
+            log.info("weights start from %s", path)
+            if extended:
+                log.info("it has no colour samples: their input channels start at zero in %s", ", ".join(extended))
     elif config.model.imagenet_pretrain:
         path = config.model.imagenet_pretrain_path
         if not Path(path).is_file():
@@ -103,7 +113,8 @@ def save_state(path: Path, state: TrainingState, loss: float) -> None:
     if state.ema is not None:
         resume["weights"] = to_published_names(state.network.state_dict())
         resume["averaged"] = state.ema.n_averaged
-    save_checkpoint(path, state.result, state.step, loss, opt_state_dict=state.optimizer.state_dict(),
+    save_checkpoint(path, state.result, state.step, loss, architecture=state.result.architecture,
+                    opt_state_dict=state.optimizer.state_dict(),
                     lr_state_dict={"last_epoch": state.step}, resume=resume)
 
 

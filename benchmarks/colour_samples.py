@@ -1,0 +1,175 @@
+"""Which known colours help as input, and how to train with them: short trainings on the same samples, in one run.
+
+    python tools/fetch_photographs.py --output data/photographs
+    python tools/make_generated_data.py --photographs data/photographs --foregrounds 0 --backgrounds 0 --tests 64
+    python benchmarks/colour_samples.py --samples 12000 --data data/generated/test
+    python benchmarks/colour_samples.py --arms none pairs --data data/generated/test photographs/test
+
+Each arm trains the network of config/gca-free-light.toml from the same random weights on one thread, in crops of 64
+pixels (as many pixels in all where crops are larger), and is then measured on each folder of --data, which holds
+merged/, alpha/ and trimap/. Two calls with different --arms can share two processor cores.
+"""
+
+import argparse
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataloader.folders import find_test_images
+from dataloader.training import make_training_dataset
+from networks import MattingNetwork, colour_samples, tiling
+from networks.colour_samples import CELL, CHANNELS, FILLED_CHANNELS, cell_means, colour_channels, known_colours
+from networks.decoder import Decoder
+from networks.encoder import Encoder
+from tools.train_free import recalibrate
+from trainer import parallel_model, take_step, training_loader, unknown_mask, validate
+from utils.arguments import positive_int
+from utils.config import load_config
+from utils.distributed import World
+from utils.errors import InputError
+from utils.training_state import TrainingState
+
+CROP = 64
+EMA = 0.99  # shorter than that of long trainings
+WARMUP = 50  # steps
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+@contextmanager
+def constants(**values: object):
+    """The module `networks.colour_samples` with other constants."""
+    before = {name: getattr(colour_samples, name) for name in values}
+    for name, value in values.items():
+        setattr(colour_samples, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(colour_samples, name, value)
+
+
+def with_constants(**values: object) -> Callable[..., Tensor]:
+    def channels(*args) -> Tensor:
+        with constants(**values):
+            return colour_channels(*args)
+    return channels
+
+
+def some_channels(*numbers: int) -> Callable[..., Tensor]:
+    return lambda *args: colour_channels(*args)[:, numbers]
+
+
+def two_radii(image: Tensor, trimap: Tensor, *_) -> Tensor:
+    """With colours filled from farther around, too."""
+    with constants(PULL=0.5):
+        smooth = colour_channels(image, trimap)[:, :FILLED_CHANNELS]
+    return torch.cat([colour_channels(image, trimap), smooth], dim=1)
+
+
+def with_distances(image: Tensor, trimap: Tensor, *_) -> Tensor:
+    """With the shortest rays to known foreground and background, d / (d + 32 pixels)."""
+    lengths = known_colours(cell_means(image, trimap)).samples[:, :, -1, 3] * CELL
+    shares = (lengths / (lengths + 32)).repeat_interleave(CELL, 2).repeat_interleave(CELL, 3)
+    return torch.cat([colour_channels(image, trimap), shares], dim=1)
+
+
+class Arm(NamedTuple):
+    """One of the trainings that are compared."""
+
+    about: str
+    channels: Callable[..., Tensor] | None = colour_channels
+    count: int = CHANNELS
+    crop: int = CROP
+    settings: tuple[str, ...] = ()
+
+
+DIAGONAL = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))
+ARMS = {
+    "none": Arm("image and trimap, as published", None, 0),
+    "filled": Arm("filled colours", some_channels(*range(FILLED_CHANNELS)), FILLED_CHANNELS),
+    "pairs-only": Arm("averaged pairs", some_channels(*range(FILLED_CHANNELS, CHANNELS)), 2),
+    "pairs": Arm("filled and averaged pairs"),
+    "nearest": Arm("filled and nearest pair", with_constants(DISTANCE_WEIGHT=100.0)),
+    "best": Arm("filled and best pair", with_constants(RESIDUAL_UNIT=0.0045, DISTANCE_WEIGHT=14.0, CONTRAST_WEIGHT=13.6)),
+    "directions-8": Arm("filled and averaged pairs, 8 directions", with_constants(DIRECTIONS=DIAGONAL)),
+    "two-radii": Arm("filled twice and averaged pairs", two_radii, CHANNELS + FILLED_CHANNELS),
+    "distances": Arm("filled, averaged pairs and distances", with_distances, CHANNELS + 2),
+    "crops-128": Arm("filled and averaged pairs, crops of 128", crop=128),
+    "laplacian": Arm("filled and averaged pairs, Laplacian loss", settings=("train.laplacian_weight=0.5",)),
+}
+
+
+def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, float]:
+    """The arm's network after so many samples of 64 x 64 pixels, and its training error over the last fifth."""
+    config = load_config("config/gca-free-light.toml", [
+        "dist=false", "data.plain_share=0", f"data.crop_size={arm.crop}", f"train.ema={EMA}",
+        f"train.total_step={10**6}", f"model.batch_size={max(4, 16 * CROP // arm.crop)}", *settings, *arm.settings])
+    steps = samples * CROP**2 // (config.model.batch_size * arm.crop**2)
+    torch.manual_seed(config.train.seed)
+    network = MattingNetwork(Encoder(width=config.model.width, colour_channels=arm.count),
+                             Decoder(width=config.model.width), arm.channels)
+    state = TrainingState.of(network.to(memory_format=torch.channels_last), config)
+    data = make_training_dataset(config, config.train.seed)
+    batches = iter(training_loader(data, config, ALONE, 0))
+    model = parallel_model(network, config, ALONE)
+    errors = []
+    for step in tqdm(range(steps), desc=arm.about, disable=None):
+        rate = config.train.G_lr * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / steps)) / 2
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        batch = next(batches)
+        values, _ = take_step(model, state, [batch], max(1.0, unknown_mask(batch).sum().item()), config, ALONE)
+        state.step += 1
+        errors.append(values["rec"])
+    recalibrate(state.result, batches, config, ALONE)
+    last = errors[-max(1, len(errors) // 5):]
+    return state.result, sum(last) / len(last)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compare known colours as input, trained on the same samples.")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="default: all")
+    parser.add_argument("--samples", type=positive_int, default=12000, help="crops of 64 (default: %(default)s)")
+    parser.add_argument("--data", type=Path, nargs="+", default=[Path("data/generated/test")], metavar="DIR",
+                        help="folders with merged/, alpha/ and trimap/ (default: data/generated/test)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="a key of the configuration; may be repeated")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_arguments()
+    logging.basicConfig(level="WARNING")
+    torch.set_num_threads(1)
+    tiling.LARGEST_CPU_TILE = 10**6  # whole images, of which the variants above know how to compute their channels
+    try:
+        sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
+        print(f"{'arm':40} {'minutes':>7} {'loss':>6}" + "".join(f" | {'SAD':>6} {'MSE':>7}" for _ in sets))
+        for name in args.arms:
+            start = time.monotonic()
+            network, error = train(ARMS[name], args.samples, args.set)
+            minutes = (time.monotonic() - start) / 60
+            print(f"{ARMS[name].about:40} {minutes:7.1f} {error:6.4f}", end="", flush=True)
+            for images in sets:
+                errors = validate(network, images, ALONE)
+                print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
+            print(flush=True)
+    except InputError as error:
+        print(f"colour_samples.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
