@@ -6,7 +6,8 @@
     python benchmarks/inference.py --device cuda
 
 Every measurement has a process of its own, whose peak memory is reported. Both see the same image and
-weights, and their mattes are compared over the unknown region.
+weights, and their mattes are compared over the unknown region. Only --colours times two networks in turn in one
+process, and nothing else.
 """
 
 import argparse

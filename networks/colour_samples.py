@@ -9,10 +9,10 @@ grid. From the widest on, each level v is made of the one above it:
 
     v = (mean of I m + e up(v')) / (mean of m + e),     m: the mask of known pixels, e = 0.02
 
-Pairs: from each cell rays go left, right, up and down. Where a ray first meets a cell with known foreground, the mean
-of it there is a sample of F, likewise for B; the cell's filled colours join them, as ends of the shortest ray. Each of
-the 5 x 5 pairs (F, B) costs what speaks against it, after Gastal and Oliveira, "Shared Sampling for Real-Time Alpha
-Matting" (Eurographics 2010):
+Pairs: from each cell rays go left, right, up and down, for 511 cells at most. Where a ray first meets a cell with known
+foreground, the mean of it there is a sample of F, likewise for B; the cell's filled colours join them, with the length
+of the shortest ray (0 where none meets anything). Each of the 5 x 5 pairs (F, B) costs what speaks against it, after
+Gastal and Oliveira, "Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010):
 
     cost = r / 0.09 + 0.7 (d_F + d_B) / (least d_F + least d_B + 1) - 0.68 min(|F - B|, 1.33)
 
@@ -34,9 +34,9 @@ All colours are as the network takes them (RGB less ImageNet's mean, divided by 
 
 On known pixels 6, 8 and 9 are 1 for foreground and -1 for background, 7 and 10 are 0.
 
-Everything depends on image and trimap alone, without gradients, in single precision. Where the trimap is mirrored with
-the image, or both are shifted by multiples of 32 pixels, so are the channels (but that the widest means end at the
-image's border, which can show where nothing known is near).
+Everything depends on image and trimap alone, without gradients, in single precision. If image and trimap are mirrored,
+or both shifted by multiples of 32 pixels, the channels are too (but that the widest means end at the image's border,
+which can show where nothing known is near).
 """
 
 from collections.abc import Callable
@@ -49,18 +49,16 @@ from torch import Tensor
 
 CHANNELS = 11
 FILLED_CHANNELS = 9  # of them, the first
-OPACITY = 6  # of them, the filled colours' alpha; their residual follows
-CELL = 4  # pixels; what `KnownColours` holds is on a grid of cells of 4 x 4
-MARGIN = CELL  # pixels around a part of an image that its channels depend on, besides the image's `KnownColours`
+GRID = 4  # pixels; what `KnownColours` holds is on a grid of cells of 4 x 4
 
 PULL = 0.02  # e: how much known share of a place equals the colours from around it
 COARSEST = 32  # pixels, the last of the levels that halve
 SPREADS = 6  # wider means beyond it, each twice as wide as the one before
-NOTHING = 1e-6  # less than any known share
+NOTHING = 1e-12  # less than any known share
 
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))  # rows, columns
 REACH = 9  # rays are 2^9 - 1 cells long at most, 2,044 pixels
-FAR = 1e4  # cells: there is none
+FAR = 1e8  # cells: there is none; so far that no residual makes up for it
 
 LEAST_SQUARED_CONTRAST = 0.05
 RESIDUAL_UNIT = 0.09
@@ -72,54 +70,76 @@ CPU_CELLS, GPU_CELLS = 2**11, 2**16  # at once, of which pairs are compared: wha
 Result = TypeVar("Result")
 
 
-class KnownColours(NamedTuple):
-    """What a whole image's known colours are, on its grid of cells: all that parts of it need to know of the rest."""
+class PartColours(NamedTuple):
+    """The known colours as a part of an image needs them, of H x W pixels."""
 
-    filled: Tensor  # (N, 7, H/4, W/4): F, B, and the trimap from 0 to 1
+    filled: Tensor  # (N, 7, H, W): F, B, and the trimap from 0 to 1, between the middles of the cells
     samples: Tensor  # (N, 2, K, 4, H/4, W/4): K samples of F and of B, each a colour and a ray's length; FAR: none
     known: Tensor  # (N, 2, 1, 1) bool: whether the image has known foreground, background
 
-    def of(self, top: int, bottom: int, left: int, right: int) -> "KnownColours":
-        """Those of rows top to bottom and columns left to right of pixels, all multiples of `CELL`."""
-        rows, columns = slice(top // CELL, bottom // CELL), slice(left // CELL, right // CELL)
-        return KnownColours(self.filled[..., rows, columns], self.samples[..., rows, columns], self.known)
+
+class KnownColours(NamedTuple):
+    """What a whole image's known colours are, on its grid of h x w cells: all that parts need to know of the rest."""
+
+    filled: Tensor  # (N, 7, h, w)
+    samples: Tensor  # (N, 2, K, 4, h, w)
+    known: Tensor  # (N, 2, 1, 1) bool
+
+    def of(self, top: int, bottom: int, left: int, right: int) -> PartColours:
+        """Of rows top to bottom and columns left to right of pixels, all multiples of `GRID`."""
+        first_row, last_row, first_column, last_column = (side // GRID for side in (top, bottom, left, right))
+        above, before = min(1, first_row), min(1, first_column)  # a cell around, where the image has one
+        around = self.filled[:, :, first_row - above:last_row + 1, first_column - before:last_column + 1]
+        filled = F.interpolate(around, scale_factor=GRID, mode="bilinear")
+        filled = filled[:, :, GRID * above:][:, :, :bottom - top, GRID * before:][..., :right - left]
+        return PartColours(filled, self.samples[..., first_row:last_row, first_column:last_column], self.known)
+
+    @property
+    def of_all(self) -> PartColours:
+        """Of the whole image."""
+        return PartColours(F.interpolate(self.filled, scale_factor=GRID, mode="bilinear"), self.samples, self.known)
 
 
 def _exact(function: Callable[..., Result]) -> Callable[..., Result]:
     """Without gradients, and in single precision also under autocast; the first argument is a tensor."""
     @wraps(function)
-    def exact(first: Tensor, *others) -> Result:
+    def exact(first: Tensor, *others, **named) -> Result:
         with torch.no_grad(), torch.autocast(first.device.type, enabled=False):
-            return function(first, *others)
+            return function(first, *others, **named)
 
     return exact
 
 
 @_exact
-def colour_channels(image: Tensor, trimap: Tensor, known: KnownColours | None = None) -> Tensor:
+def colour_channels(image: Tensor, trimap: Tensor, part: PartColours | None = None) -> Tensor:
     """The channels (N, 11, H, W) float32 of the table above.
 
     Args:
         image: (N, 3, H, W), normalised; H and W multiples of 32.
         trimap: (N, 3, H, W) one-hot (background, unknown, foreground), or (N, 1, H, W) holding 0, 1, 2.
-        known: of the image that this is part of, where it is one: what `KnownColours.of` gives for it. H and W are then
-            multiples of `CELL`, and the outermost `MARGIN` pixels right only where the image ends. By default this is
-            all of the image, of which they are computed.
+        part: where this is a part of an image, H and W multiples of `GRID`, what `KnownColours.of` gives for it.
+            By default this is all of the image, of which it is computed.
     """
-    image, masks = image.float(), _masks(trimap)
-    known = known or known_colours(cell_means(image, trimap))
-    unknown = (masks[0] == 0) & (masks[1] == 0)
-    filled = _filled_channels(image, masks, unknown, known)
-    pairs = _pair_channels(image, unknown, known.samples)
-    pairs = torch.where(unknown & known.known.all(dim=1, keepdim=True), pairs, filled[:, OPACITY:OPACITY + 2])
-    return torch.cat([filled, pairs], dim=1)
+    image, masks = image.float(), torch.stack(_masks(trimap), dim=1)
+    part = part or known_colours(cell_means(image, trimap)).of_all
+    unknown = masks.sum(dim=1) == 0
+    opacity = masks[:, 0] - masks[:, 1]
+    mixed = unknown & part.known.all(dim=1, keepdim=True)
+    differences = (part.filled[:, :6].unflatten(1, (2, 3)) - image[:, None]).masked_fill_(
+        (masks > 0) | ~part.known[..., None], 0)  # (N, 2, 3, H, W)
+    alpha, residual = _projection(*differences.unbind(1))
+    trimap = 2 * part.filled[:, 6:] - 1
+    pairs = _pair_channels(image, unknown, part.samples)
+    return torch.cat([differences.flatten(1, 2), torch.where(mixed, 2 * alpha - 1, opacity),
+                      torch.where(mixed, residual, 0.0), torch.where(unknown, trimap, opacity),
+                      torch.where(mixed, pairs[:, :1], opacity), torch.where(mixed, pairs[:, 1:], 0.0)], dim=1)
 
 
 @_exact
 def cell_means(image: Tensor, trimap: Tensor) -> Tensor:
     """The means (N, 8, H/4, W/4) over cells of I m and m, for known foreground (4) and background (4)."""
     image = image.float()
-    return torch.cat([F.avg_pool2d(x, CELL) for mask in _masks(trimap) for x in (image * mask, mask)], dim=1)
+    return torch.cat([F.avg_pool2d(x, GRID) for mask in _masks(trimap) for x in (image * mask, mask)], dim=1)
 
 
 @_exact
@@ -128,8 +148,7 @@ def known_colours(means: Tensor) -> KnownColours:
     values, weights = _layers(means)
     known = weights[:, [0, 3]].amax(dim=(2, 3), keepdim=True) > 0
     filled = _fill_cells(values, weights)
-    samples = torch.stack([_samples(means[:, :4], filled[:, :3], known[:, :1]),
-                           _samples(means[:, 4:], filled[:, 3:6], known[:, 1:])], dim=1)
+    samples = torch.stack([_samples(means[:, :4], filled[:, :3]), _samples(means[:, 4:], filled[:, 3:6])], dim=1)
     return KnownColours(filled, samples, known)
 
 
@@ -151,7 +170,7 @@ def _layers(means: Tensor) -> tuple[Tensor, Tensor]:
 def _fill_cells(values: Tensor, weights: Tensor) -> Tensor:
     """(N, 7, H/4, W/4), filled; 0 where there is nothing to fill with, the trimap 1/2."""
     levels = [(values, weights)]
-    for _ in range((COARSEST // CELL).bit_length() - 1):
+    for _ in range((COARSEST // GRID).bit_length() - 1):
         levels.append(tuple(F.avg_pool2d(x, 2) for x in levels[-1]))
     spread = [levels.pop()]
     for i in range(SPREADS):
@@ -179,32 +198,12 @@ def _blend(values: Tensor, weights: Tensor, around: Tensor) -> Tensor:
     return (values + PULL * around) / (weights + PULL)
 
 
-def _filled_channels(image: Tensor, masks: tuple[Tensor, Tensor], unknown: Tensor, known: KnownColours) -> Tensor:
-    """Channels 0 to 8: the cells' colours between their middles, the known pixels' as they are."""
-    around = F.interpolate(known.filled, scale_factor=CELL, mode="bilinear")
-    exist = known.known.split(1, dim=1)
-    foreground, background = (
-        (colours - image).masked_fill_((mask > 0) | ~exists, 0)
-        for mask, exists, colours in zip(masks, exist, around.split((3, 3, 1), dim=1), strict=False))
-    contrast = (foreground - background).square_().sum(dim=1, keepdim=True).clamp_min_(LEAST_SQUARED_CONTRAST)
-    nearer = background.square().sum(dim=1, keepdim=True) - foreground.square().sum(dim=1, keepdim=True)
-    alpha = nearer.div_(2 * contrast).add_(0.5).clamp_(0, 1)
-    residual = torch.lerp(background, foreground, alpha).abs_().mean(dim=1, keepdim=True)
-    both = exist[0] & exist[1]
-    some = ~(unknown & both)
-    opacity = masks[0] - masks[1]
-    alpha = alpha.mul_(2).sub_(1).masked_fill_(some, 0).add_(opacity)
-    trimap = (2 * around[:, 6:] - 1).masked_fill_(~unknown, 0).add_(opacity)
-    return torch.cat([foreground, background, alpha, residual.masked_fill_(some, 0), trimap], dim=1)
-
-
-def _samples(means: Tensor, filled: Tensor, known: Tensor) -> Tensor:
-    """Samples (N, K, 4, h, w) of foreground or of background: colours, and lengths in cells relative to the shortest.
+def _samples(means: Tensor, filled: Tensor) -> Tensor:
+    """Samples (N, K, 4, h, w) of foreground or of background: colours, and their rays' lengths in cells.
 
     Args:
         means: (N, 4, h, w), of I m and m.
-        filled: (N, 3, h, w), the last of the samples.
-        known: (N, 1, 1, 1), whether there are any.
+        filled: (N, 3, h, w), the last of the samples, whose length is the shortest; 0 where no ray meets anything.
     """
     h, w = means.shape[2:]
     rows = torch.arange(h, device=means.device)[:, None]
@@ -240,25 +239,33 @@ def _ray_lengths(here: Tensor, direction: tuple[int, int]) -> Tensor:
     return lengths.clamp_max(FAR)
 
 
+def _projection(foreground: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
+    """Alpha of I and the mean residual (N, 1, H, W), given F - I and B - I (N, 3, H, W)."""
+    contrast = (foreground - background).square_().sum(dim=1, keepdim=True).clamp_min_(LEAST_SQUARED_CONTRAST)
+    nearer = background.square().sum(dim=1, keepdim=True) - foreground.square().sum(dim=1, keepdim=True)
+    alpha = nearer.div_(contrast.mul_(2)).add_(0.5).clamp_(0, 1)
+    return alpha, torch.lerp(background, foreground, alpha).abs_().mean(dim=1, keepdim=True)
+
+
 def _pair_channels(image: Tensor, unknown: Tensor, samples: Tensor) -> Tensor:
     """2 alpha - 1 and r (N, 2, H, W), means over pairs; of no meaning where pixels are known.
 
     Args:
         unknown: (N, 1, H, W) bool.
-        samples: (N, 2, K, 4, H/4, W/4), see `KnownColours`.
+        samples: (N, 2, K, 4, H/4, W/4), see `PartColours`.
     """
     n, _, h, w = image.shape
     # Cells come last, as the longest side: pixels are (3, 16, cells), samples (2, K, 4, cells).
-    pixels = F.pixel_unshuffle(image, CELL).transpose(0, 1).flatten(1).unflatten(0, (3, CELL**2))
+    pixels = F.pixel_unshuffle(image, GRID).transpose(0, 1).flatten(1).unflatten(0, (3, GRID**2))
     samples = samples.movedim(0, 3).flatten(3)
     if torch.compiler.is_compiling():  # a graph does without lists whose length depends on the content
         means = _pair_means(pixels, samples)
     else:
-        cells = F.max_pool2d(unknown.float(), CELL).flatten().nonzero()[:, 0]
+        cells = F.max_pool2d(unknown.float(), GRID).flatten().nonzero()[:, 0]
         means = pixels.new_empty(CHANNELS - FILLED_CHANNELS, *pixels.shape[1:])
         for part in cells.split(CPU_CELLS if image.device.type == "cpu" else GPU_CELLS):
             means[..., part] = _pair_means(pixels[..., part], samples[..., part])
-    return F.pixel_shuffle(means.view(-1, n, h // CELL, w // CELL).transpose(0, 1), CELL)
+    return F.pixel_shuffle(means.view(-1, n, h // GRID, w // GRID).transpose(0, 1), GRID)
 
 
 def _pair_means(image: Tensor, samples: Tensor) -> Tensor:
@@ -266,18 +273,19 @@ def _pair_means(image: Tensor, samples: Tensor) -> Tensor:
 
     Args:
         image: (3, 16, P).
-        samples: (2, K, 4, P), see `KnownColours`.
+        samples: (2, K, 4, P), see `PartColours`.
     """
     colours, lengths = samples[:, :, :3], samples[:, :, 3]
     differences = colours[:, :, :, None] - image  # (2, K, 3, 16, P): F - I and B - I
     squares = differences.square().sum(dim=2)
     backgrounds = differences[1].unbind(1)
     shortest = lengths[:, -1].sum(dim=0) + 1
+    half = image.new_tensor(0.5)
     own_cost, total, alpha_sum, residual_sum = None, 0, 0, 0
     for i in reversed(range(samples.shape[1])):  # a sample of the foreground with all of the background
         contrast = colours[0, i] - colours[1]  # (K, 3, P)
         slope = 0.5 / contrast.square().sum(dim=1).clamp_min(LEAST_SQUARED_CONTRAST)
-        alpha = (squares[1] - squares[0, i]).mul_(slope[:, None]).add_(0.5).clamp_(0, 1)  # (K, 16, P)
+        alpha = torch.addcmul(half, squares[1] - squares[0, i], slope[:, None]).clamp_(0, 1)  # (K, 16, P)
         residual = None
         for foreground, background in zip(differences[0, i], backgrounds, strict=True):
             left = torch.lerp(background, foreground, alpha).abs_()

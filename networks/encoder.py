@@ -101,13 +101,13 @@ class Encoder(nn.Module):
             holds 0, 1, 2.
         attention: whether a guided contextual attention block refines the features at 1/8.
         width: factor on the channels of the published network; see `stage_channels`.
-        colour_channels: number of further input channels, such as `networks.colour_samples` makes.
+        further_channels: number of input channels besides image and trimap, such as `networks.colour_samples` makes.
     """
 
-    def __init__(self, trimap_channel: int = 3, attention: bool = True, width: float = 1.0, colour_channels: int = 0):
+    def __init__(self, trimap_channel: int = 3, attention: bool = True, width: float = 1.0, further_channels: int = 0):
         super().__init__()
         self.trimap_channel = trimap_channel
-        in_channels = 3 + trimap_channel + colour_channels
+        in_channels = 3 + trimap_channel + further_channels
         full, half, quarter, eighth, sixteenth, bottleneck = stage_channels(width)
         self.conv1 = conv(in_channels, half, 3, stride=2, zero_input_channels=slice(3, 3 + trimap_channel))
         self.conv2 = conv(half, half, 3)
@@ -127,7 +127,7 @@ class Encoder(nn.Module):
         self.gca = GuidedContextualAttention(eighth, eighth) if attention else None
 
     def forward(self, image: Tensor, trimap: Tensor, colours: Tensor | None = None) -> Features:
-        """image (N, 3, H, W), trimap (N, trimap_channel, H, W) and colours (N, colour_channels, H, W), in any.
+        """image (N, 3, H, W), trimap (N, trimap_channel, H, W) and colours (N, further_channels, H, W), if any.
 
         H and W are multiples of 32.
         """

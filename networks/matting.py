@@ -49,7 +49,7 @@ class MattingNetwork(nn.Module):
             trimap: (N, 3, H, W), one-hot (background, unknown, foreground); for a network of
                 trimap_channel 1: (N, 1, H, W) holding 0, 1, 2.
         """
-        colours = None if self.colour_channels is None else self.colour_channels(image, trimap)
+        colours = None if self.colour_channels is None else self.colour_channels(image, trimap).to(image.dtype)
         features = self.encoder(image, trimap, colours)
         alpha, attended = self.decoder(features)
         return matting_output(alpha, features.coarse.attended, attended)

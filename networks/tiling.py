@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networks.colour_samples import MARGIN, cell_means, known_colours
+from networks.attention_sums import FLOAT_BYTES
+from networks.colour_samples import cell_means, known_colours
 from networks.encoder import Attended
 from networks.matting import MattingNetwork, MattingOutput, matting_output
 from utils.boxes import Box, cover
 
-FLOAT_BYTES = 4
 CELL = 8  # tiles consist of cells of 8 x 8 pixels, which are one position at 1/8
 
 # How far around a tile a step has to see, in positions of its input.
@@ -35,25 +35,24 @@ KEPT_SHARE = 1 / 4  # of the working memory, that colour channels may take to be
 LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and no less time
 
 
-def working_memory(memory_limit: int, n: int, height: int, width: int, colours: bool = False) -> int:
+def working_memory(memory_limit: int, n: int, height: int, width: int, has_colours: bool = False) -> int:
     """What a limit leaves to tiles and attention for a batch of n whose features at 1/8 are height x width; may be 0.
 
     The features at 1/8 and below are held whole, whatever the limit.
     """
-    return max(0, memory_limit - n * height * width * (WHOLE_BYTES + colours * COLOUR_WHOLE_BYTES))
+    return max(0, memory_limit - n * height * width * (WHOLE_BYTES + has_colours * COLOUR_WHOLE_BYTES))
 
 
-def largest_tile(working: int, n: int, device: torch.device, colours: bool = False) -> int:
+def largest_tile(working: int, n: int, device: torch.device, has_colours: bool = False) -> int:
     """The most cells of a tile with its margin for this working memory."""
-    cells = working // (n * (TILE_BYTES + colours * COLOUR_TILE_BYTES))
+    cells = working // (n * (TILE_BYTES + has_colours * COLOUR_TILE_BYTES))
     return min(cells, LARGEST_CPU_TILE) if device.type == "cpu" else cells
 
 
-def keeps_input(network: MattingNetwork, working: int, n: int, height: int, width: int) -> bool:
-    """Whether the network's input with its colour channels fits into this working memory beside the tiles."""
-    channels = network.encoder.conv1.in_channels
-    return (network.colour_channels is not None
-            and n * height * width * CELL**2 * channels * FLOAT_BYTES <= KEPT_SHARE * working)
+def kept_input(network: MattingNetwork, working: int, n: int, height: int, width: int) -> int:
+    """Bytes of this working memory for holding the whole input of a network with colour channels; 0: not worth it."""
+    needed = n * height * width * CELL**2 * network.encoder.conv1.in_channels * FLOAT_BYTES
+    return needed if network.colour_channels is not None and needed <= KEPT_SHARE * working else 0
 
 
 def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, wanted: np.ndarray,
@@ -90,18 +89,20 @@ def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], height
     for tile in tiles:
         full = read(tile.times(CELL))
         means = _pasted(means, tile.times(2), cell_means(full[:, :3], full[:, 3:]), 2 * height, 2 * width)
+        if keep:
+            channels = network.encoder.conv1.in_channels
+            whole = _pasted(whole, tile.times(CELL), full, CELL * height, CELL * width, channels)
     known = known_colours(means)
 
-    def with_colours(box: Box) -> Tensor:
-        grown = box.grown(MARGIN, height * CELL, width * CELL)
-        full, inner = read(grown), box.seen_from(grown)
-        colours = network.colour_channels(full[:, :3], full[:, 3:], known.of(*grown))
-        return torch.cat([inner.of(full), inner.of(colours)], dim=1)
+    def colours(full: Tensor, box: Box) -> Tensor:
+        return network.colour_channels(full[:, :3], full[:, 3:], known.of(*box))
 
     if not keep:
-        return with_colours
+        return lambda box: torch.cat([full := read(box), colours(full, box)], dim=1)
+    given = full.shape[1]
     for box in (tile.times(CELL) for tile in tiles):
-        whole = _pasted(whole, box, with_colours(box), CELL * height, CELL * width)
+        part = box.of(whole)
+        part[:, given:] = colours(part[:, :given].contiguous(), box)
     return lambda box: box.of(whole)
 
 
@@ -124,12 +125,17 @@ def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Ten
     return quarter, eighth, [features.attended, attended]
 
 
-def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int) -> Tensor:
-    """`whole` (N, C, height, width) with `part` (N, C, h, w) at a box; made for the first part."""
+def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int, channels: int = 0) -> Tensor:
+    """`whole` (N, C, height, width) with `part` (N, C, h, w) at a box; made for the first part.
+
+    Args:
+        channels: of the whole, if more than the part's, which come first.
+    """
     if whole is None:
-        whole = torch.empty((*part.shape[:2], height, width), dtype=part.dtype, device=part.device,
+        n, given = part.shape[:2]
+        whole = torch.empty((n, channels or given, height, width), dtype=part.dtype, device=part.device,
                             memory_format=torch.channels_last)
-    box.of(whole).copy_(part)
+    box.of(whole)[:, :part.shape[1]] = part
     return whole
 
 

@@ -7,7 +7,7 @@ from colour_oracle import oracle_channels
 from torch import Tensor
 
 from networks import build_network, colour_samples
-from networks.colour_samples import CELL, CHANNELS, FAR, MARGIN, cell_means, colour_channels, known_colours
+from networks.colour_samples import CHANNELS, FAR, GRID, cell_means, colour_channels, known_colours
 
 FILLED_ALPHA, TRIMAP, PAIR_ALPHA = 6, 8, 9
 
@@ -61,7 +61,7 @@ def test_constant_colours_are_projected_exactly():
 def test_filled_colours_by_hand():
     """One known cell of 32 x 32 pixels: 1/64 is known, at 1/32 of the size all that is left is the mean of it."""
     image, labels = torch.full((1, 3, 32, 32), 0.7), torch.ones(1, 1, 32, 32, dtype=torch.long)
-    labels[..., :CELL, :CELL] = 2
+    labels[..., :GRID, :GRID] = 2
     labels[..., 28:, 28:] = 0
     filled = known_colours(cell_means(image, one_hot(labels))).filled
     torch.testing.assert_close(filled[:, :6], torch.full_like(filled[:, :6], 0.7))
@@ -95,6 +95,25 @@ def test_pairs_by_hand():
     weight = np.exp(-(1 / 0.09 - 0.68 * 2 / 3 + 0.68 * 1.33))
     assert alpha == pytest.approx(0, abs=1e-6)
     assert residual == pytest.approx(weight / (1 + weight), rel=1e-4)
+
+
+@pytest.mark.parametrize("length", [0, 300, 511])
+def test_rays_that_meet_nothing_do_not_count(length):
+    """However far the others reach: the pixel is beyond the line from B to F, and the absent samples are its colour."""
+    far, near = torch.tensor([0.0, 0, 0, FAR]), [torch.tensor([colour] * 3 + [length]) for colour in (2.0, 1.6)]
+    samples = torch.stack([torch.stack([far, sample, far, sample]) for sample in near])[..., None].float()
+    alpha, residual = colour_samples._pair_means(torch.zeros(3, 1, 1), samples)[:, 0, 0].tolist()
+    assert alpha == pytest.approx(-1, abs=1e-6)
+    assert residual == pytest.approx(1.6, abs=1e-5)
+
+
+def test_a_single_known_pixel_of_a_large_image_fills_it():
+    image, labels = torch.full((1, 3, 1280, 1280), 1.5), torch.ones(1, 1, 1280, 1280, dtype=torch.long)
+    labels[..., 7, 7] = 2
+    filled = known_colours(cell_means(image, one_hot(labels))).filled
+    torch.testing.assert_close(filled[:, :3], torch.full_like(filled[:, :3], 1.5))
+    torch.testing.assert_close(filled[:, 6], torch.ones_like(filled[:, 6]))
+    assert not filled[:, 3:6].any()
 
 
 @pytest.mark.parametrize("side", [2, 3])
@@ -132,14 +151,13 @@ def test_images_of_a_batch_do_not_mix_and_both_forms_of_trimaps_count():
 
 
 def test_parts_need_only_their_part_of_the_known_colours():
-    """And a margin of 4 pixels, but at the image's border."""
     image, labels = example(n=2)
     known = known_colours(cell_means(image, one_hot(labels)))
-    part = colour_channels(image[..., 8:40, 24:], one_hot(labels)[..., 8:40, 24:], known.of(8, 40, 24, 96))
     whole = colour_channels(image, one_hot(labels))
-    torch.testing.assert_close(part[..., MARGIN:-MARGIN, MARGIN:], whole[..., 8 + MARGIN:40 - MARGIN, 24 + MARGIN:],
-                               atol=2e-5, rtol=0)
-    assert not torch.allclose(part[..., :MARGIN, MARGIN:], whole[..., 8:8 + MARGIN, 24 + MARGIN:], atol=1e-3)
+    for top, bottom, left, right in ((8, 40, 24, 96), (0, 4, 0, 8), (28, 64, 0, 40)):
+        inside = (..., slice(top, bottom), slice(left, right))
+        part = colour_channels(image[inside], one_hot(labels)[inside], known.of(top, bottom, left, right))
+        torch.testing.assert_close(part, whole[inside], atol=2e-5, rtol=0)
 
 
 def test_a_compiled_graph_gives_the_same_channels():
@@ -149,14 +167,34 @@ def test_a_compiled_graph_gives_the_same_channels():
                                atol=1e-6, rtol=0)
 
 
-def test_no_gradients_and_single_precision_under_autocast():
+def test_no_gradients_and_single_precision_under_autocast(monkeypatch):
     image, labels = example()
     expected = colour_channels(image, one_hot(labels))
+    monkeypatch.setattr(colour_samples, "_pair_means", unless_autocast(colour_samples._pair_means))
+    monkeypatch.setattr(colour_samples, "_blend", unless_autocast(colour_samples._blend))
     with torch.autocast("cpu", torch.bfloat16):
-        channels = colour_channels(image.requires_grad_(), one_hot(labels))
+        channels = colour_channels(image.requires_grad_(), trimap=one_hot(labels))
+        alpha = build_network(width=0.1, colour_samples=True)(image, one_hot(labels)).alpha
     assert not channels.requires_grad
     assert channels.dtype == torch.float32
     assert torch.equal(channels, expected)
+    assert alpha.requires_grad
+
+
+def unless_autocast(function):
+    def checked(*args):
+        assert not torch.is_autocast_enabled("cpu")
+        return function(*args)
+    return checked
+
+
+def test_a_network_in_half_precision():
+    image, labels = example(n=1, height=64, width=64)
+    network = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1, colour_samples=True)
+    with torch.no_grad():
+        expected = network.eval()(image, one_hot(labels)).alpha
+        alpha = network.bfloat16()(image.bfloat16(), one_hot(labels).bfloat16()).alpha
+    assert (alpha - expected).abs().mean() < 0.05
 
 
 def test_the_published_network_has_none():

@@ -85,13 +85,21 @@ def test_baseline_with_one_trimap_channel(tmp_path):
 
 def test_colour_samples(tmp_path):
     torch.manual_seed(0)
-    network = build_network(width=0.1, colour_samples=True)
+    network = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1, colour_samples=True)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
     export_onnx.export(network, tmp_path / "colours.onnx", METADATA | {"colour_samples": "True"})
     matting = OnnxMatting(tmp_path / "colours.onnx", threads=1)
     image, trimap = random_pair(110, 170)
-    for known in ((0, 128, 255), (0, 128, 128), (128, 128, 128)):  # as it is, without foreground, without anything
+    for known in ((128, 128, 128), (0, 128, 128), (0, 128, 255)):  # nothing known, no foreground, as it is
         pair = image, np.array(known, np.uint8)[trimap // 127]
-        assert np.abs(matting(*pair) - Matting(network, "cpu")(*pair)).max() < 1e-4
+        alpha = matting(*pair)
+        assert np.abs(alpha - Matting(network, "cpu")(*pair)).max() < 1e-4
+    with torch.no_grad():
+        for layer in (network.encoder.conv1, network.encoder.shortcut[0][0]):
+            layer.parametrizations.weight.original[:, 6:] = 0
+    assert np.abs(alpha - Matting(network, "cpu")(*pair)).max() > 1e-3  # the colours count
 
 
 def test_a_batch_is_its_images(exported):

@@ -47,16 +47,19 @@ def test_imagenet_backbone(tmp_path, weights, trimap_channel):
     assert sorted(loaded + kept) == sorted(after)
 
 
-def test_colour_inputs_start_at_zero():
+@pytest.mark.parametrize("trimap_channel", [3, 1])
+def test_colour_inputs_start_at_zero(trimap_channel):
     """A network with colour samples computes what the one without did whose weights it starts from."""
     torch.manual_seed(0)
-    plain, network = build_network(width=0.1).eval(), build_network(width=0.1, colour_samples=True).eval()
+    plain, network = (build_network(width=0.1, trimap_channel=trimap_channel, colour_samples=colours).eval()
+                      for colours in (False, True))
     weights, extended = with_colour_inputs(network, to_published_names(plain.state_dict()))
     assert extended == [f"encoder.{layer}.module.weight_{part}" for layer in ("conv1", "shortcut.0.0")
                         for part in ("bar", "v")]
     load_weights(network, weights, "plain.pth")
     image, labels = torch.randn(1, 3, 64, 64), torch.randint(0, 3, (1, 1, 64, 64))
-    trimap = torch.cat([labels == label for label in range(3)], dim=1).float()
+    one_hot = torch.cat([labels == label for label in range(3)], dim=1)
+    trimap = (one_hot if trimap_channel == 3 else labels).float()
     with torch.no_grad():
         alpha, expected = network(image, trimap).alpha, plain(image, trimap).alpha
     assert expected.std() > 1e-3

@@ -63,17 +63,23 @@ def test_no_seams_with_attention(gca, tile_cells):
 
 
 @pytest.mark.parametrize("keep_input", [False, True])
-@pytest.mark.parametrize("tile_cells", [1, 400])
-def test_no_seams_with_colour_samples(tile_cells, keep_input):
+@pytest.mark.parametrize(("tile_cells", "trimap_channel"), [(1, 3), (400, 1)])
+def test_no_seams_with_colour_samples(tile_cells, trimap_channel, keep_input):
+    """Known colours in two corners, far from most tiles; the second image has no foreground."""
     torch.manual_seed(0)
-    network = build_network(width=0.2, colour_samples=True)
+    network = build_network(width=0.2, trimap_channel=trimap_channel, colour_samples=True)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-    network, (full, unknown) = folded(network), (x.float() for x in example())
-    wanted = np.ones(unknown.shape[2:], bool)
+    network = folded(network)
+    labels = torch.ones(2, 1, HEIGHT, WIDTH)
+    labels[0, :, :50, :37], labels[:, :, -20:, 200:] = 2, 0
+    trimap = torch.cat([labels == label for label in range(3)], dim=1).float() if trimap_channel == 3 else labels
+    full = torch.cat([torch.randn(2, 3, HEIGHT, WIDTH), trimap], dim=1)
+    unknown = (labels == 1).float()[..., ::8, ::8]
     with torch.inference_mode():
-        tiled = tiling.run_tiled(network, lambda box: box.of(full), unknown, wanted, tile_cells, keep_input).alpha
+        tiled = tiling.run_tiled(network, lambda box: box.of(full), unknown, np.ones(unknown.shape[2:], bool),
+                                 tile_cells, keep_input).alpha
     whole = whole_alpha(network, full)
     assert (tiled - whole).abs().max() < 1e-5
     assert whole.std() > 0.01
@@ -161,14 +167,14 @@ def test_work_is_done_where_alpha_is_wanted():
     assert max(box.height * box.width for box in boxes) <= 400 * 64
 
 
-def test_memory_decides_whether_input_is_kept():
+def test_memory_decides_whether_input_is_held():
     """17 numbers of 4 bytes for each pixel of 64 in a cell, in a quarter of the memory."""
     with_colours = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1, colour_samples=True)
     needed = 4 * (2 * 100 * 150 * 64) * 17 * 4
-    assert tiling.keeps_input(with_colours, needed, 2, 100, 150)
-    assert not tiling.keeps_input(with_colours, needed - 1, 2, 100, 150)
+    assert tiling.kept_input(with_colours, needed, 2, 100, 150) == needed // 4
+    assert tiling.kept_input(with_colours, needed - 1, 2, 100, 150) == 0
     plain = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1)
-    assert not tiling.keeps_input(plain, needed, 2, 100, 150)
+    assert tiling.kept_input(plain, needed, 2, 100, 150) == 0
 
 
 def test_memory_limit_decides_the_tiles():

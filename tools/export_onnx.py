@@ -8,7 +8,8 @@ Without --checkpoint and --config it is the network that comes with this program
 
 Inputs are `image` (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and deviation, and `trimap`
 (N, trimap_channel, H, W) as the network takes it; the output is `alpha` (N, 1, H, W) in 0..1. N, H and W are free, H
-and W multiples of 32; all float32. The file's metadata holds version, trimap_channel, width, encoder, decoder, stride.
+and W multiples of 32; all float32. The file's metadata holds version, trimap_channel, width, colour_samples,
+encoder, decoder, stride.
 
 Before the file is there under its name, ONNX Runtime has computed the same alpha with it as PyTorch, at several sizes.
 Attention goes row by row (`networks.attention_scan`): the matrix of scores is never whole. Everything else is computed

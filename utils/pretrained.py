@@ -34,7 +34,7 @@ def load_imagenet_encoder(network: MattingNetwork, path: str | Path) -> Transfer
 
 
 def with_colour_inputs(network: MattingNetwork, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights of a network without colour samples as those of one that has them: its further inputs count nothing.
+    """The weights of a network without colour samples as those of one that has them, zero for its further inputs.
 
     Args:
         weights: of a checkpoint, under their published names.
@@ -119,7 +119,7 @@ def _largest_singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _extend_with_zeros(value: Tensor, like: Tensor) -> Tensor:
-    """conv1's weight (C, 3, 3, 3), or its v seen as (3, 3, 3), with zeros for the channels that `like` has more."""
+    """A convolution's weight (C, c, 3, 3), or its v (9 c), with zeros for the input channels that `like` has more."""
     axis = min(1, value.dim() - 1)
     lacking = list(value.shape)
     lacking[axis] = max(0, like.shape[axis] - value.shape[axis])
