@@ -8,7 +8,7 @@ from PIL import Image
 
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from networks.folding import compile_stages, folded
-from networks.tiling import CELL, kept_input, largest_tile, run_tiled, working_memory
+from networks.tiling import CELL, largest_tile, run_tiled, working_memory
 from utils.boxes import Box
 from utils.checkpoint import load_network
 from utils.device import default_device, is_out_of_memory
@@ -156,14 +156,12 @@ class Matting:
         unknown = np.stack([label[None, ::CELL, ::CELL] == UNKNOWN for label in labels])
         has_colours = self.network.colour_channels is not None
         working = working_memory(memory_limit, len(images), height, width, has_colours)
-        kept = kept_input(self.network, working, len(images), height, width)
-        working -= kept
         for module in self.network.modules():
             if isinstance(module, GuidedContextualAttention):
                 module.memory_budget = working
         with arithmetic(self.device, self.precision):
             return run_tiled(self.network, read, torch.from_numpy(unknown).float().to(self.device), wanted,
-                             largest_tile(working, len(images), self.device, has_colours), keep_input=kept > 0)
+                             largest_tile(working, len(images), self.device, has_colours))
 
     def _matte(self, output: MattingOutput, i: int, labels: np.ndarray) -> Matte:
         """The i-th image of a batch, without padding, its known pixels set."""

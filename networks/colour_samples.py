@@ -76,6 +76,7 @@ class PartColours(NamedTuple):
     filled: Tensor  # (N, 7, H, W): F, B, and the trimap from 0 to 1, between the middles of the cells
     samples: Tensor  # (N, 2, K, 4, H/4, W/4): K samples of F and of B, each a colour and a ray's length; FAR: none
     known: Tensor  # (N, 2, 1, 1) bool: whether the image has known foreground, background
+    pairs: Tensor | None = None  # (N, 2, H, W), what `pair_channels` gives; None: still to be computed
 
 
 class KnownColours(NamedTuple):
@@ -84,6 +85,7 @@ class KnownColours(NamedTuple):
     filled: Tensor  # (N, 7, h, w)
     samples: Tensor  # (N, 2, K, 4, h, w)
     known: Tensor  # (N, 2, 1, 1) bool
+    pairs: Tensor | None = None  # (N, 2, GRID h, GRID w)
 
     def of(self, top: int, bottom: int, left: int, right: int) -> PartColours:
         """Of rows top to bottom and columns left to right of pixels, all multiples of `GRID`."""
@@ -92,12 +94,14 @@ class KnownColours(NamedTuple):
         around = self.filled[:, :, first_row - above:last_row + 1, first_column - before:last_column + 1]
         filled = F.interpolate(around, scale_factor=GRID, mode="bilinear")
         filled = filled[:, :, GRID * above:][:, :, :bottom - top, GRID * before:][..., :right - left]
-        return PartColours(filled, self.samples[..., first_row:last_row, first_column:last_column], self.known)
+        pairs = None if self.pairs is None else self.pairs[:, :, top:bottom, left:right]
+        return PartColours(filled, self.samples[..., first_row:last_row, first_column:last_column], self.known, pairs)
 
     @property
     def of_all(self) -> PartColours:
         """Of the whole image."""
-        return PartColours(F.interpolate(self.filled, scale_factor=GRID, mode="bilinear"), self.samples, self.known)
+        filled = F.interpolate(self.filled, scale_factor=GRID, mode="bilinear")
+        return PartColours(filled, self.samples, self.known, self.pairs)
 
 
 def _exact(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -129,10 +133,20 @@ def colour_channels(image: Tensor, trimap: Tensor, part: PartColours | None = No
         (masks > 0) | ~part.known[..., None], 0)  # (N, 2, 3, H, W)
     alpha, residual = _projection(*differences.unbind(1))
     trimap = 2 * part.filled[:, 6:] - 1
-    pairs = _pair_channels(image, unknown, part.samples)
+    pairs = _pair_channels(image, unknown, part.samples) if part.pairs is None else part.pairs
     return torch.cat([differences.flatten(1, 2), torch.where(mixed, 2 * alpha - 1, opacity),
                       torch.where(mixed, residual, 0.0), torch.where(unknown, trimap, opacity),
                       torch.where(mixed, pairs[:, :1], opacity), torch.where(mixed, pairs[:, 1:], 0.0)], dim=1)
+
+
+@_exact
+def pair_channels(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
+    """2 alpha - 1 and r (N, 2, H, W), means over pairs, the costly part of `colour_channels`, whose arguments it takes.
+
+    To be computed once and given with the known colours, where the channels of a part are needed more than once.
+    """
+    foreground, background = _masks(trimap)
+    return _pair_channels(image.float(), foreground + background == 0, part.samples)
 
 
 @_exact
@@ -277,7 +291,8 @@ def _pair_means(image: Tensor, samples: Tensor) -> Tensor:
     """
     colours, lengths = samples[:, :, :3], samples[:, :, 3]
     differences = colours[:, :, :, None] - image  # (2, K, 3, 16, P): F - I and B - I
-    squares = differences.square().sum(dim=2)
+    red, green, blue = differences.unbind(2)
+    squares = red.square().addcmul_(green, green).addcmul_(blue, blue)
     backgrounds = differences[1].unbind(1)
     shortest = lengths[:, -1].sum(dim=0) + 1
     half = image.new_tensor(0.5)

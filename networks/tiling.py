@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networks.attention_sums import FLOAT_BYTES
-from networks.colour_samples import cell_means, known_colours
+from networks.colour_samples import cell_means, known_colours, pair_channels
 from networks.encoder import Attended
 from networks.matting import MattingNetwork, MattingOutput, matting_output
 from utils.boxes import Box, cover
@@ -30,8 +29,7 @@ ALPHA_MARGIN = 2  # from 1/2 to alpha
 # Bytes that a cell takes in single precision at the published width, measured and rounded up.
 TILE_BYTES = 40_000  # of a tile, for what its steps hold at once
 WHOLE_BYTES = 2_500  # of the image, for what stays while tiles or attention are computed
-COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 20_000, 1_000  # more of both with colour samples
-KEPT_SHARE = 1 / 4  # of the working memory, that colour channels may take to be computed once
+COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 20_000, 1_500  # more of both with colour samples
 LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and no less time
 
 
@@ -49,14 +47,8 @@ def largest_tile(working: int, n: int, device: torch.device, has_colours: bool =
     return min(cells, LARGEST_CPU_TILE) if device.type == "cpu" else cells
 
 
-def kept_input(network: MattingNetwork, working: int, n: int, height: int, width: int) -> int:
-    """Bytes of this working memory for holding the whole input of a network with colour channels; 0: not worth it."""
-    needed = n * height * width * CELL**2 * network.encoder.conv1.in_channels * FLOAT_BYTES
-    return needed if network.colour_channels is not None and needed <= KEPT_SHARE * working else 0
-
-
 def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, wanted: np.ndarray,
-              tile_cells: int, keep_input: bool = False) -> MattingOutput:
+              tile_cells: int) -> MattingOutput:
     """What `network` returns for an image, its alpha computed where it is wanted and 0 elsewhere.
 
     Args:
@@ -64,11 +56,9 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
         unknown: (N, 1, H/8, W/8), 1 where the trimap is unknown at every eighth pixel, 0 elsewhere.
         wanted: (H/8, W/8) bool, whether alpha is wanted in these 8 x 8 pixels of any image.
         tile_cells: most cells of a tile with its margin; the smallest tiles may exceed it.
-        keep_input: hold the input of a network with colour channels whole, rather than compute these anew for each
-            tile and step.
     """
     if network.colour_channels is not None:
-        read = _with_colours(network, read, *unknown.shape[2:], tile_cells, keep_input)
+        read = _with_colours(network, read, *unknown.shape[2:], tile_cells)
     quarter, eighth, attended = _coarse(network, read, unknown, tile_cells)
     n, _, height, width = unknown.shape
     alpha = torch.zeros(n, 1, height * CELL, width * CELL, device=unknown.device)
@@ -77,33 +67,27 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
     return matting_output(alpha, *attended)
 
 
-def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], height: int, width: int, tile_cells: int,
-                  keep: bool) -> Callable[[Box], Tensor]:
-    """`read` with the channels of `networks.colour_samples` added, those of the whole image of height x width cells.
-
-    Args:
-        keep: compute them once and hold them, with what `read` gives, for the whole image.
-    """
+def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], height: int, width: int,
+                  tile_cells: int) -> Callable[[Box], Tensor]:
+    """`read` with the channels of `networks.colour_samples` added, those of the whole image of height x width cells."""
     tiles = cover(np.ones((height, width), bool), tile_cells)
-    means = whole = None
+    means = pairs = None
     for tile in tiles:
         full = read(tile.times(CELL))
         means = _pasted(means, tile.times(2), cell_means(full[:, :3], full[:, 3:]), 2 * height, 2 * width)
-        if keep:
-            channels = network.encoder.conv1.in_channels
-            whole = _pasted(whole, tile.times(CELL), full, CELL * height, CELL * width, channels)
     known = known_colours(means)
-
-    def colours(full: Tensor, box: Box) -> Tensor:
-        return network.colour_channels(full[:, :3], full[:, 3:], known.of(*box))
-
-    if not keep:
-        return lambda box: torch.cat([full := read(box), colours(full, box)], dim=1)
-    given = full.shape[1]
     for box in (tile.times(CELL) for tile in tiles):
-        part = box.of(whole)
-        part[:, given:] = colours(part[:, :given].contiguous(), box)
-    return lambda box: box.of(whole)
+        full = read(box)
+        part = pair_channels(full[:, :3], full[:, 3:], known.of(*box))
+        pairs = _pasted(pairs, box, part, CELL * height, CELL * width)
+    known = known._replace(pairs=pairs)
+
+    def with_colours(box: Box) -> Tensor:
+        full = read(box)
+        full = torch.cat([full, network.colour_channels(full[:, :3], full[:, 3:], known.of(*box))], dim=1)
+        return full.contiguous(memory_format=torch.channels_last)  # some convolutions are slow without
+
+    return with_colours
 
 
 def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,
@@ -125,17 +109,12 @@ def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Ten
     return quarter, eighth, [features.attended, attended]
 
 
-def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int, channels: int = 0) -> Tensor:
-    """`whole` (N, C, height, width) with `part` (N, C, h, w) at a box; made for the first part.
-
-    Args:
-        channels: of the whole, if more than the part's, which come first.
-    """
+def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int) -> Tensor:
+    """`whole` (N, C, height, width) with `part` (N, C, h, w) at a box; made for the first part."""
     if whole is None:
-        n, given = part.shape[:2]
-        whole = torch.empty((n, channels or given, height, width), dtype=part.dtype, device=part.device,
+        whole = torch.empty((*part.shape[:2], height, width), dtype=part.dtype, device=part.device,
                             memory_format=torch.channels_last)
-    box.of(whole)[:, :part.shape[1]] = part
+    box.of(whole).copy_(part)
     return whole
 
 

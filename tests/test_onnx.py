@@ -198,7 +198,8 @@ def test_one_process_is_enough(monkeypatch, tmp_path):
 def test_too_little_memory_is_told_before_it_is_taken(monkeypatch, exported):
     matting = OnnxMatting(exported, border=0, threads=1)
     pair = random_pair(64, 64)
-    monkeypatch.setattr(onnx_matting, "available_memory", lambda: 64 * 64 * onnx_matting.BYTES_PER_PIXEL * WIDTH)
+    needed = 64 * 64 * (onnx_matting.BYTES_PER_PIXEL + onnx_matting.BYTES_BY_WIDTH * WIDTH)
+    monkeypatch.setattr(onnx_matting, "available_memory", lambda: needed)
     assert matting(*pair).shape == (64, 64)
     with pytest.raises(MemoryError):
         matting.predict_batch([pair, pair])

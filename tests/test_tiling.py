@@ -62,9 +62,8 @@ def test_no_seams_with_attention(gca, tile_cells):
     assert [offset.shape for offset in tiled.offsets] == [offset.shape for offset in whole.offsets]
 
 
-@pytest.mark.parametrize("keep_input", [False, True])
 @pytest.mark.parametrize(("tile_cells", "trimap_channel"), [(1, 3), (400, 1)])
-def test_no_seams_with_colour_samples(tile_cells, trimap_channel, keep_input):
+def test_no_seams_with_colour_samples(tile_cells, trimap_channel):
     """Known colours in two corners, far from most tiles; the second image has no foreground."""
     torch.manual_seed(0)
     network = build_network(width=0.2, trimap_channel=trimap_channel, colour_samples=True)
@@ -79,7 +78,7 @@ def test_no_seams_with_colour_samples(tile_cells, trimap_channel, keep_input):
     unknown = (labels == 1).float()[..., ::8, ::8]
     with torch.inference_mode():
         tiled = tiling.run_tiled(network, lambda box: box.of(full), unknown, np.ones(unknown.shape[2:], bool),
-                                 tile_cells, keep_input).alpha
+                                 tile_cells).alpha
     whole = whole_alpha(network, full)
     assert (tiled - whole).abs().max() < 1e-5
     assert whole.std() > 0.01
@@ -165,16 +164,6 @@ def test_work_is_done_where_alpha_is_wanted():
     assert pixels_read(wanted, 10**6) == HEIGHT * WIDTH + (16 + 2 * 12) * (32 + 2 * 12)
     pixels_read(np.ones_like(wanted), 400)
     assert max(box.height * box.width for box in boxes) <= 400 * 64
-
-
-def test_memory_decides_whether_input_is_held():
-    """17 numbers of 4 bytes for each pixel of 64 in a cell, in a quarter of the memory."""
-    with_colours = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1, colour_samples=True)
-    needed = 4 * (2 * 100 * 150 * 64) * 17 * 4
-    assert tiling.kept_input(with_colours, needed, 2, 100, 150) == needed // 4
-    assert tiling.kept_input(with_colours, needed - 1, 2, 100, 150) == 0
-    plain = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1)
-    assert tiling.kept_input(plain, needed, 2, 100, 150) == 0
 
 
 def test_memory_limit_decides_the_tiles():
