@@ -266,7 +266,7 @@ def test_metadata_is_the_networks_own(monkeypatch, tmp_path, network):
     monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.chdir(ROOT)
     assert export_onnx.main() == 0
-    assert told == [{**METADATA, "version": "own", "trimap_channel": "3"}]
+    assert told == [{**METADATA, "version": "own", "trimap_channel": "3", "colour_samples": "False"}]
 
 
 def test_missing_packages_are_named(monkeypatch, capsys, tmp_path, exported):
