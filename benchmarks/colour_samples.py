@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -29,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataloader.folders import find_test_images
 from dataloader.training import make_training_dataset
 from networks import MattingNetwork, colour_samples, tiling
-from networks.colour_samples import CHANNELS, FILLED_CHANNELS, GRID, cell_means, colour_channels, known_colours
+from networks.colour_samples import CHANNELS, FILLED_CHANNELS, colour_channels
 from networks.decoder import Decoder
 from networks.encoder import Encoder
 from tools.train_free import recalibrate
@@ -77,11 +78,33 @@ def two_radii(image: Tensor, trimap: Tensor, *_) -> Tensor:
     return torch.cat([colour_channels(image, trimap), smooth], dim=1)
 
 
+def nearest_colours(image: Tensor, trimap: Tensor, *_) -> Tensor:
+    """The pairs' channels of one pair: the nearest known colours, averaged no farther than has to be."""
+    with constants(PULL=1e-6):
+        nearest = colour_channels(image, trimap)[:, 7:9]
+    return torch.cat([colour_channels(image, trimap)[:, :FILLED_CHANNELS], nearest], dim=1)
+
+
+def best_pair(image: Tensor, samples: Tensor) -> Tensor:
+    """In place of the mean over pairs: 2 alpha - 1 and r (2, 16, P) of the pair that leaves least."""
+    differences = samples[:, :, :, None] - image
+    found = torch.full((2, *image.shape[1:]), math.inf)
+    for foreground in differences[0]:
+        for background in differences[1]:
+            contrast = (foreground - background).square().sum(dim=0)
+            nearer = background.square().sum(dim=0) - foreground.square().sum(dim=0)
+            alpha = (0.5 + nearer / (2 * contrast.clamp_min(colour_samples.LEAST_SQUARED_CONTRAST))).clamp(0, 1)
+            left = torch.lerp(background, foreground, alpha).square().sum(dim=0).sqrt()
+            found = torch.where(left < found[1], torch.stack([2 * alpha - 1, left]), found)
+    return found
+
+
 def with_distances(image: Tensor, trimap: Tensor, *_) -> Tensor:
-    """With the shortest rays to known foreground and background, d / (d + 32 pixels)."""
-    lengths = known_colours(cell_means(image, trimap)).samples[:, :, :-1, 3].amin(2) * GRID
-    shares = (lengths / (lengths + 32)).repeat_interleave(GRID, 2).repeat_interleave(GRID, 3)
-    return torch.cat([colour_channels(image, trimap), shares], dim=1)
+    """With how far known foreground and background are, d / (d + 32 pixels)."""
+    unlike = (trimap[:, [2, 0]] == 0).to(torch.uint8).flatten(0, 1).numpy()
+    lengths = torch.stack([torch.from_numpy(cv2.distanceTransform(each, cv2.DIST_L2, 5)) for each in unlike])
+    lengths = lengths.clamp_max(4096).unflatten(0, (-1, 2))  # there may be none
+    return torch.cat([colour_channels(image, trimap), lengths / (lengths + 32)], dim=1)
 
 
 class Arm(NamedTuple):
@@ -100,9 +123,8 @@ ARMS = {
     "filled": Arm("filled colours", some_channels(*range(FILLED_CHANNELS)), FILLED_CHANNELS),
     "pairs-only": Arm("averaged pairs", some_channels(*range(FILLED_CHANNELS, CHANNELS)), 2),
     "pairs": Arm("filled and averaged pairs"),
-    "nearest": Arm("filled and nearest pair", with_constants(DISTANCE_WEIGHT=100.0)),
-    "best": Arm("filled and best pair",  # costs times 20
-                with_constants(RESIDUAL_UNIT=0.0045, DISTANCE_WEIGHT=14.0, CONTRAST_WEIGHT=13.6)),
+    "nearest": Arm("filled and nearest pair", nearest_colours),
+    "best": Arm("filled and best pair", with_constants(_pair_means=best_pair)),
     "directions-8": Arm("filled and averaged pairs, 8 directions", with_constants(DIRECTIONS=DIAGONAL)),
     "two-radii": Arm("filled twice and averaged pairs", two_radii, CHANNELS + FILLED_CHANNELS),
     "distances": Arm("filled, averaged pairs and distances", with_distances, CHANNELS + 2),
@@ -155,6 +177,7 @@ def main() -> int:
     logging.basicConfig(level="WARNING")
     torch.set_num_threads(1)
     tiling.LARGEST_CPU_TILE = 10**6  # whole images, of which the variants above know how to compute their channels
+    tiling.CPU_STRIP = 10**9
     try:
         sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
         print(f"{'arm':40} {'minutes':>7} {'loss':>6}" + "".join(f" | {'SAD':>6} {'MSE':>7}" for _ in sets))

@@ -9,15 +9,12 @@ grid. From the widest on, each level v is made of the one above it:
 
     v = (mean of I m + e up(v')) / (mean of m + e),     m: the mask of known pixels, e = 0.02
 
-Pairs: from each cell rays go left, right, up and down, for 511 cells at most. Where a ray first meets a cell with known
-foreground, the mean of it there is a sample of F, likewise for B; the cell's filled colours join them, with the length
-of the shortest ray (0 where none meets anything). Each of the 5 x 5 pairs (F, B) costs what speaks against it, after
-Gastal and Oliveira, "Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010):
-
-    cost = r / 0.09 + 0.7 (d_F + d_B) / (least d_F + least d_B + 1) - 0.68 min(|F - B|, 1.33)
-
-with r the largest of the three channels of |I - alpha F - (1 - alpha) B|, d the rays' lengths in cells, |F - B| a mean
-of the channels. What a pixel gets is the mean over all pairs, weighted by exp(-cost).
+Pairs: each cell looks left, right, up and down. What it sees of known foreground in a direction makes one sample of F,
+likewise for B, the nearest counting most: the colours of a level flow from one place ahead, and from the mean
+(1 2 1) / 4 of the three that lie two ahead side by side, so that the view widens with the distance. At each level the
+equation above takes first the farther of both, then the nearer. Each of the 4 x 4 pairs (F, B) says what alpha is. A
+pixel gets the mean over all of them, weighted by 1 / (r^2 + 0.005), r = |I - alpha F - (1 - alpha) B|: those count that
+explain its colour, as in Gastal and Oliveira, "Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010).
 
 Alpha of a pair is the projection of I onto the line from B to F, after Wang and Cohen, "Optimized Color Sampling for
 Robust Matting" (CVPR 2007): clip(1/2 + (I - (F + B) / 2) (F - B) / max(|F - B|^2, 0.05), 0, 1).
@@ -26,13 +23,13 @@ All colours are as the network takes them (RGB less ImageNet's mean, divided by 
 
     0..2    F - I, filled; about -5..5; 0 on known foreground, and where the image has none
     3..5    B - I, filled; likewise for background
-    6       2 alpha - 1 of the filled colours, -1..1; 0 where one of them is missing
-    7       mean of the channels of |I - alpha F - (1 - alpha) B|, 0..5; 0 where one of them is missing
-    8       the trimap, filled likewise from all known pixels: -1 background, 1 foreground; 0 where nothing is known
-    9       2 alpha - 1, mean over pairs; 0 where one of the colours is missing
-    10      r, mean over pairs; 0..5; likewise
+    6       the trimap, filled likewise from all known pixels: -1 background, 1 foreground; 0 where nothing is known
+    7       2 alpha - 1 of the filled colours, -1..1; 0 where the image has no known foreground or no known background
+    8       mean of the channels of |I - alpha F - (1 - alpha) B|, 0..5; likewise
+    9       2 alpha - 1, mean over pairs; likewise
+    10      r of the pairs, 0..8: r^2 + 0.005 is the harmonic mean of theirs; likewise
 
-On known pixels 6, 8 and 9 are 1 for foreground and -1 for background, 7 and 10 are 0.
+On known pixels 6, 7 and 9 are 1 for foreground and -1 for background, 8 and 10 are 0.
 
 Everything depends on image and trimap alone, without gradients, in single precision. If image and trimap are mirrored,
 or both shifted by multiples of 32 pixels, the channels are too (but that the widest means end at the image's border,
@@ -49,22 +46,18 @@ from torch import Tensor
 
 CHANNELS = 11
 FILLED_CHANNELS = 9  # of them, the first
+ESTIMATES = 4  # of them, the last
 GRID = 4  # pixels; what `KnownColours` holds is on a grid of cells of 4 x 4
 
 PULL = 0.02  # e: how much known share of a place equals the colours from around it
-COARSEST = 32  # pixels, the last of the levels that halve
-SPREADS = 6  # wider means beyond it, each twice as wide as the one before
+HALVINGS = 3  # of the cells, to 1/32
+SPREADS = 6  # wider means beyond them, each twice as wide as the one before
 NOTHING = 1e-12  # less than any known share
 
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))  # rows, columns
-REACH = 9  # rays are 2^9 - 1 cells long at most, 2,044 pixels
-FAR = 1e8  # cells: there is none; so far that no residual makes up for it
 
 LEAST_SQUARED_CONTRAST = 0.05
-RESIDUAL_UNIT = 0.09
-MOST_EXPONENT = 80.0  # of weights, so that they stay normal numbers: exp is slow where they do not
-DISTANCE_WEIGHT = 0.7
-CONTRAST_WEIGHT, MOST_CONTRAST = 0.68, 1.33
+SQUARED_RESIDUAL = 0.005  # what is as good as none
 CPU_CELLS, GPU_CELLS = 2**11, 2**16  # at once, of which pairs are compared: what caches, or memory, suit
 
 Result = TypeVar("Result")
@@ -74,18 +67,18 @@ class PartColours(NamedTuple):
     """The known colours as a part of an image needs them, of H x W pixels."""
 
     filled: Tensor  # (N, 7, H, W): F, B, and the trimap from 0 to 1, between the middles of the cells
-    samples: Tensor  # (N, 2, K, 4, H/4, W/4): K samples of F and of B, each a colour and a ray's length; FAR: none
+    samples: Tensor  # (N, 2, K, 3, H/4, W/4): K samples of F and of B; of no meaning where there is none
     known: Tensor  # (N, 2, 1, 1) bool: whether the image has known foreground, background
-    pairs: Tensor | None = None  # (N, 2, H, W), what `pair_channels` gives; None: still to be computed
+    estimates: Tensor | None = None  # (N, 4, H, W), what `estimates` gives; None: still to be computed
 
 
 class KnownColours(NamedTuple):
     """What a whole image's known colours are, on its grid of h x w cells: all that parts need to know of the rest."""
 
     filled: Tensor  # (N, 7, h, w)
-    samples: Tensor  # (N, 2, K, 4, h, w)
+    samples: Tensor  # (N, 2, K, 3, h, w)
     known: Tensor  # (N, 2, 1, 1) bool
-    pairs: Tensor | None = None  # (N, 2, GRID h, GRID w)
+    estimates: Tensor | None = None  # (N, 4, GRID h, GRID w)
 
     def of(self, top: int, bottom: int, left: int, right: int) -> PartColours:
         """Of rows top to bottom and columns left to right of pixels, all multiples of `GRID`."""
@@ -94,14 +87,15 @@ class KnownColours(NamedTuple):
         around = self.filled[:, :, first_row - above:last_row + 1, first_column - before:last_column + 1]
         filled = F.interpolate(around, scale_factor=GRID, mode="bilinear")
         filled = filled[:, :, GRID * above:][:, :, :bottom - top, GRID * before:][..., :right - left]
-        pairs = None if self.pairs is None else self.pairs[:, :, top:bottom, left:right]
-        return PartColours(filled, self.samples[..., first_row:last_row, first_column:last_column], self.known, pairs)
+        samples = self.samples[..., first_row:last_row, first_column:last_column]
+        ready = None if self.estimates is None else self.estimates[:, :, top:bottom, left:right]
+        return PartColours(filled, samples, self.known, ready)
 
     @property
     def of_all(self) -> PartColours:
         """Of the whole image."""
         filled = F.interpolate(self.filled, scale_factor=GRID, mode="bilinear")
-        return PartColours(filled, self.samples, self.known, self.pairs)
+        return PartColours(filled, self.samples, self.known, self.estimates)
 
 
 def _exact(function: Callable[..., Result]) -> Callable[..., Result]:
@@ -124,29 +118,41 @@ def colour_channels(image: Tensor, trimap: Tensor, part: PartColours | None = No
         part: where this is a part of an image, H and W multiples of `GRID`, what `KnownColours.of` gives for it.
             By default this is all of the image, of which it is computed.
     """
-    image, masks = image.float(), torch.stack(_masks(trimap), dim=1)
+    image, (foreground, background) = image.float(), _masks(trimap)
     part = part or known_colours(cell_means(image, trimap)).of_all
-    unknown = masks.sum(dim=1) == 0
-    opacity = masks[:, 0] - masks[:, 1]
-    mixed = unknown & part.known.all(dim=1, keepdim=True)
-    differences = (part.filled[:, :6].unflatten(1, (2, 3)) - image[:, None]).masked_fill_(
-        (masks > 0) | ~part.known[..., None], 0)  # (N, 2, 3, H, W)
-    alpha, residual = _projection(*differences.unbind(1))
-    trimap = 2 * part.filled[:, 6:] - 1
-    pairs = _pair_channels(image, unknown, part.samples) if part.pairs is None else part.pairs
-    return torch.cat([differences.flatten(1, 2), torch.where(mixed, 2 * alpha - 1, opacity),
-                      torch.where(mixed, residual, 0.0), torch.where(unknown, trimap, opacity),
-                      torch.where(mixed, pairs[:, :1], opacity), torch.where(mixed, pairs[:, 1:], 0.0)], dim=1)
+    if part.estimates is None:
+        part = part._replace(estimates=estimates(image, trimap, part))
+    wanted = (1 - torch.stack([foreground, background], dim=1)) * part.known[..., None]  # (N, 2, 1, H, W)
+    differences = (part.filled[:, :6].unflatten(1, (2, 3)) - image[:, None]).mul_(wanted)
+    trimap = torch.where(foreground + background > 0, foreground - background, 2 * part.filled[:, 6:] - 1)
+    return torch.cat([differences.flatten(1, 2), trimap, part.estimates], dim=1)
 
 
 @_exact
-def pair_channels(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
-    """2 alpha - 1 and r (N, 2, H, W), means over pairs, the costly part of `colour_channels`, whose arguments it takes.
+def estimates(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
+    """The last four of the channels (N, 4, H, W), the costly part of `colour_channels`, whose arguments it takes.
 
     To be computed once and given with the known colours, where the channels of a part are needed more than once.
     """
     foreground, background = _masks(trimap)
-    return _pair_channels(image.float(), foreground + background == 0, part.samples)
+    unknown = foreground + background == 0
+    n, _, h, w = image.shape
+    image, filled, samples = image.float(), part.filled[:, :6], part.samples.movedim(0, 3).flatten(3)
+    if torch.compiler.is_compiling():  # a graph does without lists whose length depends on the content
+        found = _cell_estimates(_by_cells(image), _by_cells(filled), samples)
+        found = F.pixel_shuffle(found.view(-1, n, h // GRID, w // GRID).transpose(0, 1), GRID)
+    else:
+        image, filled = (x.transpose(0, 1).flatten(1) for x in (image, filled))
+        found = image.new_empty(ESTIMATES, image.shape[1])
+        cells = F.max_pool2d(unknown.float(), GRID).flatten().nonzero()[:, 0]
+        for some in cells.split(CPU_CELLS if image.device.type == "cpu" else GPU_CELLS):
+            pixels = _pixels(some, w)
+            found[:, pixels] = _cell_estimates(image[:, pixels], filled[:, pixels], samples[..., some])
+        found = found.view(-1, n, h, w).transpose(0, 1)
+    found = found.unflatten(1, (2, 2))
+    opacity = foreground - background
+    otherwise = torch.stack([opacity, torch.zeros_like(opacity)], dim=2)
+    return torch.where((unknown & part.known.all(dim=1, keepdim=True))[:, None], found, otherwise).flatten(1, 2)
 
 
 @_exact
@@ -159,11 +165,9 @@ def cell_means(image: Tensor, trimap: Tensor) -> Tensor:
 @_exact
 def known_colours(means: Tensor) -> KnownColours:
     """What is known of a whole image, from the `cell_means` of all of it."""
-    values, weights = _layers(means)
-    known = weights[:, [0, 3]].amax(dim=(2, 3), keepdim=True) > 0
-    filled = _fill_cells(values, weights)
-    samples = torch.stack([_samples(means[:, :4], filled[:, :3]), _samples(means[:, 4:], filled[:, 3:6])], dim=1)
-    return KnownColours(filled, samples, known)
+    known = means[:, 3::4].amax(dim=(2, 3), keepdim=True) > 0
+    levels = _levels(means)
+    return KnownColours(_filled(levels), _samples(levels), known)
 
 
 def _masks(trimap: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,6 +175,16 @@ def _masks(trimap: Tensor) -> tuple[Tensor, Tensor]:
     if trimap.shape[1] == 3:
         return trimap[:, 2:].float(), trimap[:, :1].float()
     return (trimap == 2).float(), (trimap == 0).float()
+
+
+def _levels(means: Tensor) -> list[Tensor]:
+    """The means (N, 8, h, w) over cells, then over ever wider places."""
+    levels = [means]
+    for _ in range(HALVINGS):
+        levels.append(F.avg_pool2d(levels[-1], 2))
+    for i in range(SPREADS):
+        levels.append(_blurred(levels[-1], 2**i))
+    return levels
 
 
 def _layers(means: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,105 +195,90 @@ def _layers(means: Tensor) -> tuple[Tensor, Tensor]:
                                foreground + background], dim=1)
 
 
-def _fill_cells(values: Tensor, weights: Tensor) -> Tensor:
-    """(N, 7, H/4, W/4), filled; 0 where there is nothing to fill with, the trimap 1/2."""
-    levels = [(values, weights)]
-    for _ in range((COARSEST // GRID).bit_length() - 1):
-        levels.append(tuple(F.avg_pool2d(x, 2) for x in levels[-1]))
-    spread = [levels.pop()]
-    for i in range(SPREADS):
-        spread.append(tuple(_blurred(x, 2**i) for x in spread[-1]))
-    values, weights = (x.mean(dim=(2, 3), keepdim=True) for x in spread[0])
+def _filled(levels: list[Tensor]) -> Tensor:
+    """(N, 7, H/4, W/4); 0 where there is nothing to fill with, the trimap 1/2."""
+    values, weights = _layers(levels[HALVINGS].mean(dim=(2, 3), keepdim=True))
     nothing = torch.tensor([0.0] * 6 + [0.5], device=values.device).view(1, 7, 1, 1)
     filled = torch.where(weights > 0, values / weights.clamp_min(NOTHING), nothing)
-    for values, weights in reversed(spread):
-        filled = _blend(values, weights, filled)
-    for values, weights in reversed(levels):
-        filled = _blend(values, weights, F.interpolate(filled, scale_factor=2, mode="bilinear"))
+    for i in reversed(range(len(levels))):
+        filled = _blend(*_layers(levels[i]), _finer(filled, i))
     return filled
 
 
-def _blurred(x: Tensor, distance: int) -> Tensor:
-    """(1 2 1) / 4 along rows and columns at a distance, zeros beyond the border."""
+def _samples(levels: list[Tensor]) -> Tensor:
+    """(N, 2, K, 3, h, w), what each cell sees of foreground and of background in the K directions."""
+    means = [level.unflatten(1, (2, 4)).flatten(0, 1) for level in levels]  # (2 N, 4, h, w)
+    whole = means[HALVINGS].mean(dim=(2, 3), keepdim=True)
+    samples = [whole[:, :3] / whole[:, 3:].clamp_min(NOTHING)] * len(DIRECTIONS)
+    for i, level in reversed(list(enumerate(means))):
+        step = max(1, 2**(i - HALVINGS) // 2)
+        wide = [_widened(level, step, dim) for dim in (2, 3)]
+        for k, (down, right) in enumerate(DIRECTIONS):
+            samples[k] = _finer(samples[k], i)
+            for seen, distance in ((wide[0 if right else 1], 2 * step), (level, step)):
+                ahead = _shifted(seen, down * distance, right * distance)
+                samples[k] = _blend(ahead[:, :3], ahead[:, 3:], samples[k])
+    return torch.stack(samples, dim=1).unflatten(0, (-1, 2))
+
+
+def _finer(x: Tensor, level: int) -> Tensor:
+    """`x` of the level above at the size of this one."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear") if level < HALVINGS else x
+
+
+def _shifted(x: Tensor, down: int, right: int) -> Tensor:
+    """What lies so many places below and to the right; zeros beyond the border."""
     h, w = x.shape[2:]
-    rows = F.pad(x, (0, 0, distance, distance))
-    x = (rows[:, :, :h] + rows[:, :, 2 * distance:]) / 4 + x / 2
-    columns = F.pad(x, (distance, distance))
-    return (columns[..., :w] + columns[..., 2 * distance:]) / 4 + x / 2
+    x = F.pad(x, (max(0, -right), max(0, right), max(0, -down), max(0, down)))
+    return x[:, :, max(0, down):, max(0, right):][:, :, :h, :w]
+
+
+def _widened(x: Tensor, distance: int, dim: int) -> Tensor:
+    """(1 2 1) / 4 along a dimension, at a distance; zeros beyond the border."""
+    size = x.shape[dim]
+    padded = F.pad(x, (0, 0, distance, distance) if dim == 2 else (distance, distance))
+    return (padded.narrow(dim, 0, size) + padded.narrow(dim, 2 * distance, size)).mul_(0.25).add_(x, alpha=0.5)
+
+
+def _blurred(x: Tensor, distance: int) -> Tensor:
+    return _widened(_widened(x, distance, 2), distance, 3)
 
 
 def _blend(values: Tensor, weights: Tensor, around: Tensor) -> Tensor:
-    return (values + PULL * around) / (weights + PULL)
-
-
-def _samples(means: Tensor, filled: Tensor) -> Tensor:
-    """Samples (N, K, 4, h, w) of foreground or of background: colours, and their rays' lengths in cells.
-
-    Args:
-        means: (N, 4, h, w), of I m and m.
-        filled: (N, 3, h, w), the last of the samples, whose length is the shortest; 0 where no ray meets anything.
-    """
-    h, w = means.shape[2:]
-    rows = torch.arange(h, device=means.device)[:, None]
-    columns = torch.arange(w, device=means.device)
-    here = torch.where(means[:, 3] > 0, 0.0, FAR)
-    colours = (means[:, :3] / means[:, 3:].clamp_min(NOTHING)).flatten(2)
-    samples, lengths = [], []
-    for direction in DIRECTIONS:
-        length = _ray_lengths(here, direction)
-        steps = torch.where(length < FAR, length, 0.0).long()
-        met = (rows + direction[0] * steps) * w + columns + direction[1] * steps
-        samples.append(colours.gather(2, met.flatten(1)[:, None].expand(-1, 3, -1)).view(-1, 3, h, w))
-        lengths.append(length)
-    shortest = torch.stack(lengths).amin(dim=0)
-    lengths.append(torch.where(shortest < FAR, shortest, 0.0))
-    samples = torch.stack([*samples, filled], dim=1)
-    return torch.cat([samples, torch.stack(lengths, dim=1)[:, :, None]], dim=2)
-
-
-def _ray_lengths(here: Tensor, direction: tuple[int, int]) -> Tensor:
-    """The cells (N, h, w) from each one to the first along a direction where `here` is 0; `FAR` where there is none.
-
-    Each turn doubles how far rays have looked.
-    """
-    h, w = here.shape[1:]
-    down, right = (max(0, step) for step in direction)
-    up, left = (max(0, -step) for step in direction)
-    lengths = here
-    for i in range(REACH):
-        ahead = F.pad(lengths, [2**i * side for side in (left, right, up, down)], value=FAR)
-        rows, columns = 2**i * down, 2**i * right
-        lengths = torch.minimum(lengths, ahead[:, rows:rows + h, columns:columns + w] + 2**i)
-    return lengths.clamp_max(FAR)
+    return torch.add(values, around, alpha=PULL).div_(weights + PULL)
 
 
 def _projection(foreground: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
-    """Alpha of I and the mean residual (N, 1, H, W), given F - I and B - I (N, 3, H, W)."""
-    contrast = (foreground - background).square_().sum(dim=1, keepdim=True).clamp_min_(LEAST_SQUARED_CONTRAST)
-    nearer = background.square().sum(dim=1, keepdim=True) - foreground.square().sum(dim=1, keepdim=True)
+    """Alpha of I (16, P) and |I - alpha F - (1 - alpha) B| (3, 16, P), given F - I and B - I (3, 16, P)."""
+    contrast = (foreground - background).square_().sum(dim=0).clamp_min_(LEAST_SQUARED_CONTRAST)
+    nearer = background.square().sum(dim=0) - foreground.square().sum(dim=0)
     alpha = nearer.div_(contrast.mul_(2)).add_(0.5).clamp_(0, 1)
-    return alpha, torch.lerp(background, foreground, alpha).abs_().mean(dim=1, keepdim=True)
+    return alpha, torch.lerp(background, foreground, alpha).abs_()
 
 
-def _pair_channels(image: Tensor, unknown: Tensor, samples: Tensor) -> Tensor:
-    """2 alpha - 1 and r (N, 2, H, W), means over pairs; of no meaning where pixels are known.
+def _by_cells(x: Tensor) -> Tensor:
+    """(N, C, H, W) as (C, 16, cells): the longest side comes last."""
+    return F.pixel_unshuffle(x, GRID).transpose(0, 1).flatten(1).unflatten(0, (-1, GRID**2))
+
+
+def _pixels(cells: Tensor, width: int) -> Tensor:
+    """The numbers (16, P) of the pixels of P cells, both counted along rows, through all images of this width."""
+    columns = width // GRID
+    corners = cells // columns * (GRID * width) + cells % columns * GRID
+    sides = torch.arange(GRID, device=cells.device)
+    return (sides[:, None] * width + sides).flatten()[:, None] + corners
+
+
+def _cell_estimates(image: Tensor, filled: Tensor, samples: Tensor) -> Tensor:
+    """What `estimates` gives (4, 16, P) for unknown pixels of P cells.
 
     Args:
-        unknown: (N, 1, H, W) bool.
-        samples: (N, 2, K, 4, H/4, W/4), see `PartColours`.
+        image: (3, 16, P).
+        filled: (6, 16, P), F and B.
+        samples: (2, K, 3, P).
     """
-    n, _, h, w = image.shape
-    # Cells come last, as the longest side: pixels are (3, 16, cells), samples (2, K, 4, cells).
-    pixels = F.pixel_unshuffle(image, GRID).transpose(0, 1).flatten(1).unflatten(0, (3, GRID**2))
-    samples = samples.movedim(0, 3).flatten(3)
-    if torch.compiler.is_compiling():  # a graph does without lists whose length depends on the content
-        means = _pair_means(pixels, samples)
-    else:
-        cells = F.max_pool2d(unknown.float(), GRID).flatten().nonzero()[:, 0]
-        means = pixels.new_empty(CHANNELS - FILLED_CHANNELS, *pixels.shape[1:])
-        for part in cells.split(CPU_CELLS if image.device.type == "cpu" else GPU_CELLS):
-            means[..., part] = _pair_means(pixels[..., part], samples[..., part])
-    return F.pixel_shuffle(means.view(-1, n, h // GRID, w // GRID).transpose(0, 1), GRID)
+    alpha, residual = _projection(*(filled.unflatten(0, (2, 3)) - image).unbind())
+    return torch.cat([torch.stack([2 * alpha - 1, residual.mean(dim=0)]), _pair_means(image, samples)])
 
 
 def _pair_means(image: Tensor, samples: Tensor) -> Tensor:
@@ -287,31 +286,22 @@ def _pair_means(image: Tensor, samples: Tensor) -> Tensor:
 
     Args:
         image: (3, 16, P).
-        samples: (2, K, 4, P), see `PartColours`.
+        samples: (2, K, 3, P).
     """
-    colours, lengths = samples[:, :, :3], samples[:, :, 3]
-    differences = colours[:, :, :, None] - image  # (2, K, 3, 16, P): F - I and B - I
-    red, green, blue = differences.unbind(2)
-    squares = red.square().addcmul_(green, green).addcmul_(blue, blue)
-    backgrounds = differences[1].unbind(1)
-    shortest = lengths[:, -1].sum(dim=0) + 1
+    red, green, blue = (samples[:, :, :, None] - image).unbind(2)  # (2, K, 16, P)
+    squares = red.square_().addcmul_(green, green).addcmul_(blue, blue)
+    count = samples.shape[1]
     half = image.new_tensor(0.5)
-    own_cost, total, alpha_sum, residual_sum = None, 0, 0, 0
-    for i in reversed(range(samples.shape[1])):  # a sample of the foreground with all of the background
-        contrast = colours[0, i] - colours[1]  # (K, 3, P)
-        slope = 0.5 / contrast.square().sum(dim=1).clamp_min(LEAST_SQUARED_CONTRAST)
-        alpha = torch.addcmul(half, squares[1] - squares[0, i], slope[:, None]).clamp_(0, 1)  # (K, 16, P)
-        residual = None
-        for foreground, background in zip(differences[0, i], backgrounds, strict=True):
-            left = torch.lerp(background, foreground, alpha).abs_()
-            residual = left if residual is None else torch.maximum(residual, left)
-        fixed_cost = (DISTANCE_WEIGHT * (lengths[0, i] + lengths[1]) / shortest
-                      - CONTRAST_WEIGHT * contrast.abs().mean(dim=1).clamp_max(MOST_CONTRAST))
-        if own_cost is None:  # the last of both; costs count relative to its own, so that one weight is 1
-            own_cost = residual[-1] / RESIDUAL_UNIT + fixed_cost[-1]
-        weight = (own_cost - fixed_cost[:, None]).sub_(residual, alpha=1 / RESIDUAL_UNIT)
-        weight = weight.clamp_(-MOST_EXPONENT, MOST_EXPONENT).exp_()
-        total = total + weight.sum(dim=0)
-        alpha_sum = alpha_sum + (weight * alpha).sum(dim=0)
-        residual_sum = residual_sum + (weight * residual).sum(dim=0)
-    return torch.stack([2 * alpha_sum - total, residual_sum]) / total
+    weight_sum = alpha_sum = 0
+    for i in range(count):  # a sample of the foreground with all of the background
+        contrast = (samples[0, i] - samples[1]).square_().sum(dim=1)[:, None]  # (K, 1, P)
+        nearer = squares[1] - squares[0, i]  # (K, 16, P)
+        alpha = torch.addcmul(half, nearer, 0.5 / contrast.clamp_min(LEAST_SQUARED_CONTRAST)).clamp_(0, 1)
+        # r^2 = |B - I|^2 - 2 alpha (I - B) (F - B) + alpha^2 |F - B|^2
+        squared = torch.addcmul(nearer.add_(contrast), alpha, contrast, value=-1).mul_(alpha)
+        squared = torch.sub(squares[1], squared, out=squared)
+        weight = squared.add_(SQUARED_RESIDUAL).reciprocal_()
+        weight_sum = weight_sum + weight.sum(dim=0)
+        alpha_sum = alpha_sum + alpha.mul_(weight).sum(dim=0)
+    residual = (count**2 / weight_sum - SQUARED_RESIDUAL).clamp_min_(0).sqrt_()
+    return torch.stack([2 * alpha_sum / weight_sum - 1, residual])

@@ -107,6 +107,7 @@ class Encoder(nn.Module):
     def __init__(self, trimap_channel: int = 3, attention: bool = True, width: float = 1.0, further_channels: int = 0):
         super().__init__()
         self.trimap_channel = trimap_channel
+        self.further_channels = further_channels
         in_channels = 3 + trimap_channel + further_channels
         full, half, quarter, eighth, sixteenth, bottleneck = stage_channels(width)
         self.conv1 = conv(in_channels, half, 3, stride=2, zero_input_channels=slice(3, 3 + trimap_channel))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networks.colour_samples import cell_means, known_colours, pair_channels
+from networks.colour_samples import GRID, cell_means, estimates, known_colours
 from networks.encoder import Attended
 from networks.matting import MattingNetwork, MattingOutput, matting_output
 from utils.boxes import Box, cover
@@ -30,6 +30,7 @@ ALPHA_MARGIN = 2  # from 1/2 to alpha
 TILE_BYTES = 40_000  # of a tile, for what its steps hold at once
 WHOLE_BYTES = 2_500  # of the image, for what stays while tiles or attention are computed
 COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 20_000, 1_500  # more of both with colour samples
+CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels of which colour samples are computed at once: what caches, or memory, hold
 LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and no less time
 
 
@@ -58,7 +59,7 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
         tile_cells: most cells of a tile with its margin; the smallest tiles may exceed it.
     """
     if network.colour_channels is not None:
-        read = _with_colours(network, read, *unknown.shape[2:], tile_cells)
+        read = _with_colours(network, read, *unknown.shape[2:], unknown.device)
     quarter, eighth, attended = _coarse(network, read, unknown, tile_cells)
     n, _, height, width = unknown.shape
     alpha = torch.zeros(n, 1, height * CELL, width * CELL, device=unknown.device)
@@ -68,26 +69,42 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
 
 
 def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], height: int, width: int,
-                  tile_cells: int) -> Callable[[Box], Tensor]:
+                  device: torch.device) -> Callable[[Box], Tensor]:
     """`read` with the channels of `networks.colour_samples` added, those of the whole image of height x width cells."""
-    tiles = cover(np.ones((height, width), bool), tile_cells)
-    means = pairs = None
-    for tile in tiles:
-        full = read(tile.times(CELL))
-        means = _pasted(means, tile.times(2), cell_means(full[:, :3], full[:, 3:]), 2 * height, 2 * width)
+    planes = torch.contiguous_format
+    most = CPU_STRIP if device.type == "cpu" else GPU_STRIP
+    strips = _strips(Box(0, CELL * height, 0, CELL * width), most)
+    means = found = None
+    for strip in strips:
+        full = read(strip)
+        part = cell_means(full[:, :3], full[:, 3:])
+        means = _pasted(means, Box(*(side // GRID for side in strip)), part, 2 * height, 2 * width, planes)
     known = known_colours(means)
-    for box in (tile.times(CELL) for tile in tiles):
-        full = read(box)
-        part = pair_channels(full[:, :3], full[:, 3:], known.of(*box))
-        pairs = _pasted(pairs, box, part, CELL * height, CELL * width)
-    known = known._replace(pairs=pairs)
+    for strip in strips:
+        full = read(strip)
+        part = estimates(full[:, :3], full[:, 3:], known.of(*strip))
+        found = _pasted(found, strip, part, CELL * height, CELL * width, planes)
+    known = known._replace(estimates=found)
 
     def with_colours(box: Box) -> Tensor:
         full = read(box)
-        full = torch.cat([full, network.colour_channels(full[:, :3], full[:, 3:], known.of(*box))], dim=1)
-        return full.contiguous(memory_format=torch.channels_last)  # some convolutions are slow without
+        n, count, h, w = full.shape
+        result = torch.empty((n, count + network.encoder.further_channels, h, w), device=full.device,
+                             memory_format=torch.channels_last)
+        result[:, :count] = full
+        for strip in _strips(box, most):
+            part = strip.seen_from(box).of(full)
+            channels = network.colour_channels(part[:, :3], part[:, 3:], known.of(*strip))
+            strip.seen_from(box).of(result)[:, count:] = channels
+        return result
 
     return with_colours
+
+
+def _strips(box: Box, most: int) -> list[Box]:
+    """A box of pixels in strips of at most so many pixels, of `GRID` rows at least."""
+    rows = max(1, most // (GRID * box.width)) * GRID
+    return [box._replace(top=top, bottom=min(box.bottom, top + rows)) for top in range(box.top, box.bottom, rows)]
 
 
 def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,
@@ -109,11 +126,12 @@ def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Ten
     return quarter, eighth, [features.attended, attended]
 
 
-def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int) -> Tensor:
+def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int,
+            memory_format: torch.memory_format = torch.channels_last) -> Tensor:
     """`whole` (N, C, height, width) with `part` (N, C, h, w) at a box; made for the first part."""
     if whole is None:
         whole = torch.empty((*part.shape[:2], height, width), dtype=part.dtype, device=part.device,
-                            memory_format=torch.channels_last)
+                            memory_format=memory_format)
     box.of(whole).copy_(part)
     return whole
 

@@ -16,26 +16,20 @@ def oracle_channels(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     filled = [fill(*mean) for mean in means]
     smooth = [between(colours) for colours in filled]
     trimap = between(fill(means[0][1][None], means[0][1] + means[1][1], nothing=0.5))[0]
-    samples = [ray_samples(*mean) for mean in means]
+    samples = [seen(*mean) for mean in means]
     channels = np.zeros((11, *labels.shape))
     for y, x in np.ndindex(labels.shape):
         cell, colour, known = (y // CELL, x // CELL), image[:, y, x], labels[y, x] != 1
         for i in range(2):
             if exist[i] and not masks[i][y, x]:
                 channels[3 * i:3 * i + 3, y, x] = smooth[i][:, y, x] - colour
-        channels[8, y, x] = labels[y, x] - 1 if known else 2 * trimap[y, x] - 1
+        channels[6, y, x] = labels[y, x] - 1 if known else 2 * trimap[y, x] - 1
         if known:
-            channels[6, y, x] = labels[y, x] - 1
+            channels[7:, y, x] = labels[y, x] - 1, 0, labels[y, x] - 1, 0
         elif all(exist):
             alpha, left = projected(colour, *(colours[:, y, x] for colours in smooth))
-            channels[6:8, y, x] = 2 * alpha - 1, np.abs(left).mean()
-        if known or not all(exist):
-            channels[9:, y, x] = channels[6:8, y, x]
-        else:
-            nearest = [min((d for _, d in side[cell]), default=0) for side in samples]
-            candidates = [[*side[cell], (colours[(slice(None), *cell)], d)]
-                          for side, colours, d in zip(samples, filled, nearest, strict=True)]
-            channels[9:, y, x] = pair_channels(colour, *candidates)
+            channels[7:9, y, x] = 2 * alpha - 1, np.abs(left).mean()
+            channels[9:, y, x] = pair_channels(colour, *(side[(..., *cell)] for side in samples))
     return channels
 
 
@@ -88,50 +82,61 @@ def widened(plane: np.ndarray, distance: int) -> np.ndarray:
     return result
 
 
-def fill(values: np.ndarray, weight: np.ndarray, nothing: float = 0.0) -> np.ndarray:
+def all_levels(values: np.ndarray, weight: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Means over cells of 4, 8, 16 and 32 pixels, and six wider ones."""
     levels = [(values, weight)]
-    for _ in range(3):  # cells of 8, 16 and 32 pixels
-        values, weight = np.stack([halved(plane) for plane in values]), halved(weight)
-        levels.append((values, weight))
-    total = weight.mean()
-    mean = values.mean(axis=(1, 2)) / total if total else np.full(len(values), nothing)
-    spread = [levels.pop()]
+    for _ in range(3):
+        values, weight = levels[-1]
+        levels.append((np.stack([halved(plane) for plane in values]), halved(weight)))
     for i in range(6):
-        values, weight = spread[-1]
-        spread.append((np.stack([widened(plane, 2**i) for plane in values]), widened(weight, 2**i)))
-    filled = np.broadcast_to(mean[:, None, None], spread[-1][0].shape)
-    for values, weight in reversed(spread):
-        filled = (values + PULL * filled) / (weight + PULL)
-    for values, weight in reversed(levels):
-        filled = (values + PULL * np.stack([doubled(plane) for plane in filled])) / (weight + PULL)
+        values, weight = levels[-1]
+        levels.append((np.stack([widened(plane, 2**i) for plane in values]), widened(weight, 2**i)))
+    return levels
+
+
+def mean_of_all(values: np.ndarray, weight: np.ndarray, nothing: float) -> np.ndarray:
+    mean = values.mean(axis=(1, 2)) / weight.mean() if weight.any() else np.full(len(values), nothing)
+    return np.broadcast_to(mean[:, None, None], (len(values), weight.shape[0] // 8, weight.shape[1] // 8))
+
+
+def fill(values: np.ndarray, weight: np.ndarray, nothing: float = 0.0) -> np.ndarray:
+    filled = mean_of_all(values, weight, nothing)
+    for i, (level, known) in reversed(list(enumerate(all_levels(values, weight)))):
+        if i < 3:
+            filled = np.stack([doubled(plane) for plane in filled])
+        filled = (level + PULL * filled) / (known + PULL)
     return filled
 
 
-def ray_samples(values: np.ndarray, weight: np.ndarray) -> dict[tuple[int, int], list[tuple[np.ndarray, float]]]:
-    """For each cell the colours that its rays meet, and how far away."""
-    samples = {}
-    for cell in np.ndindex(weight.shape):
-        samples[cell] = []
-        for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-            row, column = cell
-            while 0 <= row < weight.shape[0] and 0 <= column < weight.shape[1]:
-                if weight[row, column]:
-                    length = abs(row - cell[0]) + abs(column - cell[1])
-                    samples[cell].append((values[:, row, column] / weight[row, column], length))
-                    break
-                row, column = row + dy, column + dx
-    return samples
+def seen(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """What each cell sees to the right, to the left, below and above: (4, 3, h, w)."""
+    samples = []
+    for down, right in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        colours = mean_of_all(values, weight, 0)
+        for i, (level, known) in reversed(list(enumerate(all_levels(values, weight)))):
+            step = {0: 1, 1: 1, 2: 1, 3: 1, 4: 1, 5: 2, 6: 4, 7: 8, 8: 16, 9: 32}[i]
+            if i < 3:
+                colours = np.stack([doubled(plane) for plane in colours])
+            result = np.empty_like(colours)
+            for y, x in np.ndindex(known.shape):
+                colour = colours[:, y, x]
+                for places in ([(2, -1, 0.25), (2, 0, 0.5), (2, 1, 0.25)], [(1, 0, 1.0)]):
+                    value, share = 0, 0
+                    for ahead, aside, part in places:
+                        row = y + step * (ahead * down + aside * right)
+                        column = x + step * (ahead * right + aside * down)
+                        if 0 <= row < known.shape[0] and 0 <= column < known.shape[1]:
+                            value, share = value + part * level[:, row, column], share + part * known[row, column]
+                    colour = (value + PULL * colour) / (share + PULL)
+                result[:, y, x] = colour
+            colours = result
+        samples.append(colours)
+    return np.stack(samples)
 
 
-def pair_channels(colour: np.ndarray, foregrounds: list, backgrounds: list) -> np.ndarray:
-    """Channels 9 and 10 of a pixel; of both lists the last are the filled colours, with the least length."""
-    least = foregrounds[-1][1] + backgrounds[-1][1]
-    rows, costs = [], []
-    for (foreground, foreground_length), (background, background_length) in itertools.product(foregrounds, backgrounds):
-        alpha, left = projected(colour, foreground, background)
-        residual = np.abs(left).max()
-        costs.append(residual / 0.09 + 0.7 * (foreground_length + background_length) / (least + 1)
-                     - 0.68 * min(np.abs(foreground - background).mean(), 1.33))
-        rows.append([2 * alpha - 1, residual])
-    weights = np.exp(-np.array(costs))
-    return weights @ np.array(rows) / weights.sum()
+def pair_channels(colour: np.ndarray, foregrounds: np.ndarray, backgrounds: np.ndarray) -> tuple[float, float]:
+    """Channels 9 and 10 of a pixel."""
+    pairs = [projected(colour, *pair) for pair in itertools.product(foregrounds, backgrounds)]
+    weights = np.array([1 / (left @ left + 0.005) for _, left in pairs])
+    alpha = weights @ [alpha for alpha, _ in pairs] / weights.sum()
+    return 2 * alpha - 1, np.sqrt(max(0, len(pairs) / weights.sum() - 0.005))

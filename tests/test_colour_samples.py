@@ -7,9 +7,9 @@ from colour_oracle import oracle_channels
 from torch import Tensor
 
 from networks import build_network, colour_samples
-from networks.colour_samples import CHANNELS, FAR, GRID, cell_means, colour_channels, known_colours
+from networks.colour_samples import CHANNELS, GRID, cell_means, colour_channels, known_colours
 
-FILLED_ALPHA, TRIMAP, PAIR_ALPHA = 6, 8, 9
+FILLED_ALPHA, PAIR_ALPHA = 7, 9
 
 
 def one_hot(labels: Tensor) -> Tensor:
@@ -53,9 +53,9 @@ def test_constant_colours_are_projected_exactly():
     channels = colour_channels(alpha * foreground + (1 - alpha) * background, one_hot(labels))
     expected = torch.cat([(1 - alpha) * (foreground - background), alpha * (background - foreground)], dim=1)
     torch.testing.assert_close(channels[:, :6], expected, atol=2e-6, rtol=0)
-    for channel in (FILLED_ALPHA, PAIR_ALPHA):
+    for channel, least in ((FILLED_ALPHA, 2e-6), (PAIR_ALPHA, 1e-3)):  # r: the root of a difference
         torch.testing.assert_close(channels[:, channel], 2 * alpha[:, 0] - 1, atol=2e-6, rtol=0)
-        assert channels[:, channel + 1].abs().max() < 2e-6
+        assert channels[:, channel + 1].abs().max() < least
 
 
 def test_filled_colours_by_hand():
@@ -73,38 +73,32 @@ def test_filled_colours_by_hand():
     assert filled[0, 6, 7, 7].item() == pytest.approx(1 - corner, abs=1e-6)
 
 
-def test_rays_by_hand():
-    here = torch.full((1, 3, 5), FAR)
-    here[0, 1, 1] = 0
-    lengths = {direction: colour_samples._ray_lengths(here, direction)[0] for direction in colour_samples.DIRECTIONS}
-    assert lengths[0, -1][1].tolist() == [FAR, 0, 1, 2, 3]  # looking left
-    assert lengths[0, 1][1].tolist() == [1, 0, FAR, FAR, FAR]
-    assert lengths[-1, 0][:, 1].tolist() == [FAR, 0, 1]  # looking up
-    assert lengths[1, 0][:, 1].tolist() == [1, 0, FAR]
-    assert all((length[0, 2:] == FAR).all() for length in lengths.values())
+def test_views_by_hand():
+    """Known foreground, red 2, in the cell (3, 3), as seen by cells to the right of it. Some red -1 is far away.
+
+    What comes from the wider levels is between both and counts 0.02 against the part of the cell that is seen.
+    """
+    image, labels = torch.full((1, 3, 32, 32), 2.0), torch.ones(1, 1, 32, 32, dtype=torch.long)
+    labels[..., 12:16, 12:16] = 2
+    labels[..., 0, 31], image[..., 0, 31] = 2, -1.0
+    samples = colour_samples._samples(colour_samples._levels(cell_means(image, one_hot(labels))))
+    assert colour_samples.DIRECTIONS[1] == (0, -1)
+    left = samples[0, 0, 1, 0]
+    for row, column, part in ((3, 4, 1), (3, 5, 1 / 2), (2, 5, 1 / 4), (4, 5, 1 / 4)):
+        assert (part * 2 - 0.02) / (part + 0.02) <= left[row, column] <= 2
+    assert left[3, 2] < 1.9  # sees nothing of it
 
 
 def test_pairs_by_hand():
-    """A grey pixel between black and white: the pair that explains it wins over one that does not by exp(-cost)."""
+    """A grey pixel between black and white: the pair that explains it wins over one that does not."""
     image = torch.zeros(3, 1, 1)
-    white, black, red = (torch.tensor([*colour, 0.0]) for colour in ((1, 1, 1), (-1, -1, -1), (1, -1, -1)))
+    white, black, red = (torch.tensor(colour) for colour in ((1.0, 1, 1), (-1.0, -1, -1), (1.0, -1, -1)))
     samples = torch.stack([torch.stack([red, white]), torch.stack([black, black])])[..., None]
     alpha, residual = colour_samples._pair_means(image, samples)[:, 0, 0].tolist()
-    # White and black: alpha 1/2, nothing left. Red and black: (2, 0, 0) . (1, 1, 1) / 4 = 1/2 leaves (0, 1, 1); its
-    # mean contrast 2/3 gains less than white's, which is above the most that counts.
-    weight = np.exp(-(1 / 0.09 - 0.68 * 2 / 3 + 0.68 * 1.33))
+    # White and black: alpha 1/2, nothing left. Red and black: (2, 0, 0) . (1, 1, 1) / 4 = 1/2 leaves (0, 1, 1).
+    weights = 1 / 0.005, 1 / 2.005
     assert alpha == pytest.approx(0, abs=1e-6)
-    assert residual == pytest.approx(weight / (1 + weight), rel=1e-4)
-
-
-@pytest.mark.parametrize("length", [0, 300, 511])
-def test_rays_that_meet_nothing_do_not_count(length):
-    """However far the others reach: the pixel is beyond the line from B to F, and the absent samples are its colour."""
-    far, near = torch.tensor([0.0, 0, 0, FAR]), [torch.tensor([colour] * 3 + [length]) for colour in (2.0, 1.6)]
-    samples = torch.stack([torch.stack([far, sample, far, sample]) for sample in near])[..., None].float()
-    alpha, residual = colour_samples._pair_means(torch.zeros(3, 1, 1), samples)[:, 0, 0].tolist()
-    assert alpha == pytest.approx(-1, abs=1e-6)
-    assert residual == pytest.approx(1.6, abs=1e-5)
+    assert residual == pytest.approx((2 / sum(weights) - 0.005) ** 0.5, rel=1e-4)
 
 
 def test_a_single_known_pixel_of_a_large_image_fills_it():
@@ -137,8 +131,8 @@ def test_shifted_input_gives_shifted_channels():
         return colour_channels(canvas, one_hot(trimap))[inside]
 
     difference = (placed(96) - placed(64)).abs()
-    assert difference.max() < 0.02
-    assert difference.mean() < 1e-4
+    assert difference.max() < 0.1
+    assert difference.mean() < 5e-4
 
 
 def test_images_of_a_batch_do_not_mix_and_both_forms_of_trimaps_count():
