@@ -27,20 +27,25 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import inference
 from dataloader.folders import find_test_images
 from dataloader.training import make_training_dataset
-from networks import MattingNetwork, colour_samples, tiling
-from networks.colour_samples import CHANNELS, FILLED_CHANNELS, colour_channels
+from networks import MattingNetwork, colour_samples
+from networks.colour_samples import CHANNELS, ESTIMATES, colour_channels
 from networks.decoder import Decoder
 from networks.encoder import Encoder
+from networks.matting import MattingOutput
+from networks.tiling import CELL
 from tools.train_free import recalibrate
 from trainer import parallel_model, take_step, training_loader, unknown_mask, validate
 from utils.arguments import positive_int
+from utils.boxes import Box
 from utils.config import load_config
 from utils.distributed import World
 from utils.errors import InputError
 from utils.training_state import TrainingState
 
+FILLED_CHANNELS = CHANNELS - ESTIMATES // 2  # all but the pairs'
 CROP = 64
 EMA = 0.99  # shorter than that of long trainings
 WARMUP = 50  # steps
@@ -161,6 +166,13 @@ def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, 
     return state.result, sum(last) / len(last)
 
 
+def run_whole(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, *_) -> MattingOutput:
+    """In place of `networks.tiling.run_tiled`: the variants above compute their channels of whole images only."""
+    height, width = (CELL * side for side in unknown.shape[2:])
+    full = read(Box(0, height, 0, width))
+    return network(full[:, :3], full[:, 3:])
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare known colours as input, trained on the same samples.")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="default: all")
@@ -176,8 +188,7 @@ def main() -> int:
     args = parse_arguments()
     logging.basicConfig(level="WARNING")
     torch.set_num_threads(1)
-    tiling.LARGEST_CPU_TILE = 10**6  # whole images, of which the variants above know how to compute their channels
-    tiling.CPU_STRIP = 10**9
+    inference.run_tiled = run_whole
     try:
         sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
         print(f"{'arm':40} {'minutes':>7} {'loss':>6}" + "".join(f" | {'SAD':>6} {'MSE':>7}" for _ in sets))

@@ -4,17 +4,22 @@ Alpha follows from a pixel's colour I once the colours F and B of its foreground
 I = alpha F + (1 - alpha) B. Both are known near by, where the trimap is, and guessed from there in two steps.
 
 Filled colours flow from the known pixels into the rest, the near ones counting most (pull-push: Gortler et al., "The
-Lumigraph", SIGGRAPH 1996). Means over cells of 4 x 4 pixels are halved to 1/32 of the size; wider means follow on that
-grid. From the widest on, each level v is made of the one above it:
+Lumigraph", SIGGRAPH 1996). Means over cells of 4 x 4 pixels are halved to 1/32 of the size; six wider ones follow on
+that grid, each the one before blurred by (1 2 1) / 4 along rows and columns at a distance of 1, 2, 4, ..., 32 places.
+Each level v is made of the wider one above it, the widest of the mean over all that is known:
 
-    v = (mean of I m + e up(v')) / (mean of m + e),     m: the mask of known pixels, e = 0.02
+    v = (mean of I m + e v') / (mean of m + e),     m: the mask of known pixels, e = 0.02
+
+with v' between the places (bilinear) where the level above has half the size.
 
 Pairs: each cell looks left, right, up and down. What it sees of known foreground in a direction makes one sample of F,
-likewise for B, the nearest counting most: the colours of a level flow from one place ahead, and from the mean
-(1 2 1) / 4 of the three that lie two ahead side by side, so that the view widens with the distance. At each level the
-equation above takes first the farther of both, then the nearer. Each of the 4 x 4 pairs (F, B) says what alpha is. A
-pixel gets the mean over all of them, weighted by 1 / (r^2 + 0.005), r = |I - alpha F - (1 - alpha) B|: those count that
-explain its colour, as in Gastal and Oliveira, "Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010).
+likewise for B, the nearest counting most: the colours of a level flow from one step ahead, and from the mean
+(1 2 1) / 4 of the three places that lie two steps ahead side by side, so that the view widens with the distance. At
+each level the equation above takes first the farther of both, then the nearer. A step is one place, on the wider levels
+half the distance of the last blur (at least one). Where nothing is to be seen, the wider levels tell, whose means reach
+around. Each of the 4 x 4 pairs (F, B) says what alpha is. A pixel gets the mean over all of them, weighted by
+1 / (r^2 + 0.005), r = |I - alpha F - (1 - alpha) B|: those count that explain its colour, as in Gastal and Oliveira,
+"Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010).
 
 Alpha of a pair is the projection of I onto the line from B to F, after Wang and Cohen, "Optimized Color Sampling for
 Robust Matting" (CVPR 2007): clip(1/2 + (I - (F + B) / 2) (F - B) / max(|F - B|^2, 0.05), 0, 1).
@@ -45,9 +50,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHANNELS = 11
-FILLED_CHANNELS = 9  # of them, the first
-ESTIMATES = 4  # of them, the last
-GRID = 4  # pixels; what `KnownColours` holds is on a grid of cells of 4 x 4
+ESTIMATES = 4  # of them, the last, which only unknown pixels need
+GRID = 4  # pixels; cells are 4 x 4
 
 PULL = 0.02  # e: how much known share of a place equals the colours from around it
 HALVINGS = 3  # of the cells, to 1/32
@@ -66,14 +70,14 @@ Result = TypeVar("Result")
 class PartColours(NamedTuple):
     """The known colours as a part of an image needs them, of H x W pixels."""
 
-    filled: Tensor  # (N, 7, H, W): F, B, and the trimap from 0 to 1, between the middles of the cells
-    samples: Tensor  # (N, 2, K, 3, H/4, W/4): K samples of F and of B; of no meaning where there is none
+    filled: Tensor  # (N, 7, H, W): F, B, and the trimap from 0 to 1
+    samples: Tensor  # (N, 2, K, 3, H/4, W/4): K samples of F and of B; 0 where the image has none
     known: Tensor  # (N, 2, 1, 1) bool: whether the image has known foreground, background
     estimates: Tensor | None = None  # (N, 4, H, W), what `estimates` gives; None: still to be computed
 
 
 class KnownColours(NamedTuple):
-    """What a whole image's known colours are, on its grid of h x w cells: all that parts need to know of the rest."""
+    """What a whole image's known colours are, h x w cells of it: all that parts need to know of the rest."""
 
     filled: Tensor  # (N, 7, h, w)
     samples: Tensor  # (N, 2, K, 3, h, w)
@@ -101,7 +105,7 @@ class KnownColours(NamedTuple):
 def _exact(function: Callable[..., Result]) -> Callable[..., Result]:
     """Without gradients, and in single precision also under autocast; the first argument is a tensor."""
     @wraps(function)
-    def exact(first: Tensor, *others, **named) -> Result:
+    def exact(first: Tensor, /, *others, **named) -> Result:
         with torch.no_grad(), torch.autocast(first.device.type, enabled=False):
             return function(first, *others, **named)
 
@@ -135,7 +139,7 @@ def estimates(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
     To be computed once and given with the known colours, where the channels of a part are needed more than once.
     """
     foreground, background = _masks(trimap)
-    unknown = foreground + background == 0
+    wanted = (foreground + background == 0) & part.known.all(dim=1, keepdim=True)
     n, _, h, w = image.shape
     image, filled, samples = image.float(), part.filled[:, :6], part.samples.movedim(0, 3).flatten(3)
     if torch.compiler.is_compiling():  # a graph does without lists whose length depends on the content
@@ -144,7 +148,7 @@ def estimates(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
     else:
         image, filled = (x.transpose(0, 1).flatten(1) for x in (image, filled))
         found = image.new_empty(ESTIMATES, image.shape[1])
-        cells = F.max_pool2d(unknown.float(), GRID).flatten().nonzero()[:, 0]
+        cells = F.max_pool2d(wanted.float(), GRID).flatten().nonzero()[:, 0]
         for some in cells.split(CPU_CELLS if image.device.type == "cpu" else GPU_CELLS):
             pixels = _pixels(some, w)
             found[:, pixels] = _cell_estimates(image[:, pixels], filled[:, pixels], samples[..., some])
@@ -152,7 +156,7 @@ def estimates(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
     found = found.unflatten(1, (2, 2))
     opacity = foreground - background
     otherwise = torch.stack([opacity, torch.zeros_like(opacity)], dim=2)
-    return torch.where((unknown & part.known.all(dim=1, keepdim=True))[:, None], found, otherwise).flatten(1, 2)
+    return torch.where(wanted[:, None], found, otherwise).flatten(1, 2)
 
 
 @_exact
@@ -198,8 +202,8 @@ def _layers(means: Tensor) -> tuple[Tensor, Tensor]:
 def _filled(levels: list[Tensor]) -> Tensor:
     """(N, 7, H/4, W/4); 0 where there is nothing to fill with, the trimap 1/2."""
     values, weights = _layers(levels[HALVINGS].mean(dim=(2, 3), keepdim=True))
-    nothing = torch.tensor([0.0] * 6 + [0.5], device=values.device).view(1, 7, 1, 1)
-    filled = torch.where(weights > 0, values / weights.clamp_min(NOTHING), nothing)
+    colours, trimap = (values / weights.clamp_min(NOTHING)).split([6, 1], dim=1)
+    filled = torch.cat([colours, torch.where(weights[:, 6:] > 0, trimap, 0.5)], dim=1)
     for i in reversed(range(len(levels))):
         filled = _blend(*_layers(levels[i]), _finer(filled, i))
     return filled
@@ -211,7 +215,7 @@ def _samples(levels: list[Tensor]) -> Tensor:
     whole = means[HALVINGS].mean(dim=(2, 3), keepdim=True)
     samples = [whole[:, :3] / whole[:, 3:].clamp_min(NOTHING)] * len(DIRECTIONS)
     for i, level in reversed(list(enumerate(means))):
-        step = max(1, 2**(i - HALVINGS) // 2)
+        step = 2**max(0, i - HALVINGS - 1)
         wide = [_widened(level, step, dim) for dim in (2, 3)]
         for k, (down, right) in enumerate(DIRECTIONS):
             samples[k] = _finer(samples[k], i)
@@ -288,20 +292,23 @@ def _pair_means(image: Tensor, samples: Tensor) -> Tensor:
         image: (3, 16, P).
         samples: (2, K, 3, P).
     """
-    red, green, blue = (samples[:, :, :, None] - image).unbind(2)  # (2, K, 16, P)
-    squares = red.square_().addcmul_(green, green).addcmul_(blue, blue)
+    differences = samples[:, :, :, None] - image  # (2, K, 3, 16, P): F - I and B - I
+    squares = _squared(differences, 2)
     count = samples.shape[1]
-    half = image.new_tensor(0.5)
+    half = image.new_full((), 0.5)
     weight_sum = alpha_sum = 0
     for i in range(count):  # a sample of the foreground with all of the background
-        contrast = (samples[0, i] - samples[1]).square_().sum(dim=1)[:, None]  # (K, 1, P)
-        nearer = squares[1] - squares[0, i]  # (K, 16, P)
-        alpha = torch.addcmul(half, nearer, 0.5 / contrast.clamp_min(LEAST_SQUARED_CONTRAST)).clamp_(0, 1)
-        # r^2 = |B - I|^2 - 2 alpha (I - B) (F - B) + alpha^2 |F - B|^2
-        squared = torch.addcmul(nearer.add_(contrast), alpha, contrast, value=-1).mul_(alpha)
-        squared = torch.sub(squares[1], squared, out=squared)
-        weight = squared.add_(SQUARED_RESIDUAL).reciprocal_()
+        contrast = _squared(samples[0, i] - samples[1], 1).clamp_min_(LEAST_SQUARED_CONTRAST)  # (K, P)
+        alpha = torch.addcmul(half, squares[1] - squares[0, i], (0.5 / contrast)[:, None]).clamp_(0, 1)  # (K, 16, P)
+        left = _squared(torch.lerp(differences[1], differences[0, i], alpha[:, None]), 1)
+        weight = left.add_(SQUARED_RESIDUAL).reciprocal_()
         weight_sum = weight_sum + weight.sum(dim=0)
         alpha_sum = alpha_sum + alpha.mul_(weight).sum(dim=0)
     residual = (count**2 / weight_sum - SQUARED_RESIDUAL).clamp_min_(0).sqrt_()
     return torch.stack([2 * alpha_sum / weight_sum - 1, residual])
+
+
+def _squared(x: Tensor, dim: int) -> Tensor:
+    """The sum of the squares of three channels."""
+    red, green, blue = x.unbind(dim)
+    return red.square().addcmul_(green, green).addcmul_(blue, blue)

@@ -29,8 +29,8 @@ ALPHA_MARGIN = 2  # from 1/2 to alpha
 # Bytes that a cell takes in single precision at the published width, measured and rounded up.
 TILE_BYTES = 40_000  # of a tile, for what its steps hold at once
 WHOLE_BYTES = 2_500  # of the image, for what stays while tiles or attention are computed
-COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 20_000, 1_500  # more of both with colour samples
-CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels of which colour samples are computed at once: what caches, or memory, hold
+COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 12_000, 1_700  # more of both with colour samples
+CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels whose colour channels are computed at once: what caches, or memory, hold
 LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and no less time
 
 
@@ -59,7 +59,7 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
         tile_cells: most cells of a tile with its margin; the smallest tiles may exceed it.
     """
     if network.colour_channels is not None:
-        read = _with_colours(network, read, *unknown.shape[2:], unknown.device)
+        read = _with_colours(network, read, unknown, tile_cells)
     quarter, eighth, attended = _coarse(network, read, unknown, tile_cells)
     n, _, height, width = unknown.shape
     alpha = torch.zeros(n, 1, height * CELL, width * CELL, device=unknown.device)
@@ -68,11 +68,12 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
     return matting_output(alpha, *attended)
 
 
-def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], height: int, width: int,
-                  device: torch.device) -> Callable[[Box], Tensor]:
-    """`read` with the channels of `networks.colour_samples` added, those of the whole image of height x width cells."""
+def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,
+                  tile_cells: int) -> Callable[[Box], Tensor]:
+    """`read` with the channels of `networks.colour_samples` of the whole image added; arguments of `run_tiled`."""
+    n, _, height, width = unknown.shape
     planes = torch.contiguous_format
-    most = CPU_STRIP if device.type == "cpu" else GPU_STRIP
+    most = (CPU_STRIP if unknown.device.type == "cpu" else min(GPU_STRIP, CELL**2 * tile_cells)) // n
     strips = _strips(Box(0, CELL * height, 0, CELL * width), most)
     means = found = None
     for strip in strips:
@@ -80,6 +81,7 @@ def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], height
         part = cell_means(full[:, :3], full[:, 3:])
         means = _pasted(means, Box(*(side // GRID for side in strip)), part, 2 * height, 2 * width, planes)
     known = known_colours(means)
+    del means
     for strip in strips:
         full = read(strip)
         part = estimates(full[:, :3], full[:, 3:], known.of(*strip))
@@ -88,9 +90,9 @@ def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], height
 
     def with_colours(box: Box) -> Tensor:
         full = read(box)
-        n, count, h, w = full.shape
-        result = torch.empty((n, count + network.encoder.further_channels, h, w), device=full.device,
-                             memory_format=torch.channels_last)
+        _, count, h, w = full.shape
+        result = torch.empty((n, count + network.encoder.further_channels, h, w), dtype=full.dtype,
+                             device=full.device, memory_format=torch.channels_last)
         result[:, :count] = full
         for strip in _strips(box, most):
             part = strip.seen_from(box).of(full)

@@ -6,7 +6,8 @@ import torch
 from reference import reference_network
 from torch import Tensor
 
-from networks import MattingNetwork, build_network, tiling
+from networks import MattingNetwork, build_network, colour_samples, tiling
+from networks.colour_samples import GRID
 from networks.folding import folded
 from utils.boxes import Box
 
@@ -63,8 +64,10 @@ def test_no_seams_with_attention(gca, tile_cells):
 
 
 @pytest.mark.parametrize(("tile_cells", "trimap_channel"), [(1, 3), (400, 1)])
-def test_no_seams_with_colour_samples(tile_cells, trimap_channel):
+def test_no_seams_with_colour_samples(monkeypatch, tile_cells, trimap_channel):
     """Known colours in two corners, far from most tiles; the second image has no foreground."""
+    monkeypatch.setattr(tiling, "CPU_STRIP", 2 * 3 * GRID * WIDTH)
+    monkeypatch.setattr(colour_samples, "CPU_CELLS", 100)
     torch.manual_seed(0)
     network = build_network(width=0.2, trimap_channel=trimap_channel, colour_samples=True)
     for module in network.modules():
@@ -79,6 +82,7 @@ def test_no_seams_with_colour_samples(tile_cells, trimap_channel):
     with torch.inference_mode():
         tiled = tiling.run_tiled(network, lambda box: box.of(full), unknown, np.ones(unknown.shape[2:], bool),
                                  tile_cells).alpha
+    monkeypatch.undo()
     whole = whole_alpha(network, full)
     assert (tiled - whole).abs().max() < 1e-5
     assert whole.std() > 0.01
@@ -174,3 +178,7 @@ def test_memory_limit_decides_the_tiles():
     assert tiling.largest_tile(working, 1, cuda) > 10 * tiling.LARGEST_CPU_TILE
     assert tiling.largest_tile(10**8, 4, cpu) == pytest.approx(tiling.largest_tile(10**8, 1, cpu) / 4, abs=1)
     assert tiling.working_memory(10**6, 1, 500, 750) == 0
+    with_colours = tiling.working_memory(6 * 10**9, 1, 500, 750, has_colours=True)
+    assert working - with_colours == 500 * 750 * tiling.COLOUR_WHOLE_BYTES
+    assert tiling.largest_tile(10**9, 1, cuda, has_colours=True) == 10**9 // (
+        tiling.TILE_BYTES + tiling.COLOUR_TILE_BYTES)
