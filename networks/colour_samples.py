@@ -10,31 +10,34 @@ Each level v is made of the wider one above it, the widest of the mean over all 
 
     v = (mean of I m + e v') / (mean of m + e),     m: the mask of known pixels, e = 0.02
 
-with v' between the places (bilinear) where the level above has half the size.
+with v' between the places (bilinear) where the level above has half the size. Beyond the image's border nothing is
+known.
 
 Pairs: each cell looks left, right, up and down. What it sees of known foreground in a direction makes one sample of F,
 likewise for B, the nearest counting most: the colours of a level flow from one step ahead, and from the mean
-(1 2 1) / 4 of the three places that lie two steps ahead side by side, so that the view widens with the distance. At
-each level the equation above takes first the farther of both, then the nearer. A step is one place, on the wider levels
-half the distance of the last blur (at least one). Where nothing is to be seen, the wider levels tell, whose means reach
-around. Each of the 4 x 4 pairs (F, B) says what alpha is. A pixel gets the mean over all of them, weighted by
-1 / (r^2 + 0.005), r = |I - alpha F - (1 - alpha) B|: those count that explain its colour, as in Gastal and Oliveira,
-"Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010).
+(1 2 1) / 4 of the three that lie two steps ahead, one step apart, so that the view widens with the distance. At each
+level the equation above takes first the farther of both, then the nearer. A step is one place, on the wider levels the
+distance of the level's blur. Where nothing is to be seen, the wider levels tell, whose means reach around. For each
+pixel of the cell each of the 4 x 4 pairs (F, B) says what alpha is. The pixel gets the mean over all of them, weighted
+by 1 / (r^2 + 0.005), r = |I - alpha F - (1 - alpha) B|: those count that explain its colour, as in Gastal and
+Oliveira, "Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010).
 
 Alpha of a pair is the projection of I onto the line from B to F, after Wang and Cohen, "Optimized Color Sampling for
 Robust Matting" (CVPR 2007): clip(1/2 + (I - (F + B) / 2) (F - B) / max(|F - B|^2, 0.05), 0, 1).
 
-All colours are as the network takes them (RGB less ImageNet's mean, divided by its deviation). The channels:
+All colours are as the network takes them (RGB less ImageNet's mean, divided by its deviation). Filled colours are
+interpolated between the middles of the cells (bilinear). The channels:
 
     0..2    F - I, filled; about -5..5; 0 on known foreground, and where the image has none
     3..5    B - I, filled; likewise for background
     6       the trimap, filled likewise from all known pixels: -1 background, 1 foreground; 0 where nothing is known
-    7       2 alpha - 1 of the filled colours, -1..1; 0 where the image has no known foreground or no known background
-    8       mean of the channels of |I - alpha F - (1 - alpha) B|, 0..5; likewise
-    9       2 alpha - 1, mean over pairs; likewise
-    10      r of the pairs, 0..8: r^2 + 0.005 is the harmonic mean of theirs; likewise
+    7       2 alpha - 1 of the filled colours, -1..1
+    8       mean of the channels of |I - alpha F - (1 - alpha) B|, 0..5
+    9       2 alpha - 1, mean over pairs, -1..1
+    10      r of the pairs, 0..8: r^2 + 0.005 is the harmonic mean of theirs
 
-On known pixels 6, 7 and 9 are 1 for foreground and -1 for background, 8 and 10 are 0.
+On known pixels 6, 7 and 9 are 1 for foreground and -1 for background, 8 and 10 are 0. On unknown pixels of images
+without known foreground or without known background 7 to 10 are 0.
 
 Everything depends on image and trimap alone, without gradients, in single precision. If image and trimap are mirrored,
 or both shifted by multiples of 32 pixels, the channels are too (but that the widest means end at the image's border,

@@ -166,7 +166,7 @@ def test_a_file_from_before_colour_samples_has_none(tmp_path):
 
 def test_colour_samples_need_weights_for_them(tmp_path):
     save_checkpoint(tmp_path / "own.pth", build_network(width=0.1))
-    with pytest.raises(CheckpointError, match=r"another model\.trimap_channel, model\.width or model\.colour_samples"):
+    with pytest.raises(CheckpointError, match=r"it is for model\.colour_samples=false$"):
         load_network(tmp_path / "own.pth", width=0.1, colour_samples=True)
 
 

@@ -70,7 +70,7 @@ class Stage(NamedTuple):
     plain_share: float  # of the samples
 
 
-STAGES = (Stage(0.12, 64, 0.05), Stage(0.80, 128, 0.05), Stage(1.00, 256, 0.05))
+STAGES = (Stage(0.12, 64, 0.05), Stage(0.70, 128, 0.05), Stage(1.00, 256, 0.05))
 
 
 class Clock:

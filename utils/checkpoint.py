@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from networks import MattingNetwork, build_network, from_published_names, to_published_names
+from networks.colour_samples import CHANNELS
 from utils.errors import InputError, one_line
 from utils.files import atomic_path
 
@@ -102,18 +103,27 @@ def load_weights(network: MattingNetwork, weights: dict[str, Tensor], source: st
     if reshaped:
         problems.append(f"{len(reshaped)} have another shape ({some(reshaped, '; ')})")
     if problems:
-        advice = _advice(missing, extra, reshaped)
+        advice = _advice(missing, extra, reshaped, _inputs(weights) - _inputs(expected))
         raise CheckpointError(f"{source}: does not fit the network: {', '.join(problems)}{advice}")
     network.load_state_dict(from_published_names(weights))
 
 
-def _advice(missing: list[str], extra: list[str], reshaped: list[str]) -> str:
+def _inputs(weights: dict[str, Tensor]) -> int:
+    """How many channels the first convolution takes; 0 where there is none."""
+    weight = weights.get("encoder.conv1.module.weight_bar")
+    return weight.shape[1] if weight is not None and weight.ndim == 4 else 0
+
+
+def _advice(missing: list[str], extra: list[str], reshaped: list[str], further_inputs: int) -> str:
+    """What may be the matter, given how many more channels of input the weights are for than the network takes."""
+    if abs(further_inputs) == CHANNELS:
+        return f"; it is for model.colour_samples={str(further_inputs > 0).lower()}"
     if any(name.startswith("encoder.gca.") for name in extra):
         return "; it is a network with attention, choose resnet_gca_encoder_29 and res_gca_decoder_22"
     if missing and all(".gca." in name or ".guidance_head." in name for name in missing):
         return "; it is the baseline, choose res_shortcut_encoder_29 and res_shortcut_decoder_22"
     if any(name.startswith("encoder.conv1.") for name in reshaped):
-        return "; it may have been trained with another model.trimap_channel, model.width or model.colour_samples"
+        return "; it may have been trained with another model.trimap_channel or model.width"
     if any(name.startswith(("conv1.", "layer1.")) for name in extra):
         return "; it looks like an encoder alone, such as the ImageNet backbone (model.imagenet_pretrain_path)"
     return ""
