@@ -34,14 +34,14 @@ interpolated between the middles of the cells (bilinear). The channels:
     7       2 alpha - 1 of the filled colours, -1..1
     8       mean of the channels of |I - alpha F - (1 - alpha) B|, 0..5
     9       2 alpha - 1, mean over pairs, -1..1
-    10      r of the pairs, 0..8: r^2 + 0.005 is the harmonic mean of theirs
+    10      r of the pairs, 0..8: the root of the mean of r^2 over them
 
 On known pixels 6, 7 and 9 are 1 for foreground and -1 for background, 8 and 10 are 0. On unknown pixels of images
 without known foreground or without known background 7 to 10 are 0.
 
 Everything depends on image and trimap alone, without gradients, in single precision. If image and trimap are mirrored,
 or both shifted by multiples of 32 pixels, the channels are too (but that the widest means end at the image's border,
-which can show where nothing known is near).
+which can show where nothing known is seen in some direction).
 """
 
 from collections.abc import Callable
@@ -257,8 +257,8 @@ def _blend(values: Tensor, weights: Tensor, around: Tensor) -> Tensor:
 
 def _projection(foreground: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
     """Alpha of I (16, P) and |I - alpha F - (1 - alpha) B| (3, 16, P), given F - I and B - I (3, 16, P)."""
-    contrast = (foreground - background).square_().sum(dim=0).clamp_min_(LEAST_SQUARED_CONTRAST)
-    nearer = background.square().sum(dim=0) - foreground.square().sum(dim=0)
+    contrast = _squared(foreground - background, 0).clamp_min_(LEAST_SQUARED_CONTRAST)
+    nearer = _squared(background, 0) - _squared(foreground, 0)
     alpha = nearer.div_(contrast.mul_(2)).add_(0.5).clamp_(0, 1)
     return alpha, torch.lerp(background, foreground, alpha).abs_()
 
@@ -297,18 +297,17 @@ def _pair_means(image: Tensor, samples: Tensor) -> Tensor:
     """
     differences = samples[:, :, :, None] - image  # (2, K, 3, 16, P): F - I and B - I
     squares = _squared(differences, 2)
-    count = samples.shape[1]
     half = image.new_full((), 0.5)
-    weight_sum = alpha_sum = 0
-    for i in range(count):  # a sample of the foreground with all of the background
+    weight_sum = alpha_sum = left_sum = 0
+    for i in range(samples.shape[1]):  # a sample of the foreground with all of the background
         contrast = _squared(samples[0, i] - samples[1], 1).clamp_min_(LEAST_SQUARED_CONTRAST)  # (K, P)
         alpha = torch.addcmul(half, squares[1] - squares[0, i], (0.5 / contrast)[:, None]).clamp_(0, 1)  # (K, 16, P)
         left = _squared(torch.lerp(differences[1], differences[0, i], alpha[:, None]), 1)
-        weight = left.add_(SQUARED_RESIDUAL).reciprocal_()
+        weight = (left + SQUARED_RESIDUAL).reciprocal_()
         weight_sum = weight_sum + weight.sum(dim=0)
         alpha_sum = alpha_sum + alpha.mul_(weight).sum(dim=0)
-    residual = (count**2 / weight_sum - SQUARED_RESIDUAL).clamp_min_(0).sqrt_()
-    return torch.stack([2 * alpha_sum / weight_sum - 1, residual])
+        left_sum = left_sum + left.mul_(weight).sum(dim=0)
+    return torch.stack([2 * alpha_sum / weight_sum - 1, (left_sum / weight_sum).sqrt_()])
 
 
 def _squared(x: Tensor, dim: int) -> Tensor:

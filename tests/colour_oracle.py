@@ -139,4 +139,5 @@ def pair_channels(colour: np.ndarray, foregrounds: np.ndarray, backgrounds: np.n
     pairs = [projected(colour, *pair) for pair in itertools.product(foregrounds, backgrounds)]
     weights = np.array([1 / (left @ left + 0.005) for _, left in pairs])
     alpha = weights @ [alpha for alpha, _ in pairs] / weights.sum()
-    return 2 * alpha - 1, np.sqrt(max(0, len(pairs) / weights.sum() - 0.005))
+    squared = weights @ [left @ left for _, left in pairs] / weights.sum()
+    return 2 * alpha - 1, np.sqrt(squared)
