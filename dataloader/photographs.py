@@ -11,6 +11,11 @@ from dataloader.image_file import read_image
 KEPT_BYTES = 2**29  # of decoded photographs, in each process
 LONGEST_SIDE = 1280  # of photographs as they are kept
 SMALLEST_PART = 0.3  # of a photograph's shorter side, which a view shows at least
+SURFACE_PARTS = 6  # of which a surface is the one that is as colourful as was drawn
+SURFACE_SIDES = (0.1, 0.45)  # of a surface, as shares of the photograph's shorter side
+SURFACE_DEVIATION = 20  # of a surface's colours, in RGB of 0..255, the median
+SMALLEST_SURFACE = 48  # pixels
+LARGEST_SCALE = 2.5  # enlargement of a surface
 
 _kept: OrderedDict[Path, np.ndarray] = OrderedDict()
 
@@ -48,3 +53,27 @@ def photograph_view(rng: np.random.Generator, image: np.ndarray, height: int, wi
     if factor > 2:
         part = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
     return part[:, ::-1] if rng.random() < 0.5 else part
+
+
+def photograph_surface(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarray:
+    """A small part of a photograph that could be the surface of one thing, (size, size, 3) uint8.
+
+    Whole photographs change their colours more than things do. Of some random parts this is the one whose deviation is
+    nearest to one drawn; it keeps its sharpness, and is mirrored beyond its borders to fill the square.
+    """
+    deviation = SURFACE_DEVIATION * np.exp(rng.normal(0, 0.6))
+    parts = [_square_part(rng, image) for _ in range(SURFACE_PARTS)]
+    part = min(parts, key=lambda part: abs(np.log(max(1.0, cv2.meanStdDev(part)[1].mean()) / deviation)))
+    scale = LARGEST_SCALE ** rng.random()
+    side = max(2, round(min(part.shape[0] * scale, size)))
+    part = cv2.resize(np.ascontiguousarray(part), (side, side), interpolation=cv2.INTER_LINEAR)
+    before = int(rng.integers(size - side + 1))
+    above = int(rng.integers(size - side + 1))
+    return cv2.copyMakeBorder(part, above, size - side - above, before, size - side - before, cv2.BORDER_REFLECT)
+
+
+def _square_part(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    shorter = min(image.shape[:2])
+    side = min(shorter, max(SMALLEST_SURFACE, int(shorter * rng.uniform(*SURFACE_SIDES))))
+    top, left = (int(rng.integers(length - side + 1)) for length in image.shape[:2])
+    return image[top:top + side, left:left + side]

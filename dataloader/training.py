@@ -24,11 +24,12 @@ from dataloader.folders import Background, Foreground, find_backgrounds, find_fo
 from dataloader.generated.finish import finish
 from dataloader.generated.source import DrawnBackground, DrawnForeground
 from dataloader.image_file import ImageFileError, list_images
-from dataloader.sample import Crop, Cutout, draw_sample, plain_sample, render_sample
-from inference import encode_trimap, normalise
+from dataloader.sample import Crop, Cutout, Draws, draw_sample, plain_sample, render_sample
+from inference import BACKGROUND, FOREGROUND, encode_trimap, normalise
 from utils.config import ConfigError
 
 FEWEST_BROKEN_TO_STOP = 5  # broken foregrounds, or backgrounds, are replaced up to this number at any rate
+FINISH_TRIES = 3  # crops of a sample, until one holds both known foreground and known background
 
 log = logging.getLogger(__name__)
 
@@ -111,12 +112,24 @@ class TrainingData(Dataset):
         if draws.second is not None:
             cutouts.append(self._read_foreground(epoch, draws.second))
             names += f"+{self.foregrounds[draws.second].name}"
-        crop = render_sample(draws, cutouts, self._read_background(epoch, index), self.crop_size,
-                             rng if self.augmentation else None)
-        if self.augmentation and self.finish:
-            crop = self.finish(rng, crop)
+        crop = self._render(draws, cutouts, self._read_background(epoch, index), rng)
         return {**to_tensors(crop, self.trimap_channel, self.with_layers),
                 "name": f"{names} on {self.backgrounds[index].name}"}
+
+    def _render(self, draws: Draws, cutouts: list[Cutout], background: np.ndarray, rng: np.random.Generator) -> Crop:
+        """A crop of the sample; with `finish` one of several, if that helps, in which both sides are known.
+
+        Photographs have both, and colours that are known at one side only say little.
+        """
+        if not self.augmentation:
+            return render_sample(draws, cutouts, background, self.crop_size, None)
+        for _ in range(FINISH_TRIES if self.finish else 1):
+            crop = render_sample(draws, cutouts, background, self.crop_size, rng)
+            if self.finish:
+                crop = self.finish(rng, crop)
+            if {FOREGROUND, BACKGROUND} <= set(np.unique(crop.trimap)):
+                break
+        return crop
 
     def _read_foreground(self, epoch: int, number: int) -> Cutout:
         foreground = self.foregrounds[number]

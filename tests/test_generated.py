@@ -7,13 +7,15 @@ import torch
 from generated_images import write_training_set
 
 from dataloader.cache import decode_cached
+from dataloader.generated.colours import pale_colours
 from dataloader.generated.drawing import NEUTRAL, Drawing
 from dataloader.generated.finish import PLAIN_DISTANCE, finish, plain
-from dataloader.generated.objects import FAMILIES, HELD_OUT, draw_cutout, joined, over
+from dataloader.generated.objects import FAMILIES, HELD_OUT, SHARES, choose_family, draw_cutout, joined, over
 from dataloader.generated.source import DrawnBackground, DrawnForeground
 from dataloader.image_file import read_grey, read_image
+from dataloader.photographs import photograph_surface
 from dataloader.sample import Crop
-from dataloader.training import make_training_dataset
+from dataloader.training import FINISH_TRIES, make_training_dataset
 from inference import BACKGROUND, FOREGROUND, denormalise
 from tools.make_generated_data import make
 from utils.config import load_config
@@ -50,6 +52,15 @@ def test_families_are_held_out():
     assert len({family.__name__ for family in FAMILIES + HELD_OUT}) == len(FAMILIES + HELD_OUT)
 
 
+def test_families_are_drawn_as_often_as_their_shares_say():
+    rng = np.random.default_rng(0)
+    drawn = [choose_family(rng, FAMILIES).__module__ for _ in range(4000)]
+    for module, share in SHARES.items():
+        assert drawn.count(module.__name__) / len(drawn) == pytest.approx(share, abs=0.03)
+    assert sum(SHARES.values()) == pytest.approx(1)
+    assert {choose_family(rng, HELD_OUT) for _ in range(300)} == set(HELD_OUT)
+
+
 def test_cutouts_depend_on_the_seed_alone():
     pixels = [draw_cutout(np.random.default_rng(seed), 96) for seed in (1, 1, 2)]
     assert pixels[0].shape == (96, 96, 4)
@@ -76,6 +87,35 @@ def test_colours_and_backgrounds_of_photographs(tmp_path):
     cv2.imwrite(str(path), np.full((90, 120, 3), (10, 200, 30), np.uint8))
     backgrounds = [DrawnBackground(0, number, 64, (path,)).read() for number in range(32)]
     assert 16 <= sum((background == (30, 200, 10)).all() for background in backgrounds) < 32
+
+
+@pytest.mark.parametrize("shape", [(90, 120), (400, 300), (20, 33)])
+def test_surfaces_are_of_their_photograph(shape):
+    image = np.random.default_rng(0).integers(100, 180, (*shape, 3)).astype(np.uint8)
+    for seed in range(10):
+        surface = photograph_surface(np.random.default_rng(seed), image, 128)
+        assert surface.shape == (128, 128, 3)
+        assert 100 <= surface.min() <= surface.max() < 180
+        assert np.array_equal(surface, photograph_surface(np.random.default_rng(seed), image, 128))
+
+
+@pytest.mark.parametrize(("wanted", "least", "greatest"), [(0.5, 0, 1), (60, 20, 99)])
+def test_surfaces_are_as_colourful_as_was_drawn(monkeypatch, wanted, least, greatest):
+    """A photograph that is flat on the left and a checkerboard on the right."""
+    image = np.full((300, 600, 3), (200, 100, 50), np.uint8)
+    image[::2, 300::2] = image[1::2, 301::2] = 0
+    monkeypatch.setattr("dataloader.photographs.SURFACE_DEVIATION", wanted)
+    deviations = [photograph_surface(np.random.default_rng(seed), image, 128).std(axis=(0, 1)).mean()
+                  for seed in range(12)]
+    assert least <= np.median(deviations) <= greatest
+
+
+def test_pale_colours():
+    for seed in range(20):
+        colours = pale_colours(np.random.default_rng(seed), 64).astype(int)
+        assert colours.shape == (64, 64, 3)
+        assert (colours.max(axis=2) - colours.min(axis=2)).mean() < 60
+        assert colours.std(axis=(0, 1)).max() < 25
 
 
 def crop_of(size: int = 64) -> Crop:
@@ -119,6 +159,25 @@ def test_training_set_without_files():
     assert first["name"].startswith("drawn000001")
     assert not torch.equal(first["image"], data[1, 1]["image"])
     assert 0 <= denormalise(first["image"]).min() <= denormalise(first["image"]).max() <= 1.0001
+
+
+@pytest.mark.parametrize(("until", "tries"), [(1, 1), (2, 2), (99, FINISH_TRIES)])
+def test_crops_are_drawn_until_both_sides_are_known(until, tries):
+    """The last step hides the foreground in all crops before the one of number `until`."""
+    seen = []
+
+    def hide(rng: np.random.Generator, crop: Crop) -> Crop:
+        seen.append(crop)
+        trimap = np.full_like(crop.trimap, BACKGROUND)
+        trimap[0] = FOREGROUND if len(seen) >= until else 1
+        return crop._replace(trimap=trimap)
+
+    data = make_training_dataset(load_config(overrides=GENERATED), seed=4)
+    data.finish = hide
+    sample = data[0, 1]
+    assert len(seen) == tries
+    assert bool(sample["trimap"][2].any()) == (until == tries)
+    assert torch.equal(sample["alpha"][0], torch.from_numpy(seen[-1].alpha))
 
 
 def test_drawn_foregrounds_join_files(tmp_path):

@@ -24,9 +24,10 @@ ARCHITECTURE = {"width": 0.06}
 def test_stages_cover_the_time():
     assert [stage.end for stage in STAGES] == sorted(stage.end for stage in STAGES)
     assert STAGES[-1].end == 1
-    assert stage_at(0.0) == STAGES[0]
-    assert stage_at(STAGES[0].end) == STAGES[1]
-    assert stage_at(1.0) == STAGES[-1]
+    assert stage_at(0.0, STAGES) == STAGES[0]
+    assert stage_at(STAGES[0].end, STAGES) == STAGES[1]
+    assert stage_at(1.0, STAGES) == STAGES[-1]
+    assert stage_at(0.0, STAGES[1:]) == STAGES[1]
 
 
 def test_batches_shrink_as_crops_grow():
@@ -107,6 +108,19 @@ def test_goes_on_when_called_again(monkeypatch, tmp_path):
     assert all(value.dtype != torch.float32 for value in read_checkpoint(path)["state_dict"].values())
     network = load_network(path).eval()  # the file tells its width
     assert network(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)).alpha.isfinite().all()
+
+
+def test_stages_with_smaller_crops_are_left_out(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(train_free, "RECALIBRATION_BATCHES", 1)
+    ticks = itertools.count()
+    monkeypatch.setattr(train_free, "time", SimpleNamespace(monotonic=lambda: 0.5 * next(ticks)))
+    monkeypatch.setattr(train_free, "STAGES", (train_free.Stage(0.5, 64, 1.0), train_free.Stage(1.0, 96, 0.0)))
+    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    with caplog.at_level("INFO"):
+        assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=0.02", "--first-crop=96") == 0
+    crops = [message for message in caplog.messages if message.startswith("crops of")]
+    assert len(crops) == 1
+    assert crops[0].startswith("crops of 96 pixels")
 
 
 def test_a_training_that_is_over(monkeypatch, tmp_path, capsys):

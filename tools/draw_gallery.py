@@ -16,7 +16,7 @@ from dataloader.augment import composite
 from dataloader.generated.colours import foreground_colours
 from dataloader.generated.drawing import NEUTRAL, Family
 from dataloader.generated.objects import FAMILIES, HELD_OUT, PHOTOGRAPH_SHARE
-from dataloader.generated.source import DrawnBackground, photograph_chooser
+from dataloader.generated.source import DrawnBackground, surface_chooser
 from dataloader.image_file import ImageFileError, list_images
 from utils.arguments import positive_int, whole_number
 from utils.files import atomic_path
@@ -32,7 +32,7 @@ def tile(family: Family, side: int, seed: int, photographs: tuple[Path, ...]) ->
     rng = np.random.default_rng(seed)
     drawing = family(rng, SIDE)
     shade = np.full_like(drawing.alpha, NEUTRAL) if drawing.shade is None else drawing.shade
-    view = photograph_chooser(photographs, SIDE)
+    view = surface_chooser(photographs, SIDE)
     colours = foreground_colours(rng, SIDE, shade, view(rng) if view and rng.random() < PHOTOGRAPH_SHARE else None)
     background = cv2.resize(DrawnBackground(seed, seed, SIDE, photographs).read(), (SIDE, SIDE))
     seen = composite(np.float32(colours), np.float32(background), drawing.alpha / np.float32(255))

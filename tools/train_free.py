@@ -70,7 +70,7 @@ class Stage(NamedTuple):
     plain_share: float  # of the samples
 
 
-STAGES = (Stage(0.12, 64, 0.05), Stage(0.70, 128, 0.05), Stage(1.00, 256, 0.05))
+STAGES = (Stage(0.10, 64, 0.03), Stage(0.45, 128, 0.03), Stage(1.00, 256, 0.03))
 
 
 class Clock:
@@ -99,8 +99,9 @@ class Clock:
 class Run:
     """A call's training: the state, its records, and what the parts tell about all calls together."""
 
-    def __init__(self, config: EasyDict, world: World, parts: Path, total: float | None):
+    def __init__(self, config: EasyDict, world: World, parts: Path, total: float | None, first_crop: int = 0):
         self.config, self.world, self.parts = config, world, parts
+        self.stages = tuple(stage for stage in STAGES if stage.crop >= first_crop)
         self.test_images = validation_images(config)
         self.about = {"minutes": 0.0, "samples": 0, "steps": 0, "validations": []}
         config.log.checkpoint_path = str(parts)  # for batches that gave no numbers
@@ -142,18 +143,20 @@ class Run:
         clock.reserve = max(clock.reserve, clock.elapsed - start)
 
 
-def train_for(config: EasyDict, world: World, minutes: float, total: float | None, parts: Path) -> int:
+def train_for(config: EasyDict, world: World, minutes: float, total: float | None, parts: Path,
+              first_crop: int = 0) -> int:
     """Trains for some minutes of a training that is to last `total`; returns the exit status.
 
     Args:
         total: None takes that of the earlier calls, and for a first call `minutes`.
+        first_crop: leaves out the stages whose crops are smaller.
 
     Raises:
         ConfigError, ImageFileError, CheckpointError, TrainingError: as `trainer.train` does; also where the total time
             is over.
     """
     set_arithmetic(config)
-    run = Run(config, world, parts, total)
+    run = Run(config, world, parts, total, first_crop)
     run.about["total"] = run.about["total"] or minutes
     clock = Clock(world, minutes, run.minutes_before, run.about["total"])
     if clock.is_over:
@@ -161,7 +164,7 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
     with RunLog(config, world, run.first_step) as run_log, StopRequest() as stop:
         stopping = 0
         while not (stopping or clock.is_over):
-            stopping = train_stage(run, stage_at(clock.read()), clock, run_log, stop)
+            stopping = train_stage(run, stage_at(clock.read(), run.stages), clock, run_log, stop)
     return 128 + stopping if stopping else 0
 
 
@@ -175,7 +178,7 @@ def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: Sto
     batches = iter(training_loader(data, config, world, 0))
     log.info("crops of %d pixels, %d in a step, %.0f %% of them plain", stage.crop, images, 100 * stage.plain_share)
     stopping = 0
-    while not stopping and stage_at(share := clock.read()) == stage and not clock.is_over:
+    while not stopping and stage_at(share := clock.read(), run.stages) == stage and not clock.is_over:
         set_rate(state, config, share, run.first_step)
         step_batches = next_batches(batches, config, world, run_log)
         count, stopping = agree(world, step_batches, stop)
@@ -192,9 +195,9 @@ def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: Sto
     return stopping
 
 
-def stage_at(share: float) -> Stage:
+def stage_at(share: float, stages: tuple[Stage, ...]) -> Stage:
     """The stage of a share of the whole time."""
-    return next(stage for stage in STAGES if share < stage.end or stage is STAGES[-1])
+    return next(stage for stage in stages if share < stage.end or stage is stages[-1])
 
 
 def staged(config: EasyDict, stage: Stage, samples: int) -> EasyDict:
@@ -250,6 +253,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=positive_float, help="time for this call; without it nothing is trained")
     parser.add_argument("--total", type=positive_float,
                         help="time for all calls together (default: the earlier calls', or --minutes)")
+    parser.add_argument("--first-crop", type=int, choices=[stage.crop for stage in STAGES], default=0,
+                        help="leave out the stages with smaller crops, for a training that starts from weights")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="join the parts to this file at the end")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
                         help="where to compute, such as cpu (default: each process its GPU, or the CPU)")
@@ -265,7 +270,7 @@ def main() -> int:
         status = 0
         if args.minutes:
             with logging_to_file(config, world):
-                status = train_for(config, world, args.minutes, args.total, args.parts)
+                status = train_for(config, world, args.minutes, args.total, args.parts, args.first_crop)
         if args.checkpoint and world.is_main:
             join(config, args.parts, args.checkpoint)
         leave_world(world)

@@ -46,6 +46,13 @@ def foreground_colours(rng: np.random.Generator, size: int, shade: np.ndarray,
     return lit(colours, shade)
 
 
+def pale_colours(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Glass, film, water, smoke or gauze, (size, size, 3) uint8 RGB: white or grey, with a slight tinge."""
+    middle = 255 - rng.gamma(1.5, 40) + rng.normal(0, 8, 3)
+    small = (middle + rng.normal(0, 10, (4, 4, 1)) + rng.normal(0, 3, (4, 4, 3))).clip(0, 255).astype(np.uint8)
+    return cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
 def lit(colours: np.ndarray, shade: np.ndarray) -> np.ndarray:
     """Colours (H, W, 3) uint8 under a shade (H, W) uint8: 128 leaves them, 0 makes them black, 255 white."""
     below, above = cv2.min(shade, NEUTRAL), cv2.subtract(shade, NEUTRAL)

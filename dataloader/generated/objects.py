@@ -1,22 +1,26 @@
 """Whole foregrounds: drawings joined into objects, objects over each other, each in its colours."""
 
 from collections.abc import Callable
+from types import ModuleType
 
 import cv2
 import numpy as np
 
 from dataloader.generated import patterns, plants, shapes, strands, translucent
-from dataloader.generated.colours import foreground_colours
+from dataloader.generated.colours import foreground_colours, lit, pale_colours
 from dataloader.generated.drawing import NEUTRAL, Drawing, Family
 
 _MODULES = (shapes, strands, plants, patterns, translucent)
 FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in module.FAMILIES)
 HELD_OUT: tuple[Family, ...] = tuple(family for module in _MODULES for family in getattr(module, "HELD_OUT", ()))
-FAVOURED = strands.FAMILIES  # drawn more often than their number asks for: hair is what mattes are for
-FAVOURED_SHARE = 0.35
+SHARES = {strands: 0.42, shapes: 0.15, plants: 0.15, patterns: 0.13, translucent: 0.15}  # hair is what mattes are for
 JOINED_SHARE = 0.25  # objects that are two drawings in one
+SOLID_SHARE = 0.5  # of patterns that are joined to something solid, and of translucent things before one
+PALE_SHARE = 0.75  # of translucent things, which have hardly any colour
+_PATTERNS = patterns.FAMILIES + patterns.HELD_OUT
+_TRANSLUCENT = translucent.FAMILIES + translucent.HELD_OUT
 COUNT_SHARES = (0.72, 0.22, 0.06)  # foregrounds of one object, of two over each other, of three
-PHOTOGRAPH_SHARE = 0.4  # objects whose colours are a photograph's
+PHOTOGRAPH_SHARE = 0.75  # objects whose colours are a photograph's
 
 View = Callable[[np.random.Generator], np.ndarray]  # draws a part of some photograph, (h, w, 3) uint8
 
@@ -26,16 +30,21 @@ def draw_cutout(rng: np.random.Generator, size: int, families: tuple[Family, ...
     """A foreground as RGBA, (size, size, 4) uint8, the colours not multiplied by alpha.
 
     Args:
-        families: what to choose among, with equal chances but for `FAVOURED`.
+        families: what to choose among, as often as `SHARES` says of their modules.
         view: gives photographs for colours; None has all colours generated.
     """
-    count = int(rng.choice(3, p=COUNT_SHARES)) + 1
+    chosen = [choose_family(rng, families) for _ in range(int(rng.choice(3, p=COUNT_SHARES)) + 1)]
+    if chosen[-1] in _TRANSLUCENT and rng.random() < SOLID_SHARE:
+        chosen.append(shapes.crisp)  # what is in the bag
     alpha = colours = None
-    for _ in range(count):
-        drawing = draw_object(rng, size, families)
-        photograph = view(rng) if view and rng.random() < PHOTOGRAPH_SHARE else None
+    for family in chosen:
+        drawing = draw_object(rng, size, family, families)
         shade = np.full_like(drawing.alpha, NEUTRAL) if drawing.shade is None else drawing.shade
-        below = foreground_colours(rng, size, shade, photograph)
+        if family in _TRANSLUCENT and rng.random() < PALE_SHARE:
+            below = lit(pale_colours(rng, size), shade)
+        else:
+            photograph = view(rng) if view and rng.random() < PHOTOGRAPH_SHARE else None
+            below = foreground_colours(rng, size, shade, photograph)
         if alpha is None:
             alpha, colours = drawing.alpha, below
         else:
@@ -43,18 +52,25 @@ def draw_cutout(rng: np.random.Generator, size: int, families: tuple[Family, ...
     return cv2.merge([*cv2.split(colours), alpha])
 
 
-def draw_object(rng: np.random.Generator, size: int, families: tuple[Family, ...] = FAMILIES) -> Drawing:
-    """One object: a family's drawing, turned by quarters at times, or two joined."""
-    drawing = _turned(rng, choose_family(rng, families)(rng, size))
+def draw_object(rng: np.random.Generator, size: int, family: Family, families: tuple[Family, ...]) -> Drawing:
+    """One object: the family's drawing, turned by quarters at times, or joined with that of another of the families."""
+    drawing = _turned(rng, family(rng, size))
+    if family in _PATTERNS and rng.random() < SOLID_SHARE:
+        return joined(drawing, shapes.crisp(rng, size))
     if rng.random() >= JOINED_SHARE:
         return drawing
     return joined(drawing, _turned(rng, choose_family(rng, families)(rng, size)))
 
 
 def choose_family(rng: np.random.Generator, families: tuple[Family, ...]) -> Family:
-    favoured = [family for family in families if family in FAVOURED]
-    chosen = favoured if favoured and rng.random() < FAVOURED_SHARE else families
+    kinds = [module for module in _MODULES if _of(module, families)]
+    shares = np.array([SHARES[module] for module in kinds])
+    chosen = _of(kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))], families)
     return chosen[int(rng.integers(len(chosen)))]
+
+
+def _of(module: ModuleType, families: tuple[Family, ...]) -> list[Family]:
+    return [family for family in families if family.__module__ == module.__name__]
 
 
 def joined(first: Drawing, second: Drawing) -> Drawing:

@@ -10,9 +10,10 @@ import numpy as np
 from dataloader.generated.colours import generated_background
 from dataloader.generated.drawing import Family
 from dataloader.generated.objects import FAMILIES, View, draw_cutout
-from dataloader.photographs import photograph_view, read_photograph
+from dataloader.photographs import photograph_surface, photograph_view, read_photograph
 
-GENERATED_BACKGROUND_SHARE = 0.25  # where there are photographs
+GENERATED_BACKGROUND_SHARE = 0.1  # where there are photographs
+LARGE_PART_SHARE = 0.25  # of the surfaces that are photographs'
 
 
 class DrawnForeground(NamedTuple):
@@ -46,7 +47,7 @@ class DrawnForeground(NamedTuple):
             ImageFileError: if a photograph cannot be read.
         """
         rng = random_stream(self.seed, _FOREGROUNDS, self.epoch, self.number)
-        return draw_cutout(rng, self.size, self.families, photograph_chooser(self.photographs, self.size))
+        return draw_cutout(rng, self.size, self.families, surface_chooser(self.photographs, self.size))
 
     def identity(self) -> tuple[str, str]:
         """What names it in a cache, and what makes an entry outdated: the programs that draw it."""
@@ -91,6 +92,20 @@ _DRAWN = 1
 def random_stream(*numbers: int) -> np.random.Generator:
     """A generator that no other numbers give, nor these as the seed of something else: NumPy pads seeds with zeros."""
     return np.random.default_rng((*numbers, _DRAWN, len(numbers)))
+
+
+def surface_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
+    """Draws what things are made of at each call: mostly surfaces, at times larger parts of photographs."""
+    view = photograph_chooser(photographs, size)
+    if view is None:
+        return None
+
+    def surface(rng: np.random.Generator) -> np.ndarray:
+        if rng.random() < LARGE_PART_SHARE:
+            return view(rng)
+        return photograph_surface(rng, read_photograph(photographs[int(rng.integers(len(photographs)))]), size)
+
+    return surface
 
 
 def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
