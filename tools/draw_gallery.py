@@ -13,9 +13,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.augment import composite
-from dataloader.generated.colours import foreground_colours
-from dataloader.generated.drawing import NEUTRAL, Family
-from dataloader.generated.objects import FAMILIES, HELD_OUT, PHOTOGRAPH_SHARE
+from dataloader.generated.drawing import Family
+from dataloader.generated.objects import FAMILIES, HELD_OUT, object_colours
 from dataloader.generated.source import DrawnBackground, surface_chooser
 from dataloader.image_file import ImageFileError, list_images
 from utils.arguments import positive_int, whole_number
@@ -31,9 +30,7 @@ def tile(family: Family, side: int, seed: int, photographs: tuple[Path, ...]) ->
     """A family's drawing before a background, above its alpha and with its name, (H, side, 3) uint8."""
     rng = np.random.default_rng(seed)
     drawing = family(rng, SIDE)
-    shade = np.full_like(drawing.alpha, NEUTRAL) if drawing.shade is None else drawing.shade
-    view = surface_chooser(photographs, SIDE)
-    colours = foreground_colours(rng, SIDE, shade, view(rng) if view and rng.random() < PHOTOGRAPH_SHARE else None)
+    colours = object_colours(rng, family, drawing, surface_chooser(photographs, SIDE))
     background = cv2.resize(DrawnBackground(seed, seed, SIDE, photographs).read(), (SIDE, SIDE))
     seen = composite(np.float32(colours), np.float32(background), drawing.alpha / np.float32(255))
     pictures = [cv2.resize(as_rgb(picture), (side, side), interpolation=cv2.INTER_AREA)

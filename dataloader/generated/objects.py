@@ -39,17 +39,22 @@ def draw_cutout(rng: np.random.Generator, size: int, families: tuple[Family, ...
     alpha = colours = None
     for family in chosen:
         drawing = draw_object(rng, size, family, families)
-        shade = np.full_like(drawing.alpha, NEUTRAL) if drawing.shade is None else drawing.shade
-        if family in _TRANSLUCENT and rng.random() < PALE_SHARE:
-            below = lit(pale_colours(rng, size), shade)
-        else:
-            photograph = view(rng) if view and rng.random() < PHOTOGRAPH_SHARE else None
-            below = foreground_colours(rng, size, shade, photograph)
+        below = object_colours(rng, family, drawing, view)
         if alpha is None:
             alpha, colours = drawing.alpha, below
         else:
             alpha, colours = over(alpha, colours, drawing.alpha, below)
     return cv2.merge([*cv2.split(colours), alpha])
+
+
+def object_colours(rng: np.random.Generator, family: Family, drawing: Drawing, view: View | None) -> np.ndarray:
+    """Colours of a family's drawing (S, S, 3) uint8, lit by its shade."""
+    size = drawing.alpha.shape[0]
+    shade = np.full_like(drawing.alpha, NEUTRAL) if drawing.shade is None else drawing.shade
+    if family in _TRANSLUCENT and rng.random() < PALE_SHARE:
+        return lit(pale_colours(rng, size), shade)
+    photograph = view(rng) if view and rng.random() < PHOTOGRAPH_SHARE else None
+    return foreground_colours(rng, size, shade, photograph)
 
 
 def draw_object(rng: np.random.Generator, size: int, family: Family, families: tuple[Family, ...]) -> Drawing:
