@@ -70,7 +70,7 @@ class Stage(NamedTuple):
     plain_share: float  # of the samples
 
 
-STAGES = (Stage(0.10, 64, 0.03), Stage(0.45, 128, 0.03), Stage(1.00, 256, 0.03))
+STAGES = (Stage(0.10, 64, 0.03), Stage(0.25, 128, 0.03), Stage(1.00, 256, 0.02))
 
 
 class Clock:
