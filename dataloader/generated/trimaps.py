@@ -9,7 +9,7 @@ import numpy as np
 from inference import UNKNOWN
 
 UNCHANGED_SHARE = 0.45
-WIDEST = 0.2  # of a trimap's side: the most by which the unknown region grows
+WIDEST = 0.3  # of a trimap's side: the most by which the unknown region grows
 
 
 def redraw_trimap(rng: np.random.Generator, trimap: np.ndarray) -> np.ndarray:
