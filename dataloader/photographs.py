@@ -13,9 +13,10 @@ LONGEST_SIDE = 1280  # of photographs as they are kept
 SMALLEST_PART = 0.3  # of a photograph's shorter side, which a view shows at least
 SURFACE_PARTS = 6  # of which a surface is the one that is as colourful as was drawn
 SURFACE_SIDES = (0.1, 0.45)  # of a surface, as shares of the photograph's shorter side
-SURFACE_DEVIATION = 20  # of a surface's colours, in RGB of 0..255, the median
+SURFACE_DEVIATION = 20  # standard deviation of colours (RGB of 0..255) that is aimed at, its median
 SMALLEST_SURFACE = 48  # pixels
 LARGEST_SCALE = 2.5  # enlargement of a surface
+MOST_MIRRORED = 4  # the least side of a surface is this part of the square that it fills
 
 _kept: OrderedDict[Path, np.ndarray] = OrderedDict()
 
@@ -58,18 +59,24 @@ def photograph_view(rng: np.random.Generator, image: np.ndarray, height: int, wi
 def photograph_surface(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarray:
     """A small part of a photograph that could be the surface of one thing, (size, size, 3) uint8.
 
-    Whole photographs change their colours more than things do. Of some random parts this is the one whose deviation is
-    nearest to one drawn; it keeps its sharpness, and is mirrored beyond its borders to fill the square.
+    Whole photographs change their colours more than things do. Of some random parts this is the one whose standard
+    deviation is nearest to one drawn; enlarged up to 2.5 times (small ones more) and mirrored beyond its borders, it
+    fills the square.
     """
     deviation = SURFACE_DEVIATION * np.exp(rng.normal(0, 0.6))
     parts = [_square_part(rng, image) for _ in range(SURFACE_PARTS)]
-    part = min(parts, key=lambda part: abs(np.log(max(1.0, cv2.meanStdDev(part)[1].mean()) / deviation)))
-    scale = LARGEST_SCALE ** rng.random()
-    side = max(2, round(min(part.shape[0] * scale, size)))
-    part = cv2.resize(np.ascontiguousarray(part), (side, side), interpolation=cv2.INTER_LINEAR)
-    before = int(rng.integers(size - side + 1))
-    above = int(rng.integers(size - side + 1))
-    return cv2.copyMakeBorder(part, above, size - side - above, before, size - side - before, cv2.BORDER_REFLECT)
+    part = min(parts, key=lambda part: abs(np.log(_deviation(part) / deviation)))
+    side = round(part.shape[0] * LARGEST_SCALE ** rng.random())
+    side = min(size, max(side, -(-size // MOST_MIRRORED)))
+    resampling = cv2.INTER_AREA if side < part.shape[0] else cv2.INTER_LINEAR
+    part = cv2.resize(np.ascontiguousarray(part), (side, side), interpolation=resampling)
+    left, top = (int(rng.integers(size - side + 1)) for _ in range(2))
+    return cv2.copyMakeBorder(part, top, size - side - top, left, size - side - left, cv2.BORDER_REFLECT)
+
+
+def _deviation(part: np.ndarray) -> float:
+    """Mean of the channels' standard deviations; at least 1, below which all parts are alike flat."""
+    return max(1.0, cv2.meanStdDev(part)[1].mean())
 
 
 def _square_part(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ from inference import BACKGROUND, FOREGROUND, encode_trimap, normalise
 from utils.config import ConfigError
 
 FEWEST_BROKEN_TO_STOP = 5  # broken foregrounds, or backgrounds, are replaced up to this number at any rate
-FINISH_TRIES = 3  # crops of a sample, until one holds both known foreground and known background
+CROP_TRIES = 3  # with `finish`
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ class TrainingData(Dataset):
         with_layers: give `foreground` and `background`, which only the composition loss needs.
         broken_share: training stops with TooManyBrokenFilesError when more than this share of the foregrounds,
             or of the backgrounds, and more than 5, have turned out broken.
-        finish: a last step on each augmented sample, (rng, Crop) -> Crop, such as `dataloader.generated.finish`.
+        finish: a last step on each augmented crop, (rng, Crop) -> Crop, such as `dataloader.generated.finish`; crops
+            are then drawn anew, up to twice, while known foreground or known background is missing.
     """
 
     def __init__(self, foregrounds: list[Foreground | DrawnForeground],
@@ -117,17 +118,16 @@ class TrainingData(Dataset):
                 "name": f"{names} on {self.backgrounds[index].name}"}
 
     def _render(self, draws: Draws, cutouts: list[Cutout], background: np.ndarray, rng: np.random.Generator) -> Crop:
-        """A crop of the sample; with `finish` one of several, if that helps, in which both sides are known.
+        """A crop of the sample.
 
-        Photographs have both, and colours that are known at one side only say little.
+        With `finish`, up to 3 are drawn until one has both known foreground and known background, as trimaps of
+        photographs do; the last one is kept in any case.
         """
-        if not self.augmentation:
-            return render_sample(draws, cutouts, background, self.crop_size, None)
-        for _ in range(FINISH_TRIES if self.finish else 1):
-            crop = render_sample(draws, cutouts, background, self.crop_size, rng)
-            if self.finish:
-                crop = self.finish(rng, crop)
-            if {FOREGROUND, BACKGROUND} <= set(np.unique(crop.trimap)):
+        if not (self.augmentation and self.finish):
+            return render_sample(draws, cutouts, background, self.crop_size, rng if self.augmentation else None)
+        for _ in range(CROP_TRIES):
+            crop = self.finish(rng, render_sample(draws, cutouts, background, self.crop_size, rng))
+            if (crop.trimap == FOREGROUND).any() and (crop.trimap == BACKGROUND).any():
                 break
         return crop
 

@@ -1,7 +1,9 @@
 """Packages unpacked and checked, views of panoramas, the split; no network."""
 
+import csv
 import hashlib
 import io
+import re
 import tarfile
 from pathlib import Path
 
@@ -163,6 +165,17 @@ def test_the_list_is_sound():
     assert not any(word in each.name for each in photographs for word in ("astronaut", "chelsea", "coffee", "rocket"))
     held_out = [file for file in files if file.parent.name == "held-out"]
     assert 0.08 < len(held_out) / len(files) < 0.2
+
+
+def test_the_list_of_further_photographs_is_sound():
+    with (LIST.parents[1] / "docs" / "further_photographs.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["name"] for row in rows}) == len(rows) == 364 + 8
+    for row in rows:
+        assert list(row) == ["name", "repository", "path", "commit", "licence", "author"]
+        assert all(row.values())
+        assert re.fullmatch("[0-9a-f]{40}", row["commit"])
+        assert re.match("CC0|CC BY 2.0|MIT|Public domain|Kodak", row["licence"])
 
 
 def test_the_split_depends_on_the_name_alone():

@@ -7,16 +7,17 @@ import torch
 from generated_images import write_training_set
 
 from dataloader.cache import decode_cached
+from dataloader.generated import objects
 from dataloader.generated.colours import pale_colours
-from dataloader.generated.drawing import NEUTRAL, Drawing
+from dataloader.generated.drawing import NEUTRAL, Drawing, Family
 from dataloader.generated.finish import PLAIN_DISTANCE, finish, plain
 from dataloader.generated.objects import FAMILIES, HELD_OUT, SHARES, choose_family, draw_cutout, joined, over
-from dataloader.generated.source import DrawnBackground, DrawnForeground
+from dataloader.generated.source import DrawnBackground, DrawnForeground, program_files
 from dataloader.image_file import read_grey, read_image
 from dataloader.photographs import photograph_surface
 from dataloader.sample import Crop
-from dataloader.training import FINISH_TRIES, make_training_dataset
-from inference import BACKGROUND, FOREGROUND, denormalise
+from dataloader.training import CROP_TRIES, make_training_dataset
+from inference import BACKGROUND, FOREGROUND, UNKNOWN, denormalise
 from tools.make_generated_data import make
 from utils.config import load_config
 
@@ -54,11 +55,44 @@ def test_families_are_held_out():
 
 def test_families_are_drawn_as_often_as_their_shares_say():
     rng = np.random.default_rng(0)
-    drawn = [choose_family(rng, FAMILIES).__module__ for _ in range(4000)]
+    drawn = [choose_family(rng, FAMILIES) for _ in range(4000)]
     for module, share in SHARES.items():
-        assert drawn.count(module.__name__) / len(drawn) == pytest.approx(share, abs=0.03)
+        assert sum(family in module.FAMILIES for family in drawn) / len(drawn) == pytest.approx(share, abs=0.03)
     assert sum(SHARES.values()) == pytest.approx(1)
-    assert {choose_family(rng, HELD_OUT) for _ in range(300)} == set(HELD_OUT)
+    drawn = [choose_family(rng, HELD_OUT) for _ in range(2000)]
+    for family in HELD_OUT:
+        assert drawn.count(family) / len(drawn) == pytest.approx(1 / len(HELD_OUT), abs=0.05)
+
+
+def test_joined_objects_are_of_one_material(monkeypatch):
+    """All objects are joined: translucent ones with translucent ones, the others with the others."""
+    monkeypatch.setattr(objects, "JOINED_SHARE", 1)
+    monkeypatch.setattr(objects, "FRAMED_SHARE", 0)
+    drawn = []
+
+    def recorded(translucent: bool) -> Family:
+        def family(rng: np.random.Generator, size: int) -> Drawing:
+            drawn.append(translucent)
+            return Drawing(np.zeros((size, size), np.uint8))
+        return family
+
+    solid, sheer = recorded(False), recorded(True)
+    monkeypatch.setattr(objects, "_TRANSLUCENT", (sheer,))
+    for seed in range(8):
+        for family in (solid, sheer):
+            objects.draw_object(np.random.default_rng(seed), 16, family, (solid, sheer))
+    assert drawn == 8 * [False, False, True, True]
+
+
+@pytest.mark.parametrize("filled", [0, 1])
+def test_translucent_things_lie_before_solid_ones(monkeypatch, filled):
+    def nothing(rng: np.random.Generator, size: int) -> Drawing:
+        return Drawing(np.zeros((size, size), np.uint8))
+
+    monkeypatch.setattr(objects, "_TRANSLUCENT", (nothing,))
+    monkeypatch.setattr(objects, "FILLED_SHARE", filled)
+    pixels = draw_cutout(np.random.default_rng(0), 64, (nothing,))
+    assert pixels[..., 3].any() == bool(filled)
 
 
 def test_cutouts_depend_on_the_seed_alone():
@@ -81,12 +115,27 @@ def test_drawn_items(tmp_path):
     assert np.array_equal(background.read(), background.read())
 
 
-def test_colours_and_backgrounds_of_photographs(tmp_path):
-    """Photographs of one colour: backgrounds drawn from them have it."""
+def test_colours_and_backgrounds_of_photographs(tmp_path, monkeypatch):
+    """Photographs of one colour: foregrounds and backgrounds drawn from them have it."""
     path = tmp_path / "green.png"
     cv2.imwrite(str(path), np.full((90, 120, 3), (10, 200, 30), np.uint8))
     backgrounds = [DrawnBackground(0, number, 64, (path,)).read() for number in range(32)]
-    assert 16 <= sum((background == (30, 200, 10)).all() for background in backgrounds) < 32
+    assert 25 <= sum((background == (30, 200, 10)).all() for background in backgrounds) < 32
+    monkeypatch.setattr(objects, "PHOTOGRAPH_SHARE", 1)
+    monkeypatch.setattr(objects, "PALE_SHARE", 0)
+    monkeypatch.setattr(objects, "lit", lambda colours, shade: colours)
+    monkeypatch.setattr("dataloader.generated.colours.lit", lambda colours, shade: colours)
+    for number in range(4):
+        foreground = DrawnForeground(0, number, 64, (path,))
+        pixels = foreground.read()
+        assert np.abs(pixels[..., :3].astype(int) - (30, 200, 10)).max() <= 1
+        assert np.array_equal(pixels, foreground.read())
+
+
+def test_caches_know_all_programs_that_draw():
+    names = [path.name for path in program_files()]
+    assert {"objects.py", "strands.py", "photographs.py"} <= set(names)
+    assert all(path.exists() for path in program_files())
 
 
 @pytest.mark.parametrize("shape", [(90, 120), (400, 300), (20, 33)])
@@ -99,23 +148,25 @@ def test_surfaces_are_of_their_photograph(shape):
         assert np.array_equal(surface, photograph_surface(np.random.default_rng(seed), image, 128))
 
 
-@pytest.mark.parametrize(("wanted", "least", "greatest"), [(0.5, 0, 1), (60, 20, 99)])
-def test_surfaces_are_as_colourful_as_was_drawn(monkeypatch, wanted, least, greatest):
-    """A photograph that is flat on the left and a checkerboard on the right."""
+@pytest.mark.parametrize("wanted", [1, 60])
+def test_surfaces_are_as_colourful_as_was_drawn(monkeypatch, wanted):
+    """A photograph that is flat on the left and a checkerboard of standard deviation (100, 50, 25) on the right."""
     image = np.full((300, 600, 3), (200, 100, 50), np.uint8)
-    image[::2, 300::2] = image[1::2, 301::2] = 0
+    rows, columns = np.mgrid[:300, 300:600] // 8
+    image[:, 300:][(rows + columns) % 2 == 1] = 0
     monkeypatch.setattr("dataloader.photographs.SURFACE_DEVIATION", wanted)
+    monkeypatch.setattr("dataloader.photographs.LARGEST_SCALE", 1)
     deviations = [photograph_surface(np.random.default_rng(seed), image, 128).std(axis=(0, 1)).mean()
                   for seed in range(12)]
-    assert least <= np.median(deviations) <= greatest
+    assert np.median(deviations) == pytest.approx(0 if wanted == 1 else (100 + 50 + 25) / 3, abs=2)
 
 
 def test_pale_colours():
-    for seed in range(20):
-        colours = pale_colours(np.random.default_rng(seed), 64).astype(int)
-        assert colours.shape == (64, 64, 3)
-        assert (colours.max(axis=2) - colours.min(axis=2)).mean() < 60
-        assert colours.std(axis=(0, 1)).max() < 25
+    colours = np.float32([pale_colours(np.random.default_rng(seed), 64) for seed in range(40)])
+    assert colours.shape == (40, 64, 64, 3)
+    assert np.ptp(colours, axis=3).mean(axis=(1, 2)).max() < 45
+    assert colours.std(axis=(1, 2)).max() < 25
+    assert 150 < colours.mean() < 230
 
 
 def crop_of(size: int = 64) -> Crop:
@@ -161,22 +212,24 @@ def test_training_set_without_files():
     assert 0 <= denormalise(first["image"]).min() <= denormalise(first["image"]).max() <= 1.0001
 
 
-@pytest.mark.parametrize(("until", "tries"), [(1, 1), (2, 2), (99, FINISH_TRIES)])
-def test_crops_are_drawn_until_both_sides_are_known(until, tries):
-    """The last step hides the foreground in all crops before the one of number `until`."""
+@pytest.mark.parametrize("hidden", [BACKGROUND, FOREGROUND])
+@pytest.mark.parametrize(("until", "tries"), [(1, 1), (2, 2), (99, CROP_TRIES)])
+def test_crops_are_drawn_until_both_sides_are_known(until, tries, hidden):
+    """The last step hides one side in all crops before that of number `until`."""
     seen = []
 
     def hide(rng: np.random.Generator, crop: Crop) -> Crop:
         seen.append(crop)
-        trimap = np.full_like(crop.trimap, BACKGROUND)
-        trimap[0] = FOREGROUND if len(seen) >= until else 1
+        trimap = np.full_like(crop.trimap, BACKGROUND + FOREGROUND - hidden)
+        trimap[0] = hidden if len(seen) >= until else UNKNOWN
         return crop._replace(trimap=trimap)
 
-    data = make_training_dataset(load_config(overrides=GENERATED), seed=4)
+    data = make_training_dataset(load_config(overrides=[*GENERATED, "data.generated_size=160"]), seed=4)
     data.finish = hide
     sample = data[0, 1]
     assert len(seen) == tries
-    assert bool(sample["trimap"][2].any()) == (until == tries)
+    assert len({crop.alpha.tobytes() for crop in seen}) == tries  # others each time
+    assert bool(sample["trimap"][hidden].any()) == (until == tries)
     assert torch.equal(sample["alpha"][0], torch.from_numpy(seen[-1].alpha))
 
 

@@ -118,9 +118,9 @@ def test_stages_with_smaller_crops_are_left_out(monkeypatch, tmp_path, caplog):
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     with caplog.at_level("INFO"):
         assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=0.02", "--first-crop=96") == 0
-    crops = [message for message in caplog.messages if message.startswith("crops of")]
-    assert len(crops) == 1
-    assert crops[0].startswith("crops of 96 pixels")
+        assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=0.02", "--total=0.2") == 0
+    crops = [message[:18] for message in caplog.messages if message.startswith("crops of")]
+    assert crops == 2 * ["crops of 96 pixels"]  # the second call remembers
 
 
 def test_a_training_that_is_over(monkeypatch, tmp_path, capsys):

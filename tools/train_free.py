@@ -4,9 +4,10 @@
     python tools/train_free.py --config=config/gca-free.toml --minutes=10 --total=30 --parts=parts   # goes on
     python tools/train_free.py --config=config/gca-free.toml --parts=parts --checkpoint=gca-free.pth # only joins
 
-Crops grow (`STAGES`): many small ones teach what alpha is, large ones what wide unknown regions hold. A network without
-model.colour_samples first guesses alpha from the trimap alone and stays on that plateau for long, the longer the larger
-its crops are. The learning rate falls as a cosine of the time. A call leaves weights in half precision as
+Crops grow (`STAGES`): small ones, of which there can be many, teach what alpha is, large ones what wide unknown regions
+hold. A network without model.colour_samples first guesses alpha from the trimap alone and stays on that plateau for
+long, the longer the larger its crops are. What starts from weights (model.init_checkpoint) needs no small ones:
+--first-crop=128. The learning rate falls as a cosine of the time. A call leaves weights in half precision as
 files of at most 16 MiB; the next one starts from them with a fresh optimiser and a short warm-up.
 """
 
@@ -101,7 +102,6 @@ class Run:
 
     def __init__(self, config: EasyDict, world: World, parts: Path, total: float | None, first_crop: int = 0):
         self.config, self.world, self.parts = config, world, parts
-        self.stages = tuple(stage for stage in STAGES if stage.crop >= first_crop)
         self.test_images = validation_images(config)
         self.about = {"minutes": 0.0, "samples": 0, "steps": 0, "validations": []}
         config.log.checkpoint_path = str(parts)  # for batches that gave no numbers
@@ -112,6 +112,8 @@ class Run:
             for network in {id(each): each for each in (self.state.network, self.state.result)}.values():
                 load_weights(network, weights, parts)
         self.about["total"] = total or self.about.get("total")
+        self.about["first_crop"] = first_crop or self.about.get("first_crop", 0)
+        self.stages = tuple(stage for stage in STAGES if stage.crop >= self.about["first_crop"])
         self.state.step = self.first_step = self.about["steps"]
         self.minutes_before = self.about["minutes"]
         self.saved_at = 0.0  # minutes of this call
@@ -149,7 +151,8 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
 
     Args:
         total: None takes that of the earlier calls, and for a first call `minutes`.
-        first_crop: leaves out the stages whose crops are smaller.
+        first_crop: leaves out the stages whose crops are smaller, for this call and those that follow; 0 does as the
+            earlier calls did. The largest of `STAGES` at most.
 
     Raises:
         ConfigError, ImageFileError, CheckpointError, TrainingError: as `trainer.train` does; also where the total time
@@ -203,7 +206,7 @@ def stage_at(share: float, stages: tuple[Stage, ...]) -> Stage:
 def staged(config: EasyDict, stage: Stage, samples: int) -> EasyDict:
     """The configuration for a stage that begins after so many samples, with samples that were not seen before.
 
-    Its batches shrink as crops grow; model.batch_size is the first stage's.
+    Its batches shrink as crops grow; model.batch_size is that of the first of `STAGES`.
     """
     config = copy.deepcopy(config)
     config.train.seed += samples
@@ -254,7 +257,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--total", type=positive_float,
                         help="time for all calls together (default: the earlier calls', or --minutes)")
     parser.add_argument("--first-crop", type=int, choices=[stage.crop for stage in STAGES], default=0,
-                        help="leave out the stages with smaller crops, for a training that starts from weights")
+                        help="leave out the stages with smaller crops, for a training that starts from weights "
+                             "(default: the earlier calls')")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="join the parts to this file at the end")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
                         help="where to compute, such as cpu (default: each process its GPU, or the CPU)")

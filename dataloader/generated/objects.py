@@ -1,7 +1,6 @@
 """Whole foregrounds: drawings joined into objects, objects over each other, each in its colours."""
 
 from collections.abc import Callable
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -10,17 +9,19 @@ from dataloader.generated import patterns, plants, shapes, strands, translucent
 from dataloader.generated.colours import foreground_colours, lit, pale_colours
 from dataloader.generated.drawing import NEUTRAL, Drawing, Family
 
-_MODULES = (shapes, strands, plants, patterns, translucent)
+SHARES = {shapes: 0.15, strands: 0.42, plants: 0.15, patterns: 0.13, translucent: 0.15}  # hair is what mattes are for
+_MODULES = tuple(SHARES)
 FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in module.FAMILIES)
 HELD_OUT: tuple[Family, ...] = tuple(family for module in _MODULES for family in getattr(module, "HELD_OUT", ()))
-SHARES = {strands: 0.42, shapes: 0.15, plants: 0.15, patterns: 0.13, translucent: 0.15}  # hair is what mattes are for
 JOINED_SHARE = 0.25  # objects that are two drawings in one
-SOLID_SHARE = 0.5  # of patterns that are joined to something solid, and of translucent things before one
-PALE_SHARE = 0.75  # of translucent things, which have hardly any colour
+FRAMED_SHARE = 0.5  # patterns that are joined to something solid
+FILLED_SHARE = 0.5  # translucent things, with nothing below them, that lie before something solid
+PALE_SHARE = 0.75  # translucent things that have hardly any colour
+COUNT_SHARES = (0.72, 0.22, 0.06)  # foregrounds of one object, of two over each other, of three
+PHOTOGRAPH_SHARE = 0.75  # of the other objects, those whose colours are a photograph's
 _PATTERNS = patterns.FAMILIES + patterns.HELD_OUT
 _TRANSLUCENT = translucent.FAMILIES + translucent.HELD_OUT
-COUNT_SHARES = (0.72, 0.22, 0.06)  # foregrounds of one object, of two over each other, of three
-PHOTOGRAPH_SHARE = 0.75  # objects whose colours are a photograph's
+_WEIGHTS = {family: share / len(module.FAMILIES) for module, share in SHARES.items() for family in module.FAMILIES}
 
 View = Callable[[np.random.Generator], np.ndarray]  # draws a part of some photograph, (h, w, 3) uint8
 
@@ -30,15 +31,15 @@ def draw_cutout(rng: np.random.Generator, size: int, families: tuple[Family, ...
     """A foreground as RGBA, (size, size, 4) uint8, the colours not multiplied by alpha.
 
     Args:
-        families: what to choose among, as often as `SHARES` says of their modules.
+        families: what to choose among, see `choose_family`.
         view: gives photographs for colours; None has all colours generated.
     """
     chosen = [choose_family(rng, families) for _ in range(int(rng.choice(3, p=COUNT_SHARES)) + 1)]
-    if chosen[-1] in _TRANSLUCENT and rng.random() < SOLID_SHARE:
-        chosen.append(shapes.crisp)  # what is in the bag
+    objects = [(family, draw_object(rng, size, family, families)) for family in chosen]
+    if chosen[-1] in _TRANSLUCENT and rng.random() < FILLED_SHARE:
+        objects.append((shapes.crisp, shapes.crisp(rng, size)))  # what is in the bag
     alpha = colours = None
-    for family in chosen:
-        drawing = draw_object(rng, size, family, families)
+    for family, drawing in objects:
         below = object_colours(rng, family, drawing, view)
         if alpha is None:
             alpha, colours = drawing.alpha, below
@@ -48,7 +49,7 @@ def draw_cutout(rng: np.random.Generator, size: int, families: tuple[Family, ...
 
 
 def object_colours(rng: np.random.Generator, family: Family, drawing: Drawing, view: View | None) -> np.ndarray:
-    """Colours of a family's drawing (S, S, 3) uint8, lit by its shade."""
+    """Colours of an object that is, or begins with, a family's drawing, (S, S, 3) uint8, lit by its shade."""
     size = drawing.alpha.shape[0]
     shade = np.full_like(drawing.alpha, NEUTRAL) if drawing.shade is None else drawing.shade
     if family in _TRANSLUCENT and rng.random() < PALE_SHARE:
@@ -58,24 +59,24 @@ def object_colours(rng: np.random.Generator, family: Family, drawing: Drawing, v
 
 
 def draw_object(rng: np.random.Generator, size: int, family: Family, families: tuple[Family, ...]) -> Drawing:
-    """One object: the family's drawing, turned by quarters at times, or joined with that of another of the families."""
+    """One object: the family's drawing, turned by quarters at times; alone, or joined with another one.
+
+    Patterns are joined to something solid, others to any of the families that is translucent if, and only if, this one
+    is: a joined object is of one material.
+    """
     drawing = _turned(rng, family(rng, size))
-    if family in _PATTERNS and rng.random() < SOLID_SHARE:
+    if family in _PATTERNS and rng.random() < FRAMED_SHARE:
         return joined(drawing, shapes.crisp(rng, size))
     if rng.random() >= JOINED_SHARE:
         return drawing
-    return joined(drawing, _turned(rng, choose_family(rng, families)(rng, size)))
+    alike = tuple(other for other in families if (other in _TRANSLUCENT) == (family in _TRANSLUCENT))
+    return joined(drawing, _turned(rng, choose_family(rng, alike)(rng, size)))
 
 
 def choose_family(rng: np.random.Generator, families: tuple[Family, ...]) -> Family:
-    kinds = [module for module in _MODULES if _of(module, families)]
-    shares = np.array([SHARES[module] for module in kinds])
-    chosen = _of(kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))], families)
-    return chosen[int(rng.integers(len(chosen)))]
-
-
-def _of(module: ModuleType, families: tuple[Family, ...]) -> list[Family]:
-    return [family for family in families if family.__module__ == module.__name__]
+    """One of the families: those of `FAMILIES` as often as `SHARES` says of their modules, others equally often."""
+    weights = np.array([_WEIGHTS.get(family, 1 / len(FAMILIES)) for family in families])
+    return families[int(rng.choice(len(families), p=weights / weights.sum()))]
 
 
 def joined(first: Drawing, second: Drawing) -> Drawing:

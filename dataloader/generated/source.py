@@ -103,7 +103,7 @@ def surface_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
     def surface(rng: np.random.Generator) -> np.ndarray:
         if rng.random() < LARGE_PART_SHARE:
             return view(rng)
-        return photograph_surface(rng, read_photograph(photographs[int(rng.integers(len(photographs)))]), size)
+        return photograph_surface(rng, _any_photograph(rng, photographs), size)
 
     return surface
 
@@ -114,15 +114,25 @@ def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
         return None
 
     def view(rng: np.random.Generator) -> np.ndarray:
-        return photograph_view(rng, read_photograph(photographs[int(rng.integers(len(photographs)))]), size, size)
+        return photograph_view(rng, _any_photograph(rng, photographs), size, size)
 
     return view
 
 
+def _any_photograph(rng: np.random.Generator, photographs: tuple[Path, ...]) -> np.ndarray:
+    return read_photograph(photographs[int(rng.integers(len(photographs)))])
+
+
+def program_files() -> list[Path]:
+    """The programs that decide what a drawn foreground looks like."""
+    here = Path(__file__).parent
+    return [*sorted(here.glob("*.py")), here.parent / "photographs.py"]
+
+
 @lru_cache(1)
 def _programs() -> str:
-    """A digest of the programs here, so that no cache outlives a change of what they draw."""
+    """A digest of `program_files`, so that no cache outlives a change of what they draw."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in program_files():
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
