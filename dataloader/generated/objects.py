@@ -9,7 +9,7 @@ from dataloader.generated import patterns, plants, shapes, strands, translucent
 from dataloader.generated.colours import foreground_colours, lit, pale_colours
 from dataloader.generated.drawing import NEUTRAL, Drawing, Family
 
-SHARES = {shapes: 0.15, strands: 0.42, plants: 0.15, patterns: 0.13, translucent: 0.15}  # hair is what mattes are for
+SHARES = {shapes: 0.14, strands: 0.36, plants: 0.14, patterns: 0.14, translucent: 0.22}  # hair is what mattes are for
 _MODULES = tuple(SHARES)
 FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in module.FAMILIES)
 HELD_OUT: tuple[Family, ...] = tuple(family for module in _MODULES for family in getattr(module, "HELD_OUT", ()))
