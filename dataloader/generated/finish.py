@@ -8,7 +8,7 @@ from dataloader.generated.camera import photograph
 from dataloader.generated.colours import defocused, near_colours
 from dataloader.generated.trimaps import redraw_trimap
 from dataloader.sample import Crop
-from inference import UNKNOWN
+from utils.preprocessing import UNKNOWN
 
 DEFOCUSED_SHARE = 0.35  # samples whose background is out of focus
 NEAR_SHARE = 0.25  # samples whose foreground has colours near the background's

@@ -1,15 +1,19 @@
 """Whole foregrounds: drawings joined into objects, objects over each other, each in its colours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from types import ModuleType
 
 import cv2
 import numpy as np
 
-from dataloader.generated import patterns, plants, shapes, strands, translucent
+from dataloader.generated import patterns, plants, shapes, strands, things, translucent
 from dataloader.generated.colours import foreground_colours, lit, pale_colours
 from dataloader.generated.drawing import NEUTRAL, Drawing, Family
+from dataloader.generated.subjects import find_subject
 
-SHARES = {shapes: 0.14, strands: 0.36, plants: 0.14, patterns: 0.14, translucent: 0.22}  # hair is what mattes are for
+SHARES = {shapes: 0.1, strands: 0.34, plants: 0.13, patterns: 0.11, translucent: 0.2,
+          things: 0.12}  # hair is what mattes are for
 _MODULES = tuple(SHARES)
 FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in module.FAMILIES)
 HELD_OUT: tuple[Family, ...] = tuple(family for module in _MODULES for family in getattr(module, "HELD_OUT", ()))
@@ -17,35 +21,69 @@ JOINED_SHARE = 0.25  # objects that are two drawings in one
 FRAMED_SHARE = 0.5  # patterns that are joined to something solid
 FILLED_SHARE = 0.5  # translucent things, with nothing below them, that lie before something solid
 PALE_SHARE = 0.75  # translucent things that have hardly any colour
+SUBJECT_SHARE = 0.5  # bodies that are subjects of photographs
+SUBJECT_TRIES = 3  # views in which one is looked for
+SUBJECT_SHADE = 0.35  # of a drawing's shade, on what a photograph has lit already
+SMOOTH_SHARE = 0.6  # strands whose colours change little, as those of hair: photographs blurred over a part of them
+SMOOTH_PARTS = 20
 COUNT_SHARES = (0.72, 0.22, 0.06)  # foregrounds of one object, of two over each other, of three
 PHOTOGRAPH_SHARE = 0.75  # of the other objects, those whose colours are a photograph's
+_BODIES = (shapes.figure, shapes.defocused, shapes.motion_blurred, strands.fur, strands.whiskers, strands.bristles)
 _PATTERNS = patterns.FAMILIES + patterns.HELD_OUT
 _TRANSLUCENT = translucent.FAMILIES + translucent.HELD_OUT
-_WEIGHTS = {family: share / len(module.FAMILIES) for module, share in SHARES.items() for family in module.FAMILIES}
 
 View = Callable[[np.random.Generator], np.ndarray]  # draws a part of some photograph, (h, w, 3) uint8
 
 
 def draw_cutout(rng: np.random.Generator, size: int, families: tuple[Family, ...] = FAMILIES,
-                view: View | None = None) -> np.ndarray:
+                view: View | None = None, photograph: View | None = None) -> np.ndarray:
     """A foreground as RGBA, (size, size, 4) uint8, the colours not multiplied by alpha.
 
     Args:
         families: what to choose among, see `choose_family`.
-        view: gives photographs for colours; None has all colours generated.
+        view: gives photographs' surfaces for colours; None has all colours generated.
+        photograph: gives larger parts of photographs, to look for subjects in; None: there are none.
     """
     chosen = [choose_family(rng, families) for _ in range(int(rng.choice(3, p=COUNT_SHARES)) + 1)]
-    objects = [(family, draw_object(rng, size, family, families)) for family in chosen]
-    if chosen[-1] in _TRANSLUCENT and rng.random() < FILLED_SHARE:
-        objects.append((shapes.crisp, shapes.crisp(rng, size)))  # what is in the bag
     alpha = colours = None
-    for family, drawing in objects:
-        below = object_colours(rng, family, drawing, view)
+    for drawn_alpha, drawn_colours in _layers(rng, size, chosen, families, view, photograph):
         if alpha is None:
-            alpha, colours = drawing.alpha, below
+            alpha, colours = drawn_alpha, drawn_colours
         else:
-            alpha, colours = over(alpha, colours, drawing.alpha, below)
+            alpha, colours = over(alpha, colours, drawn_alpha, drawn_colours)
     return cv2.merge([*cv2.split(colours), alpha])
+
+
+def _layers(rng: np.random.Generator, size: int, chosen: list[Family], families: tuple[Family, ...],
+            view: View | None, photograph: View | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Alpha (S, S) and colours (S, S, 3) of the objects, the uppermost first."""
+    for family in chosen:
+        if family in _BODIES and photograph and rng.random() < SUBJECT_SHARE:
+            subject = draw_subject(rng, size, family, photograph)
+            if subject is not None:
+                yield subject
+                continue
+        drawing = draw_object(rng, size, family, families)
+        yield drawing.alpha, object_colours(rng, family, drawing, view)
+    if chosen[-1] in _TRANSLUCENT and rng.random() < FILLED_SHARE:  # what is in the bag
+        subject = photograph and rng.random() < SUBJECT_SHARE and draw_subject(rng, size, shapes.figure, photograph)
+        if subject:
+            yield subject
+        else:
+            drawing = shapes.crisp(rng, size)
+            yield drawing.alpha, object_colours(rng, shapes.crisp, drawing, view)
+
+
+def draw_subject(rng: np.random.Generator, size: int, family: Family,
+                 photograph: View) -> tuple[np.ndarray, np.ndarray] | None:
+    """A photograph's subject as the body of a family: alpha (S, S) and colours (S, S, 3); None where there is none."""
+    for _ in range(SUBJECT_TRIES):
+        subject = find_subject(rng, photograph(rng), size)
+        if subject is not None:
+            drawing = family(rng, size, subject.solid)
+            shade = cv2.addWeighted(drawing.shade, SUBJECT_SHADE, drawing.shade, 0, NEUTRAL * (1 - SUBJECT_SHADE))
+            return drawing.alpha, lit(subject.colours, shade)
+    return None
 
 
 def object_colours(rng: np.random.Generator, family: Family, drawing: Drawing, view: View | None) -> np.ndarray:
@@ -55,6 +93,8 @@ def object_colours(rng: np.random.Generator, family: Family, drawing: Drawing, v
     if family in _TRANSLUCENT and rng.random() < PALE_SHARE:
         return lit(pale_colours(rng, size), shade)
     photograph = view(rng) if view and rng.random() < PHOTOGRAPH_SHARE else None
+    if photograph is not None and family in strands.FAMILIES and rng.random() < SMOOTH_SHARE:
+        photograph = cv2.GaussianBlur(photograph, (0, 0), max(photograph.shape) / SMOOTH_PARTS)
     return foreground_colours(rng, size, shade, photograph)
 
 
@@ -75,8 +115,13 @@ def draw_object(rng: np.random.Generator, size: int, family: Family, families: t
 
 def choose_family(rng: np.random.Generator, families: tuple[Family, ...]) -> Family:
     """One of the families: those of `FAMILIES` as often as `SHARES` says of their modules, others equally often."""
-    weights = np.array([_WEIGHTS.get(family, 1 / len(FAMILIES)) for family in families])
+    weights = np.array([_weights(tuple(SHARES.items())).get(family, 1 / len(FAMILIES)) for family in families])
     return families[int(rng.choice(len(families), p=weights / weights.sum()))]
+
+
+@lru_cache(1)
+def _weights(shares: tuple[tuple[ModuleType, float], ...]) -> dict[Family, float]:
+    return {family: share / len(module.FAMILIES) for module, share in shares for family in module.FAMILIES}
 
 
 def joined(first: Drawing, second: Drawing) -> Drawing:

@@ -102,18 +102,25 @@ def crisp(rng: np.random.Generator, size: int) -> Drawing:
     return Drawing(reduced(canvas, size), modelled(rng, canvas, size))
 
 
-def figure(rng: np.random.Generator, size: int) -> Drawing:
-    """A person or an animal with a sharp or slightly soft edge."""
-    canvas = silhouette(rng, size * SUPERSAMPLING)
+def figure(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
+    """A person or an animal with a sharp or slightly soft edge.
+
+    Args:
+        solid: (2 size, 2 size) uint8, the body, here and in other families of bodies; None has one drawn.
+    """
+    canvas = silhouette(rng, size * SUPERSAMPLING) if solid is None else solid
     alpha = reduced(canvas, size)
     if rng.random() < 0.5:
         alpha = blurred(alpha, rng.uniform(0.4, 0.4 + size / 300))
     return Drawing(alpha, modelled(rng, canvas, size))
 
 
-def defocused(rng: np.random.Generator, size: int) -> Drawing:
+def defocused(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
     """A body out of focus, by an amount that mostly changes along its outline."""
-    solid = silhouette(rng, size) if rng.random() < 0.6 else crisp(rng, size).alpha
+    if solid is None:
+        solid = silhouette(rng, size) if rng.random() < 0.6 else crisp(rng, size).alpha
+    else:
+        solid = reduced(solid, size)
     largest = size / 20
     alpha = blurred(solid, 0.5 * (largest / 0.5) ** rng.random())
     if rng.random() < 0.7:
@@ -121,9 +128,12 @@ def defocused(rng: np.random.Generator, size: int) -> Drawing:
     return Drawing(alpha, modelled(rng, solid, size))
 
 
-def motion_blurred(rng: np.random.Generator, size: int) -> Drawing:
+def motion_blurred(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
     """A body that moved while it was photographed, all of it or a part."""
-    solid = silhouette(rng, size) if rng.random() < 0.6 else crisp(rng, size).alpha
+    if solid is None:
+        solid = silhouette(rng, size) if rng.random() < 0.6 else crisp(rng, size).alpha
+    else:
+        solid = reduced(solid, size)
     alpha = moved(rng, solid, max(2, size * rng.uniform(0.01, 0.1)))
     if rng.random() < 0.4:
         alpha = partly(rng, solid, alpha)

@@ -47,7 +47,8 @@ class DrawnForeground(NamedTuple):
             ImageFileError: if a photograph cannot be read.
         """
         rng = random_stream(self.seed, _FOREGROUNDS, self.epoch, self.number)
-        return draw_cutout(rng, self.size, self.families, surface_chooser(self.photographs, self.size))
+        return draw_cutout(rng, self.size, self.families, surface_chooser(self.photographs, self.size),
+                           photograph_chooser(self.photographs, self.size))
 
     def identity(self) -> tuple[str, str]:
         """What names it in a cache, and what makes an entry outdated: the programs that draw it."""

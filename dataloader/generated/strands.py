@@ -27,10 +27,10 @@ def curly_hair(rng: np.random.Generator, size: int) -> Drawing:
                          turns=rng.uniform(1.5, 5), looseness=rng.uniform(0.12, 0.45))
 
 
-def fur(rng: np.random.Generator, size: int) -> Drawing:
+def fur(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
     """A furry body: short, dense strands all along its outline, combed one way, in tufts."""
     side = size * SUPERSAMPLING
-    solid = silhouette(rng, side)
+    solid = silhouette(rng, side) if solid is None else solid
     roots, normals = _edge(solid)
     length = side * 0.012 * 8 ** rng.random()
     # Far more strands than show would only cost time: about one for each pixel and a half of outline.
@@ -59,10 +59,10 @@ def fur(rng: np.random.Generator, size: int) -> Drawing:
     return Drawing(focused(rng, alpha), shade)
 
 
-def whiskers(rng: np.random.Generator, size: int) -> Drawing:
+def whiskers(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
     """A few long, stiff strands that stand out from a body, which is smooth or short-haired."""
     side = size * SUPERSAMPLING
-    canvas = silhouette(rng, side)
+    canvas = silhouette(rng, side) if solid is None else solid.copy()
     roots, normals = _edge(canvas)
     n, spots = int(rng.integers(8, 50)), rng.integers(0, len(roots), rng.integers(1, 4))
     at = (rng.choice(spots, n) + rng.normal(0, 0.04 * len(roots), n).astype(int)) % len(roots)
@@ -80,10 +80,10 @@ def whiskers(rng: np.random.Generator, size: int) -> Drawing:
     return Drawing(focused(rng, over(reduced(canvas, size), reduced(strands, size))), shade)
 
 
-def bristles(rng: np.random.Generator, size: int) -> Drawing:
+def bristles(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
     """Lashes, a beard or a brush: strands of about one length along a part of an outline."""
     side = size * SUPERSAMPLING
-    canvas = silhouette(rng, side)
+    canvas = silhouette(rng, side) if solid is None else solid.copy()
     roots, normals = _edge(canvas)
     share = rng.uniform(0.1, 0.5)
     n = int(np.clip(len(roots) * share * rng.uniform(0.05, 0.4), 15, 1.5 * size))

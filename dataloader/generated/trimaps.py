@@ -6,7 +6,7 @@ Trimaps are labels (H, W) uint8, `inference.BACKGROUND`, `UNKNOWN` and `FOREGROU
 import cv2
 import numpy as np
 
-from inference import UNKNOWN
+from utils.preprocessing import UNKNOWN
 
 UNCHANGED_SHARE = 0.45
 WIDEST = 0.3  # of a trimap's side: the most by which the unknown region grows

@@ -1,0 +1,117 @@
+"""Whole things and subjects of photographs: their form, that a seed fixes them, and whose colours they have."""
+
+import cv2
+import numpy as np
+import pytest
+
+from dataloader.generated import objects, shapes, strands, things
+from dataloader.generated.drawing import SUPERSAMPLING, Drawing
+from dataloader.generated.objects import draw_cutout, draw_subject
+from dataloader.generated.subjects import Subject, continued, find_subject
+
+each_family = pytest.mark.parametrize("family", things.FAMILIES, ids=lambda family: family.__name__)
+
+
+@each_family
+@pytest.mark.parametrize("size", [64, 100, 512])
+def test_a_drawing_has_the_size_asked_for_and_mixed_pixels(family, size):
+    alpha, shade = family(np.random.default_rng(3), size)
+    for plane in (alpha, shade):
+        assert plane.shape == (size, size)
+        assert plane.dtype == np.uint8
+    assert np.mean((alpha > 0) & (alpha < 255)) > 0.002
+
+
+@each_family
+def test_a_seed_fixes_the_bytes_and_another_changes_them(family):
+    first, again, other = (family(np.random.default_rng(seed), 96) for seed in (5, 5, 6))
+    assert np.array_equal(first.alpha, again.alpha)
+    assert np.array_equal(first.shade, again.shade)
+    assert not np.array_equal(first.alpha, other.alpha)
+
+
+@each_family
+def test_most_drawings_hold_opaque_and_empty_parts(family):
+    alphas = [family(np.random.default_rng(seed), 128).alpha for seed in range(10)]
+    assert sum(alpha.min() == 0 and alpha.max() == 255 for alpha in alphas) >= 8
+
+
+def test_balls_are_bright_towards_the_light():
+    mask = np.zeros((96, 96), np.uint8)
+    cv2.circle(mask, (48, 48), 40, 255, -1)
+    shade = things._ball(mask, np.array([0.0, -1.0]), tone=128, contrast=50, gloss=0)  # from above
+    above, middle, below = (float(shade[y - 4:y + 5, 44:53].mean()) for y in (16, 48, 80))
+    assert above > middle + 5 > below + 10
+
+
+def view_of_a_thing() -> np.ndarray:
+    """A red disc with a texture before green, (160, 160, 3)."""
+    rng = np.random.default_rng(0)
+    view = np.full((160, 160, 3), (40, 120, 60), np.uint8)
+    cv2.circle(view, (80, 80), 48, (200, 40, 50), -1)
+    return cv2.add(view, rng.integers(0, 20, view.shape, dtype=np.uint8))
+
+
+def test_a_subject_follows_its_colours():
+    """Found around a place near the middle: of one colour, mostly the disc's, with an outline that stays within it."""
+    found = 0
+    for seed in range(20):
+        subject = find_subject(np.random.default_rng(seed), view_of_a_thing(), 128)
+        if subject is None:
+            continue
+        assert subject.solid.shape == (SUPERSAMPLING * 128,) * 2
+        assert set(np.unique(subject.solid)) == {0, 255}
+        assert subject.colours.shape == (128, 128, 3)
+        inside = cv2.resize(subject.solid, (128, 128), interpolation=cv2.INTER_AREA) == 255
+        red, green = (float(subject.colours[inside][:, i].mean()) for i in (0, 1))
+        found += red > 150 and green < 80
+    assert found >= 8
+
+
+def test_colours_go_on_beyond_the_outline():
+    solid = np.zeros((96, 96), np.uint8)
+    solid[24:72, 24:72] = 255
+    colours = np.full((96, 96, 3), (20, 200, 90), np.uint8)
+    colours[26:70, 26:70] = (180, 90, 40)  # near the outline something behind shines through
+    filled = continued(colours, solid)
+    assert (np.abs(filled.astype(int) - (180, 90, 40)) <= 1).all()
+    assert np.array_equal(continued(colours, np.zeros_like(solid)), colours)  # nothing to continue
+
+
+@pytest.mark.parametrize("family", [shapes.figure, shapes.defocused, shapes.motion_blurred, strands.fur,
+                                    strands.whiskers, strands.bristles], ids=lambda family: family.__name__)
+def test_families_of_bodies_take_one(family):
+    solid = np.zeros((192, 192), np.uint8)
+    cv2.circle(solid, (96, 96), 50, 255, -1)
+    before = solid.copy()
+    drawing = family(np.random.default_rng(1), 96, solid)
+    assert np.array_equal(solid, before)
+    assert drawing.alpha[48, 48] == 255
+    assert drawing.alpha[2, 2] == 0
+    assert family in objects._BODIES
+
+
+def test_subjects_are_the_bodies(monkeypatch):
+    """With a photograph at hand, and a family of bodies, the subject's colours are those of the cut-out."""
+    solid = np.full((128, 128), 255, np.uint8)
+    subject = Subject(solid, np.full((64, 64, 3), (10, 60, 200), np.uint8))
+    monkeypatch.setattr(objects, "find_subject", lambda *_: subject)
+    monkeypatch.setattr(objects, "SUBJECT_SHARE", 1.0)
+    monkeypatch.setattr(objects, "COUNT_SHARES", (1, 0, 0))
+    pixels = draw_cutout(np.random.default_rng(0), 64, (shapes.figure,), None, lambda _: view_of_a_thing())
+    assert (pixels[..., 3] == 255).all()
+    assert np.abs(np.median(pixels[..., :3], axis=(0, 1)) - (10, 60, 200)).max() < 25
+    monkeypatch.setattr(objects, "find_subject", lambda *_: None)
+    assert draw_subject(np.random.default_rng(0), 64, shapes.figure, lambda _: view_of_a_thing()) is None
+
+
+def test_strands_in_colours_that_change_little(monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    drawing = Drawing(np.full((64, 64), 255, np.uint8))
+    monkeypatch.setattr(objects, "PHOTOGRAPH_SHARE", 1.0)
+    deviations = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(objects, "SMOOTH_SHARE", share)
+        colours = objects.object_colours(np.random.default_rng(1), strands.long_hair, drawing, lambda _: noise)
+        deviations.append(float(colours.std()))
+    assert deviations[1] < 0.4 * deviations[0]
