@@ -5,8 +5,10 @@ import math
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,9 @@ from torch.utils.data import DataLoader
 
 from dataloader.folders import Triple, find_test_images
 from dataloader.image_file import ImageFileError, read_grey, read_image
+from dataloader.on_device.samples import DeviceSamples, encode_labels, make_banks
 from dataloader.stream import StepBatches
-from dataloader.training import TrainingData, make_training_dataset, start_worker
+from dataloader.training import TrainingData, find_layers, make_training_dataset, start_worker
 from inference import UNKNOWN, Matting, trimap_labels
 from networks import MattingNetwork, MattingOutput
 from utils import losses
@@ -29,6 +32,7 @@ from utils.files import atomic_path
 from utils.metrics import mse, sad
 from utils.pictures import training_pictures
 from utils.precision import arithmetic
+from utils.processes import in_advance
 from utils.run_log import RunLog, text_log
 from utils.schedule import clip_to_moving_norm, learning_rate
 from utils.signals import StopRequest
@@ -59,19 +63,18 @@ def train(config: EasyDict, world: World) -> int:
         TrainingError: if the loss is no number for too many steps in a row.
     """
     set_arithmetic(config)
-    dataset = make_training_dataset(config, config.train.seed)
     test_images = validation_images(config)
+    layers = find_layers(config, config.train.seed)
     state = start_or_resume(config, world)
     model = parallel_model(state.network, config, world)
     folder = checkpoint_folder(config)
     if world.is_main:
         log.info("training on %s, %d process(es): %d foregrounds, %d backgrounds, %d validation images, step %d of %d",
-                 world.device, world.size, len(dataset.foregrounds), len(dataset), len(test_images), state.step,
-                 config.train.total_step)
+                 world.device, world.size, *map(len, layers), len(test_images), state.step, config.train.total_step)
         remove_halves(folder)
         save_config(config, folder / "config.toml")
-    batches = iter(training_loader(dataset, config, world, state.step))
-    with RunLog(config, world, state.step) as run_log, StopRequest() as stop:
+    with (training_batches(config, world, state.step) as batches, RunLog(config, world, state.step) as run_log,
+          StopRequest() as stop):
         while state.step < config.train.total_step:
             set_learning_rate(state, config)
             step_batches = next_batches(batches, config, world, run_log)
@@ -112,7 +115,33 @@ def parallel_model(network: MattingNetwork, config: EasyDict, world: World) -> n
     model = network
     if world.size > 1:
         model = DistributedDataParallel(network, [world.device.index] if world.device.type == "cuda" else None)
-    return torch.compile(model) if config.train.compile else model
+    return compiled_if_possible(model, network, config, world) if config.train.compile else model
+
+
+def compiled_if_possible(model: nn.Module, network: MattingNetwork, config: EasyDict, world: World) -> nn.Module:
+    """The model compiled by torch.compile; as it is, with a warning, where that fails, as without a C compiler.
+
+    A step on noise, of the size of the crops to come, tells; it leaves the network as it was.
+    """
+    compiled = torch.compile(model)
+    size = (config.model.batch_size, 3, config.data.crop_size, config.data.crop_size)
+    labels = torch.randint(3, (size[0], *size[2:]), device=world.device)
+    trimap = encode_labels(labels, network.trimap_channel)
+    batch = {"image": torch.randn(size, device=world.device), "trimap": trimap, "alpha": labels[:, None] / 2}
+    statistics = [buffer.clone() for buffer in network.buffers()]
+    start = time.perf_counter()
+    try:
+        forward(compiled, batch, config)[1]["loss"].backward()
+        log.info("compiled in %.0f s", time.perf_counter() - start)
+        return compiled
+    except (RuntimeError, OSError, AssertionError, NotImplementedError) as error:  # torch._dynamo's are RuntimeErrors
+        reason = str(error).strip().splitlines()
+        log.warning("torch.compile failed, training goes on without it: %s", reason[0] if reason else repr(error))
+        return model
+    finally:
+        network.zero_grad(set_to_none=True)
+        for buffer, before in zip(network.buffers(), statistics, strict=True):
+            buffer.copy_(before)
 
 
 def set_training(network: nn.Module, config: EasyDict) -> None:
@@ -121,6 +150,26 @@ def set_training(network: nn.Module, config: EasyDict) -> None:
     for module in network.modules() if config.train.freeze_bn else ():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
+
+
+@contextmanager
+def training_batches(config: EasyDict, world: World, first_step: int) -> Iterator[Iterator[dict]]:
+    """All batches of this process from a step on: of samples made one by one, or in batches on the device."""
+    if not config.data.on_device:
+        yield iter(training_loader(make_training_dataset(config, config.train.seed), config, world, first_step))
+        return
+    with (make_banks(config, world, first_step * config.train.accumulate * config.model.batch_size) as banks,
+          closing(made_ahead(DeviceSamples(banks, config, world, first_step), world.device)) as batches):
+        yield batches
+
+
+def made_ahead(batches: Iterator[dict], device: torch.device) -> Iterator[dict]:
+    """The batches; on GPUs a thread makes the next one while the network works on one."""
+    if device.type == "cpu":  # whose cores are busy in either case
+        yield from batches
+        return
+    with ThreadPoolExecutor(1) as thread:
+        yield from in_advance(thread, lambda _: next(batches), count(), 1)
 
 
 def training_loader(dataset: TrainingData, config: EasyDict, world: World, first_step: int) -> DataLoader:

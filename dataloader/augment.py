@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from inference import BACKGROUND, FOREGROUND, UNKNOWN
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 SECOND_FOREGROUND_SHARE = 0.5
 SMALL_SHARE = 0.25  # of the samples whose foreground is resized to SMALL_SIDE x SMALL_SIDE

@@ -181,11 +181,27 @@ def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | N
         ImageFileError: if files are missing or do not fit, or the cache's disk is too small.
     """
     data = config.data
+    foregrounds, backgrounds = find_layers(config, seed if drawing_seed is None else drawing_seed)
+    if data.cache:
+        prepare_cache(data.cache, foregrounds)
+    return TrainingData(foregrounds, backgrounds, data.crop_size, config.model.trimap_channel, data.augmentation,
+                        data.random_interp, data.cache or None, seed, with_layers=config.train.comp_weight > 0,
+                        finish=partial(finish, plain_share=data.plain_share) if data.finish else None)
+
+
+def find_layers(config: EasyDict, drawing_seed: int) -> tuple[list[Foreground | DrawnForeground],
+                                                              list[Background | DrawnBackground]]:
+    """The foregrounds and backgrounds of a configuration, from files and drawn with a seed.
+
+    Raises:
+        ConfigError: if nothing says where foregrounds or backgrounds come from.
+        ImageFileError: if files are missing or do not fit.
+    """
+    data = config.data
     for key, kind in (("train_fg", "foregrounds"), ("train_bg", "backgrounds")):
         if not data[key] and not data.generated:
             raise ConfigError(f"data.{key} is not set; training needs the folder of its {kind}, "
                               "or data.generated for drawn ones")
-    drawing_seed = seed if drawing_seed is None else drawing_seed
     photographs = tuple(list_images(data.photographs)) if data.photographs else ()
     foregrounds = find_foregrounds(data.train_fg, data.train_alpha or None) if data.train_fg else []
     foregrounds += [DrawnForeground(drawing_seed, number, data.generated_size, photographs)
@@ -193,11 +209,7 @@ def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | N
     backgrounds = find_backgrounds(data.train_bg) if data.train_bg else [
         DrawnBackground(drawing_seed, number, data.generated_size, photographs)
         for number in range(len(foregrounds))]
-    if data.cache:
-        prepare_cache(data.cache, foregrounds)
-    return TrainingData(foregrounds, backgrounds, data.crop_size, config.model.trimap_channel, data.augmentation,
-                        data.random_interp, data.cache or None, seed, with_layers=config.train.comp_weight > 0,
-                        finish=partial(finish, plain_share=data.plain_share) if data.finish else None)
+    return foregrounds, backgrounds
 
 
 def start_worker(_: int, log_file: str | Path | None = None) -> None:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from dataloader.augment import LARGEST_KERNEL, compose, ellipse, joint_alpha, make_trimap
-from inference import BACKGROUND, FOREGROUND, UNKNOWN
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 BLOCK = 4  # side of the blocks that labels are kept for
 GRID = 4  # step between the pixels that a crop can be centred on

@@ -1,10 +1,14 @@
 """The table of a run survives that the run is killed."""
 
+import sys
+
 import torch
 
 from networks import MattingOutput
+from utils.config import load_config
+from utils.distributed import World
 from utils.pictures import training_pictures
-from utils.run_log import append_row, drop_rows_from
+from utils.run_log import RunLog, append_row, drop_rows_from
 
 
 def test_rows_after_the_resumed_step_are_dropped(tmp_path):
@@ -38,3 +42,19 @@ def test_training_pictures():
     assert set(pictures) == {"image_trimap_alpha_prediction", "offset1"}
     prediction = pictures["image_trimap_alpha_prediction"][:, -32:, 0]
     assert [prediction[y, x] for y, x in ((0, 0), (0, 20), (20, 0), (20, 20))] == [0, 102, 102, 255]
+
+
+def test_training_goes_on_without_tensorboard(monkeypatch, tmp_path, caplog):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    config = load_config(overrides=[f"log.logging_path={tmp_path}", f"log.tensorboard_path={tmp_path}",
+                                    "log.logging_step=1", "log.tensorboard_step=1"])
+    values = {"loss": 0.5, "learning_rate": 1e-3}
+    with caplog.at_level("WARNING"), RunLog(config, World(0, 1, torch.device("cpu")), 0) as run_log:
+        run_log.waited(2.0)
+        run_log.advance(1)
+        run_log.record(1, values, 8)
+        run_log.record_validation(1, {"sad": 3.0})
+        run_log.record_pictures(1, {})
+    assert run_log.seconds_waited == 2
+    assert caplog.messages == ["no tensorboard logs: tensorboardX is not installed"]
+    assert (tmp_path / "gca-dist.csv").read_text().splitlines()[1].startswith("1,0.5,")

@@ -66,6 +66,12 @@ KEYS = {
                               "sides known"),
     "data.plain_share": Key(0.0, "with data.finish: share of samples in plain colours, which are learned from first",
                             low=0, high=1),
+    "data.on_device": Key(False, "make samples in batches by PyTorch, where the network trains, instead of one by one; "
+                                 "as with data.finish"),
+    "data.bank": Key(4096, "with data.on_device: foregrounds, and backgrounds, that each process holds on its device",
+                     low=1),
+    "data.renew": Key(0, "with data.on_device: samples of a process after which it replaces one foreground and one "
+                         "background; 0: never", low=0),
     "data.test_merged": Key(None, "folder of composited validation images"),
     "data.test_alpha": Key(None, "folder of their alphas, by the same names"),
     "data.test_trimap": Key(None, "folder of their trimaps, by the same names"),

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from easydict import EasyDict
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -39,11 +38,11 @@ class RunLog:
         self.config, self.world = config.log, world
         self.bar = self.table = self.board = None
         self._clock = (time.perf_counter(), first_step)
-        self._waited = 0.0
+        self._waited = self.seconds_waited = 0.0  # since the last record, and in all
         if world.is_main:
             self.table = text_log(config).with_suffix(".csv")
             drop_rows_from(self.table, first_step)
-            self.board = SummaryWriter(str(Path(config.log.tensorboard_path) / config.version))
+            self.board = tensorboard(Path(config.log.tensorboard_path) / config.version)
             self.bar = tqdm(total=config.train.total_step, initial=first_step, unit="step", disable=None)
             self._redirect = logging_redirect_tqdm()
             self._redirect.__enter__()
@@ -55,11 +54,13 @@ class RunLog:
         if self.world.is_main:
             self._redirect.__exit__(None, None, None)
             self.bar.close()
-            self.board.close()
+            if self.board:
+                self.board.close()
 
     def waited(self, seconds: float) -> None:
         """Adds time spent waiting for data."""
         self._waited += seconds
+        self.seconds_waited += seconds
 
     def advance(self, step: int) -> None:
         """Moves the bar; `step` steps are done."""
@@ -84,7 +85,7 @@ class RunLog:
         if step % self.config.logging_step == 0:
             log.info("step %d: %s", step, _listed(values))
             append_row(self.table, {"step": step, **{name: f"{value:.9g}" for name, value in values.items()}})
-        if step % self.config.tensorboard_step == 0:
+        if self.board and step % self.config.tensorboard_step == 0:
             for name, value in values.items():
                 self.board.add_scalar(f"train/{name}", value, step)
 
@@ -92,14 +93,24 @@ class RunLog:
         """Records the errors of a validation."""
         if self.world.is_main:
             log.info("validation at step %d: %s", step, _listed(values))
-            for name, value in values.items():
+            for name, value in values.items() if self.board else ():
                 self.board.add_scalar(f"validation/{name}", value, step)
 
     def record_pictures(self, step: int, pictures: dict[str, np.ndarray]) -> None:
         """Records pictures (H, W, 3) uint8 in tensorboard."""
-        if self.world.is_main:
+        if self.board:
             for name, picture in pictures.items():
                 self.board.add_image(name, picture, step, dataformats="HWC")
+
+
+def tensorboard(folder: Path) -> object | None:
+    """A writer of tensorboard logs; None, with a warning, where tensorboardX is not installed."""
+    try:
+        from tensorboardX import SummaryWriter  # training needs no more than the text logs
+    except ImportError:
+        log.warning("no tensorboard logs: tensorboardX is not installed")
+        return None
+    return SummaryWriter(str(folder))
 
 
 def text_log(config: EasyDict) -> Path:

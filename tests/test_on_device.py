@@ -1,0 +1,362 @@
+"""Pieces of the samples made on the device: distances, pictures, crops, trimaps, light and camera, by hand."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dataloader.on_device import camera, light, trimaps
+from dataloader.on_device.bank import Bank, read_bilinear
+from dataloader.on_device.distances import any_of_cells, squared_distances
+from dataloader.on_device.draws import Draws, for_some
+from dataloader.on_device.pictures import (
+    PLACES,
+    foreground_places,
+    read_background,
+    squared,
+    with_colours_everywhere,
+)
+from dataloader.on_device.placing import around, fitted, over, read_levels, softened
+from dataloader.on_device.recipe import Recipe
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
+
+CPU = torch.device("cpu")
+
+
+class FromArray:
+    """An item that reads as an array."""
+
+    def __init__(self, pixels: np.ndarray):
+        self.pixels = pixels
+
+    def read(self) -> np.ndarray:
+        return self.pixels
+
+
+def draws(*numbers: int) -> Draws:
+    return Draws(CPU, *numbers)
+
+
+def smooth_pictures(count: int = 3, size: int = 64) -> np.ndarray:
+    """(count, size, size, 4) uint8, smooth enough that interpolation's rounding hardly matters."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(40, 216, (count, 5, 5, 4), dtype=np.uint8)
+    return np.stack([cv2.resize(each, (size, size), interpolation=cv2.INTER_CUBIC) for each in coarse])
+
+
+def filled_bank(pictures: np.ndarray, levels: int = 3) -> Bank:
+    bank = Bank(len(pictures), pictures.shape[1], levels, CPU)
+    for slot, pixels in enumerate(pictures):
+        bank.put(slot, pixels, np.full((PLACES, 2), 20.0))
+    return bank
+
+
+def identity(count: int, left: float = 0, top: float = 0, scale: float = 1) -> torch.Tensor:
+    return torch.tensor([[[scale, 0.0, left], [0.0, scale, top]]]).repeat(count, 1, 1)
+
+
+def test_draws_depend_on_all_numbers():
+    first = draws(1, 2, 3).uniform(0, 1, 4)
+    assert torch.equal(first, draws(1, 2, 3).uniform(0, 1, 4))
+    for other in ((1, 2, 4), (3, 2, 1), (12, 3), (1, 23)):
+        assert not torch.equal(first, draws(*other).uniform(0, 1, 4))
+
+
+def test_for_some_changes_the_drawn_share():
+    images = torch.zeros(4000, 1, 1, 1)
+    changed = for_some(draws(0), 0.25, images, lambda _, chosen: chosen + 1)
+    assert changed.mean().item() == pytest.approx(0.25, abs=0.03)
+    assert (images == 0).all()
+    assert for_some(draws(0), 0.0, images, lambda *_: pytest.fail("nothing was chosen")) is images
+
+
+@pytest.mark.parametrize("reach", [1, 5, 40])
+def test_squared_distances(reach):
+    """Against OpenCV's exact distances; beyond the reach all are alike."""
+    rng = np.random.default_rng(1)
+    regions = rng.random((3, 37, 53)) < np.array([0.01, 0.1, 0.0])[:, None, None]
+    found = squared_distances(torch.from_numpy(regions), reach).numpy()
+    for region, squares in zip(regions, found, strict=True):
+        exact = cv2.distanceTransform((~region).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        exact = np.rint(exact**2) if region.any() else np.full(region.shape, np.inf)
+        expected = np.where(exact <= reach**2, exact, (reach + 1) ** 2)
+        near = exact <= reach**2
+        assert np.array_equal(squares[near], expected[near])
+        assert (squares[~near] > reach**2).all()
+
+
+def test_any_of_cells():
+    region = torch.zeros(1, 8, 8, dtype=torch.bool)
+    region[0, 5, 2] = True
+    assert any_of_cells(region, 4).tolist() == [[[False, False], [True, False]]]
+
+
+def test_both_ways_of_reading_pictures_agree():
+    """OpenCV, which CPUs use, and PyTorch, which GPUs use, through the same map; OpenCV rounds places to 1/32."""
+    pictures = smooth_pictures()
+    bank = filled_bank(pictures)
+    items = torch.tensor([2, 0, 1, 0])
+    maps = torch.tensor([[0.9, 0.2, 5.0], [-0.15, 1.1, 9.0]]).repeat(4, 1, 1)
+    maps[:, :, 2] += torch.arange(4)[:, None] * 2.3
+    ours = read_bilinear(bank.levels[0], items, maps, 40)
+    theirs = bank.read(items, maps, 40)
+    inside = slice(None), slice(None), slice(0, 36), slice(0, 36)
+    assert (ours - theirs)[inside].abs().max() < 1.6
+    assert (ours - theirs)[inside].abs().mean() < 0.5
+
+
+def test_reading_at_whole_places_is_exact():
+    pictures = smooth_pictures()
+    bank = filled_bank(pictures)
+    expected = torch.from_numpy(pictures[[1, 2], 7:27, 11:31]).permute(0, 3, 1, 2).float()
+    for read in (bank.read(torch.tensor([1, 2]), identity(2, 11, 7), 20),
+                 read_bilinear(bank.levels[0], torch.tensor([1, 2]), identity(2, 11, 7), 20)):
+        assert torch.equal(read, expected)
+
+
+def test_beyond_a_picture_is_nothing():
+    bank = filled_bank(smooth_pictures())
+    for read in (bank.read(torch.tensor([0]), identity(1, -8, -8), 16),
+                 read_bilinear(bank.levels[0], torch.tensor([0]), identity(1, -8, -8), 16)):
+        assert (read[..., :7, :] == 0).all()
+        assert (read[..., 8:, 8:] > 0).all()
+
+
+def test_levels_show_the_same_place():
+    """A picture that is a ramp has, at each level, the same values at the same places."""
+    ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None] * 3, (64, 1, 4))
+    bank = filled_bank(ramp[None].repeat(3, axis=0))
+    values = read_levels(bank, torch.tensor([0, 1, 2]), identity(3, 20, 20, 1), 16, torch.tensor([0, 1, 2]))
+    assert (values - values[:1]).abs().max() <= 2
+
+
+def test_places_lie_where_alpha_is_in_between():
+    alpha = np.zeros((64, 64), np.uint8)
+    alpha[10:30, 10:30] = 255
+    on_edge = foreground_places(alpha)
+    assert on_edge.shape == (PLACES, 2)
+    assert (on_edge.min(0) >= 9).all()
+    assert (on_edge.max(0) <= 30).all()
+    alpha[40:44, 50:60] = 100
+    assert {(x, y) for x, y in foreground_places(alpha)} == {(x, y) for x in range(50, 60) for y in range(40, 44)}
+    assert (foreground_places(np.full((64, 64), 255, np.uint8)) == 31.5).all()
+
+
+def test_colours_of_files_go_on_where_nothing_is_seen():
+    pixels = np.zeros((32, 32, 4), np.uint8)
+    pixels[8:16, 8:16] = (200, 100, 50, 255)
+    filled = with_colours_everywhere(pixels)
+    assert (filled[..., :3] == (200, 100, 50)).all()
+    assert np.array_equal(filled[..., 3], pixels[..., 3])
+    drawn = np.full((8, 8, 4), 90, np.uint8)
+    drawn[..., 3] = 0
+    assert with_colours_everywhere(drawn) is drawn  # has colours there
+
+
+def test_pictures_become_squares():
+    pixels = np.full((30, 60, 4), 255, np.uint8)
+    square = squared(pixels, 64)
+    assert square.shape == (64, 64, 4)
+    assert (square[:16, :, 3] == 0).all()
+    assert (square[16:48, :, 3] == 255).all()
+    assert (square[..., :3] == 255).all()
+    picture, _ = read_background(FromArray(np.full((40, 90, 3), 7, np.uint8)), 64)
+    assert picture.shape == (64, 64, 4)
+    assert (picture[..., :3] == 7).all()
+
+
+def test_crops_lie_within_their_picture():
+    """However much a crop would show, fitting keeps it within; its middle shows the picture's middle."""
+    matrices, half = fitted(torch.tensor([[[3.0, 1.0], [0.0, 2.0]], [[0.5, 0.0], [0.0, 0.5]]]), crop=32, size=64)
+    assert half[0].max().item() == pytest.approx(32)
+    assert torch.equal(matrices[1], torch.eye(2) * 0.5)  # small enough before
+    maps = around(matrices, torch.full((2, 2), 31.5), side=32)
+    corners = torch.tensor([[0.0, 0, 1], [31, 31, 1], [0, 31, 1], [31, 0, 1]]).T
+    at = maps @ corners
+    assert at.min() >= -0.5
+    assert at.max() <= 63.5
+    assert torch.allclose(maps @ torch.tensor([15.5, 15.5, 1]), torch.full((2, 2), 31.5), atol=1e-4)
+
+
+def layer(alpha: float, colour: float, n: int = 1) -> torch.Tensor:
+    return torch.cat([torch.full((n, 3, 8, 8), float(colour)), torch.full((n, 1, 8, 8), float(alpha))], dim=1)
+
+
+def test_foregrounds_over_each_other():
+    joint = over(layer(128, 240), layer(128, 0))
+    assert joint[0, 3, 0, 0].item() == round(128 + 128 * 127 / 255)
+    assert joint[0, 0, 0, 0].item() == pytest.approx(240 * 128 / joint[0, 3, 0, 0].item(), abs=1)
+    assert (over(layer(255, 10), layer(90, 200))[:, :3] == 10).all()
+    half = layer(255, 10)
+    half[..., 4:] = 0
+    joint = over(torch.cat([half, half]), torch.cat([layer(255, 200), layer(100, 200)]))
+    assert joint[0, 3, 0, 7] == 0  # the lower one would leave nothing to see: it is left out
+    assert joint[1, 3, 0, 7] == 100
+
+
+def test_softened_edges():
+    foreground = layer(255, 50)
+    foreground = torch.nn.functional.interpolate(foreground, (64, 64))
+    foreground[..., :32] = 0
+    soft = softened(draws(3), foreground)
+    alpha = soft[0, 3]
+    assert torch.equal(alpha, alpha.round())
+    assert (alpha[:, :24] == 0).all()
+    assert (alpha[:, 40:] == 255).all()
+    assert ((alpha > 0) & (alpha < 255)).any()
+
+
+def disc(n: int, size: int, radius: float) -> torch.Tensor:
+    """Alphas (n, size, size) in 0..255: a disc with a soft edge of 3 pixels."""
+    at = torch.arange(size) - (size - 1) / 2
+    distance = (at.square()[:, None] + at.square()).sqrt()
+    return ((radius + 1.5 - distance) / 3).clamp(0, 1).mul(255).round().expand(n, -1, -1).clone()
+
+
+@pytest.mark.parametrize("usual_share", [0.0, 1.0])
+@pytest.mark.parametrize("crop", [32, 64, 160])
+def test_what_trimaps_know_is_right(crop, usual_share):
+    alpha = disc(48, crop + 2 * trimaps.MARGIN, crop / 3)
+    trimap = trimaps.draw_trimaps(draws(crop), alpha, crop, usual_share)
+    inside = alpha[:, trimaps.MARGIN:-trimaps.MARGIN, trimaps.MARGIN:-trimaps.MARGIN]
+    assert trimap.shape == (48, crop, crop)
+    assert trimap.dtype == torch.uint8
+    assert (inside[trimap == FOREGROUND] == 255).all()
+    assert (inside[trimap == BACKGROUND] == 0).all()
+    assert (trimap == UNKNOWN).flatten(1).any(1).all()
+    assert len({each.numpy().tobytes() for each in trimap}) > 12  # drawn differently
+
+
+def test_usual_trimaps_are_as_wide_as_said():
+    crop, radius = 160, 40
+    alpha = disc(64, crop + 2 * trimaps.MARGIN, radius)
+    trimap = trimaps.draw_trimaps(draws(5), alpha, crop, 1.0)
+    middle = trimap[:, crop // 2]  # a row through the disc
+    widths = (middle[:, :crop // 2] == UNKNOWN).sum(1)
+    ringed = widths < 60  # others are dabbed, their width changes along the edge
+    assert ringed.float().mean() > 0.5
+    low, high = 2 * 0.7 * trimaps.USUAL_RADII[0], 2 * 1.3 * trimaps.USUAL_RADII[-1] + 4
+    assert low < widths[ringed].float().median() < high
+    assert (widths[ringed] >= low).float().mean() > 0.9
+
+
+def test_eroded_by_hand():
+    """A kernel of 5 pixels takes what lies within 2.5 of the other side, as in the published trimaps."""
+    alpha = torch.zeros(1, 64, 64)
+    alpha[..., 32:] = 255
+    squares = [squared_distances(region, 8) for region in (alpha < 255, alpha > 0)]
+    trimap = trimaps._eroded(squares, torch.full((2, 1), 2.5))
+    assert trimap[0, 10].tolist() == 30 * [BACKGROUND] + 4 * [UNKNOWN] + 30 * [FOREGROUND]
+
+
+@pytest.mark.parametrize("way", ["_widened", "_brushed", "_coarse", "_without_islands", "_scribbled", "_as_test_sets"])
+def test_ways_of_drawing(way):
+    """Each leaves something known of a disc in most cases, and makes more unknown than there was."""
+    trimap = trimaps.draw_trimaps(draws(1), disc(32, 128, 30), 96, 0.0)
+    trimap = trimap[:1].repeat(32, 1, 1)
+    unknown = getattr(trimaps, way)(draws(2), trimap)
+    assert unknown.shape == trimap.shape
+    assert unknown.dtype == torch.bool
+    added = (unknown & (trimap != UNKNOWN)).flatten(1).any(1)
+    assert added.float().mean() > 0.3  # a disc has no islands but where it is too small itself
+    known_left = (~unknown & (trimap != UNKNOWN)).flatten(1).any(1)
+    assert known_left.float().mean() > 0.7
+
+
+def test_jitter_keeps_greys_grey():
+    grey = torch.full((8, 3, 4, 4), 120.0)
+    changed = light.jittered(draws(0), grey, torch.ones(8, 1, 4, 4), 40, (0.5, 1.5))
+    assert (changed - changed.mean(1, keepdim=True)).abs().max() < 1e-3
+    assert (changed.mean((1, 2, 3)) - 120).abs().max() > 2
+    same = light.jittered(draws(0), grey, torch.ones(8, 1, 4, 4), 0, (1, 1))
+    assert (same - grey).abs().max() < 17  # only the value
+
+
+def test_hue_turns_by_the_angle(monkeypatch):
+    """A turn by a third about the grey axis makes red green, apart from the value's shift, which is none at white."""
+    monkeypatch.setattr(Draws, "uniform", lambda self, low, high, *shape: torch.full(shape, float(high)))
+    red = torch.zeros(1, 3, 2, 2)
+    red[:, 0] = 240
+    turned = light.jittered(draws(0), red, torch.ones(1, 1, 2, 2), 120, (1, 1)) - (1.1 * 255 - 240) / 10
+    assert torch.allclose(turned[0, :, 0, 0], torch.tensor([0.0, 240, 0]), atol=5)
+
+
+def test_matched_light_moves_towards_the_background():
+    colours, background = torch.full((64, 3, 8, 8), 200.0), torch.full((64, 3, 8, 8), 50.0)
+    lit = light.matched(draws(0), colours, background, torch.ones(64, 1, 8, 8))
+    assert (lit < 200).all()
+    assert (lit >= 200 / light.GREATEST_GAIN - 1e-3).all()
+    near = light.nearer(draws(0), colours, background)
+    assert near.mean() < 160
+    assert near.min() >= 49.9
+
+
+def test_spill_stays_at_edges():
+    alpha = torch.zeros(1, 1, 128, 128)
+    alpha[..., 64:] = 1
+    spilt = light.spilt(draws(0), torch.full((1, 3, 128, 128), 100.0), torch.full((1, 3, 128, 128), 220.0), alpha)
+    assert torch.allclose(spilt[..., 100:], torch.tensor(100.0))  # deep inside
+    assert (spilt[..., 60:64] > 101).all()
+    assert (spilt <= 220).all()
+
+
+def test_plain_colours_differ():
+    foreground, background = light.plain(draws(0), 200, 32)
+    gap = (foreground.mean((2, 3)) - background.mean((2, 3))).norm(dim=1)
+    assert gap.median() > light.PLAIN_DISTANCE
+    assert foreground.min() >= 0
+    assert background.max() <= 255
+
+
+def ramp_image(n: int = 4, size: int = 64) -> torch.Tensor:
+    ramp = torch.linspace(30, 220, size).expand(n, 3, size, size).clone()
+    ramp[:, 1] = ramp[:, 1].transpose(-1, -2)
+    return ramp
+
+
+@pytest.mark.parametrize("effect", [camera.developed, camera.blurred, camera.sharpened, camera.noisy,
+                                    camera.demosaiced, camera.resampled, camera.compressed])
+def test_effects_leave_the_picture(effect):
+    """Smooth pictures stay nearly what they were, in the same range."""
+    before = ramp_image()
+    after = effect(draws(4), before)
+    assert after.shape == before.shape
+    assert after.min() >= 0
+    assert after.max() <= 255
+    inner = slice(None), slice(None), slice(8, -8), slice(8, -8)
+    limit = 60 if effect is camera.developed else 6
+    assert (after - before)[inner].mean((2, 3)).abs().max() < limit
+    assert torch.equal(after, effect(draws(4), before))
+
+
+def test_sharpening_by_hand():
+    """An edge of 100 to 200 overshoots on both sides, by the same amount; flat parts stay."""
+    edge = torch.full((1, 3, 16, 32), 100.0)
+    edge[..., 16:] = 200
+    sharp = camera.sharpened(draws(1), edge)[0, 0, 8]
+    assert sharp[:13].sub(100).abs().max() < 1e-3
+    assert sharp[15] < 99
+    assert sharp[16] > 201
+    assert sharp[15].item() - 100 == pytest.approx(200 - sharp[16].item(), abs=1e-3)
+
+
+def test_demosaicing_keeps_one_colour_of_each_pixel():
+    image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 255
+    result = camera.demosaiced(draws(0), image)
+    assert ((result == image).sum(1) >= 1).all()
+    grey = torch.full((1, 3, 16, 16), 77.0)
+    assert torch.allclose(camera.demosaiced(draws(0), grey), grey)
+
+
+def test_noise_is_as_strong_as_asked():
+    images = torch.full((2, 3, 128, 128), 127.5)
+    noisy = camera._with_noise(draws(0), images, torch.tensor([2.0, 8.0]))
+    assert noisy[0].std().item() == pytest.approx(2, rel=0.05)
+    assert noisy[1].std().item() == pytest.approx(8, rel=0.05)
+
+
+def test_photographs_are_whole_numbers():
+    seen = camera.photographed(draws(2), ramp_image(24), Recipe(mosaic_share=0.5))
+    assert torch.equal(seen, seen.round())
+    assert seen.min() >= 0
+    assert seen.max() <= 255
