@@ -12,22 +12,14 @@ import torch
 from networks import build_network, to_published_names
 from tools import train_free
 from tools.make_generated_data import make
-from tools.train_free import STAGES, main, stage_at, staged
+from tools.train_free import main, staged
+from utils import timed_training
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint
 from utils.config import load_config
-from utils.distributed import World
 from utils.parts import load_parts, save_parts
+from utils.timed_training import STAGES, Stage
 
 ARCHITECTURE = {"width": 0.06}
-
-
-def test_stages_cover_the_time():
-    assert [stage.end for stage in STAGES] == sorted(stage.end for stage in STAGES)
-    assert STAGES[-1].end == 1
-    assert stage_at(0.0, STAGES) == STAGES[0]
-    assert stage_at(STAGES[0].end, STAGES) == STAGES[1]
-    assert stage_at(1.0, STAGES) == STAGES[-1]
-    assert stage_at(0.0, STAGES[1:]) == STAGES[1]
 
 
 def test_batches_shrink_as_crops_grow():
@@ -70,9 +62,19 @@ def test_values_beyond_half_precision_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def short_and_small(monkeypatch) -> None:
+    """Two stages of small crops, and a clock that moves half a second each time that it is looked at."""
+    monkeypatch.setattr(train_free, "RECALIBRATION_PIXELS", 1)
+    ticks = itertools.count()
+    monkeypatch.setattr(timed_training, "time", SimpleNamespace(monotonic=lambda: 0.5 * next(ticks),
+                                                                perf_counter=lambda: 0.5 * next(ticks)))
+    for module in (train_free, timed_training):
+        monkeypatch.setattr(module, "STAGES", (Stage(0.5, 64, 1.0), Stage(1.0, 96, 0.0)))
+
+
 def call(monkeypatch, tmp_path, *arguments: str) -> int:
     options = ["version=light", "model.width=0.06", "model.imagenet_pretrain=false", "model.batch_size=4",
-               "data.generated=4", "data.generated_size=96", "data.finish=true", f"data.cache={tmp_path / 'cache'}",
+               "data.generated=4", "data.generated_size=96", "data.finish=true",
                "train.ema=0.9", "train.warmup_step=1", "log.logging_step=1",
                f"log.logging_path={tmp_path / 'logs'}", f"log.tensorboard_path={tmp_path / 'board'}",
                *(f"data.test_{kind}={tmp_path / 'data' / 'test' / kind}" for kind in ("merged", "alpha", "trimap"))]
@@ -83,17 +85,18 @@ def call(monkeypatch, tmp_path, *arguments: str) -> int:
     return main()
 
 
-def test_goes_on_when_called_again(monkeypatch, tmp_path):
+@pytest.mark.parametrize("on_device", [False, True])
+def test_goes_on_when_called_again(monkeypatch, tmp_path, capsys, on_device):
     """Two calls of a few steps each: time, steps and samples add up, and the weights become a checkpoint."""
-    monkeypatch.setattr(train_free, "RECALIBRATION_BATCHES", 2)
-    ticks = itertools.count()
-    monkeypatch.setattr(train_free, "time", SimpleNamespace(monotonic=lambda: 0.5 * next(ticks)))
-    monkeypatch.setattr(train_free, "STAGES", (train_free.Stage(0.5, 64, 1.0), train_free.Stage(1.0, 96, 0.0)))
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)  # training does without
+    data = ["data.on_device=true", "data.bank=3", "data.renew=3"] if on_device else [f"data.cache={tmp_path / 'cache'}"]
+    data = [f"--set={option}" for option in data]
+    short_and_small(monkeypatch)
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     parts = tmp_path / "parts"
     told = []
     for options in (["--total=0.1"], []):
-        assert call(monkeypatch, tmp_path, f"--parts={parts}", "--minutes=0.05", *options) == 0
+        assert call(monkeypatch, tmp_path, f"--parts={parts}", "--minutes=0.05", *options, *data) == 0
         told.append(json.loads((parts / "about.json").read_text()))
     first, second = told
     assert 0 < first["steps"] < second["steps"]
@@ -102,7 +105,16 @@ def test_goes_on_when_called_again(monkeypatch, tmp_path):
     assert first["samples"] < second["samples"]
     assert len(second["validations"]) == 2
     assert np.isfinite(second["validations"][1]["mse"])
-    assert len(list((tmp_path / "cache").glob("*.rgba.npy"))) == 4  # drawn once for all stages and calls
+    if not on_device:
+        assert len(list((tmp_path / "cache").glob("*.rgba.npy"))) == 4  # drawn once for all stages and calls
+    lines = [json.loads(line) for line in (parts / "progress.jsonl").read_text().splitlines()]
+    assert [line["samples"] for line in lines] == [first["samples"], second["samples"]]
+    assert lines[1]["validation"]["sad"] == pytest.approx(second["validations"][1]["sad"], abs=1e-3)
+    assert lines[1]["learning_rate"] < 1e-3  # nearly at its end
+    assert (first["finished"], second["finished"]) == (False, True)
+    assert load_network(parts / "light.pth").architecture["width"] == 0.06  # the finished checkpoint
+    assert call(monkeypatch, tmp_path, f"--parts={parts}", "--minutes=0.05", "--total=0.1", *data) == 1
+    assert "parts: its 0.1 minutes are over; give a larger --total" in capsys.readouterr().err
     path = tmp_path / "light.pth"
     assert call(monkeypatch, tmp_path, f"--parts={parts}", f"--checkpoint={path}") == 0
     assert all(value.dtype != torch.float32 for value in read_checkpoint(path)["state_dict"].values())
@@ -111,10 +123,7 @@ def test_goes_on_when_called_again(monkeypatch, tmp_path):
 
 
 def test_stages_with_smaller_crops_are_left_out(monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(train_free, "RECALIBRATION_BATCHES", 1)
-    ticks = itertools.count()
-    monkeypatch.setattr(train_free, "time", SimpleNamespace(monotonic=lambda: 0.5 * next(ticks)))
-    monkeypatch.setattr(train_free, "STAGES", (train_free.Stage(0.5, 64, 1.0), train_free.Stage(1.0, 96, 0.0)))
+    short_and_small(monkeypatch)
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     with caplog.at_level("INFO"):
         assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=0.02", "--first-crop=96") == 0
@@ -131,16 +140,12 @@ def test_a_training_that_is_over(monkeypatch, tmp_path, capsys):
     assert "parts: its 2 minutes are over; give a larger --total" in capsys.readouterr().err
 
 
-def test_a_halt_does_not_count(monkeypatch):
-    now = iter((0.0, 1.0, 2.0, 3602.0, 3603.0))
-    monkeypatch.setattr(train_free, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    clock = train_free.Clock(World(0, 1, torch.device("cpu")), minutes=5, done=1, total=10)
-    for _ in range(4):
-        clock.read()
-    assert clock.elapsed == pytest.approx((1 + 1 + train_free.LONGEST_GAP + 1) / 60)
-    assert not clock.is_over
-
-
 def test_missing_parts(monkeypatch, tmp_path, capsys):
     assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'none'}", f"--checkpoint={tmp_path / 'x.pth'}") == 1
     assert "about.json: cannot be read" in capsys.readouterr().err
+
+
+def test_no_stage_is_left(monkeypatch, tmp_path, capsys):
+    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    assert call(monkeypatch, tmp_path, f"--parts={tmp_path}", "--minutes=1", "--first-crop=512", "--last-crop=64") == 1
+    assert "no stage has crops of 512 to 64 pixels" in capsys.readouterr().err

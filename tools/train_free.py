@@ -4,23 +4,24 @@
     python tools/train_free.py --config=config/gca-free.toml --minutes=10 --total=30 --parts=parts   # goes on
     python tools/train_free.py --config=config/gca-free.toml --parts=parts --checkpoint=gca-free.pth # only joins
 
-Crops grow (`STAGES`): small ones, of which there can be many, teach what alpha is, large ones what wide unknown regions
-hold. A network without model.colour_samples first guesses alpha from the trimap alone and stays on that plateau for
-long, the longer the larger its crops are. What starts from weights (model.init_checkpoint) needs no small ones:
---first-crop=128. The learning rate falls as a cosine of the time. A call leaves weights in half precision as
-files of at most 16 MiB; the next one starts from them with a fresh optimiser and a short warm-up.
+docs/training_free_weights.md tells how to go about it. Crops grow (`STAGES`): small ones, of which there can be many,
+teach what alpha is, large ones what wide unknown regions hold. A network without model.colour_samples first guesses
+alpha from the trimap alone and stays on that plateau for long, the longer the larger its crops are. What starts from
+weights (model.init_checkpoint) needs no small ones: --first-crop=256. The learning rate stays as it is until the last
+fifth of the time, in which it falls to nothing.
+
+A call leaves weights in half precision as files of at most 15 MiB, and a line of JSON a minute; the next one starts
+from them with a fresh optimiser and a short warm-up. When the time is over, the finished checkpoint is written beside
+them.
 """
 
 import argparse
 import copy
-import itertools
 import logging
-import math
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from easydict import EasyDict
@@ -29,11 +30,14 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import ImageFileError
+from dataloader.on_device.banks import Banks
+from dataloader.on_device.samples import DeviceSamples, make_banks
 from dataloader.training import make_training_dataset
 from networks import build_network, to_published_names
 from trainer import (
     TrainingError,
     agree,
+    made_ahead,
     next_batches,
     parallel_model,
     set_arithmetic,
@@ -48,59 +52,27 @@ from utils.config import ConfigError, add_config_arguments, architecture, load_c
 from utils.device import device_argument
 from utils.distributed import World, copy_from_main, join_world, leave_world
 from utils.files import atomic_path
-from utils.parts import ABOUT, half_precision, load_parts, save_parts, write_about
+from utils.parts import ABOUT, half_precision, load_about, load_parts, save_parts, write_about
 from utils.precision import arithmetic
 from utils.run_log import FORMAT, RunLog, logging_to_file
 from utils.signals import StopRequest
+from utils.timed_training import STAGES, Clock, Progress, Stage, chosen_stages, rate_at, stage_at
 from utils.training_state import TrainingState, start_or_resume
 
 SAVE_EVERY = 5.0  # minutes
-LONGEST_GAP = 60.0  # seconds between two steps; what is longer is a halt, which does not count
 MOST_STEPS = 10**9  # of a stage, which ends by the clock
 FEWEST_SAMPLES = 4  # of a batch, which batch normalisation needs
-RECALIBRATION_BATCHES = 50  # for the statistics of batch normalisation that belong to the averaged weights
+RECALIBRATION_PIXELS = 2**23  # for the statistics of batch normalisation that belong to the averaged weights
+PROGRESS = "progress.jsonl"  # beside the parts
 
 log = logging.getLogger(__name__)
-
-
-class Stage(NamedTuple):
-    """A stretch of the training."""
-
-    end: float  # as a share of the whole time
-    crop: int  # side in pixels
-    plain_share: float  # of the samples
-
-
-STAGES = (Stage(0.10, 64, 0.03), Stage(0.25, 128, 0.03), Stage(1.00, 256, 0.02))
-
-
-class Clock:
-    """How much of the whole time is over, the same on all processes. While a process is halted it stands still."""
-
-    def __init__(self, world: World, minutes: float, done: float, total: float):
-        self.world, self.minutes, self.done, self.total = world, minutes, done, total
-        self.elapsed = 0.0  # minutes of this call
-        self.reserve = 0.0  # minutes that a last save takes
-        self._last = time.monotonic()
-
-    def read(self) -> float:
-        """The share of the whole time that is over."""
-        now = time.monotonic()
-        elapsed = torch.tensor(self.elapsed + min(now - self._last, LONGEST_GAP) / 60, device=self.world.device)
-        self._last = now
-        copy_from_main(self.world, [elapsed])
-        self.elapsed = elapsed.item()
-        return min(1.0, (self.done + self.elapsed) / self.total)
-
-    @property
-    def is_over(self) -> bool:
-        return self.elapsed + self.reserve >= min(self.minutes, self.total - self.done)
 
 
 class Run:
     """A call's training: the state, its records, and what the parts tell about all calls together."""
 
-    def __init__(self, config: EasyDict, world: World, parts: Path, total: float | None, first_crop: int = 0):
+    def __init__(self, config: EasyDict, world: World, parts: Path, total: float | None, first_crop: int = 0,
+                 last_crop: int = 0):
         self.config, self.world, self.parts = config, world, parts
         self.test_images = validation_images(config)
         self.about = {"minutes": 0.0, "samples": 0, "steps": 0, "validations": []}
@@ -111,12 +83,26 @@ class Run:
             self.about |= about
             for network in {id(each): each for each in (self.state.network, self.state.result)}.values():
                 load_weights(network, weights, parts)
+        if self.about.get("finished") and (total or 0) <= self.about["total"]:
+            raise TrainingError(f"{parts}: its {self.about['total']:g} minutes are over; give a larger --total")
         self.about["total"] = total or self.about.get("total")
         self.about["first_crop"] = first_crop or self.about.get("first_crop", 0)
-        self.stages = tuple(stage for stage in STAGES if stage.crop >= self.about["first_crop"])
+        self.about["last_crop"] = last_crop or self.about.get("last_crop", 0)
+        self.stages = chosen_stages(self.about["first_crop"], self.about["last_crop"])
         self.state.step = self.first_step = self.about["steps"]
         self.minutes_before = self.about["minutes"]
         self.saved_at = 0.0  # minutes of this call
+        self.progress = Progress(parts / PROGRESS, world)
+        self.banks: Banks | None = None  # with data.on_device, for all stages
+
+    def report(self, clock: Clock, run_log: RunLog, stage: Stage, at_once: bool = False) -> None:
+        """Writes a line about the progress, once a minute."""
+        latest = self.about["validations"][-1] if self.about["validations"] else None
+        self.progress.report(
+            clock.elapsed, run_log.seconds_waited, at_once, minutes=round(self.minutes_before + clock.elapsed, 2),
+            samples=self.about["samples"], crop=stage.crop,
+            learning_rate=self.state.optimizer.param_groups[0]["lr"],
+            validation=latest and {name: round(latest[name], 4) for name in ("sad", "mse")})
 
     def save(self, clock: Clock, batches: Iterator[dict] | None) -> None:
         """Leaves the weights as they are now, in half precision, and then their errors on the validation images.
@@ -128,6 +114,7 @@ class Run:
         state, world = self.state, self.world
         clock.read()
         start = self.saved_at = clock.elapsed
+        self.about["finished"] = clock.is_finished
         if batches and state.ema is not None:
             recalibrate(state.result, batches, self.config, world)
         self.about |= {"minutes": self.minutes_before + clock.elapsed, "steps": state.step}
@@ -146,61 +133,72 @@ class Run:
 
 
 def train_for(config: EasyDict, world: World, minutes: float, total: float | None, parts: Path,
-              first_crop: int = 0) -> int:
+              first_crop: int = 0, last_crop: int = 0) -> int:
     """Trains for some minutes of a training that is to last `total`; returns the exit status.
 
     Args:
         total: None takes that of the earlier calls, and for a first call `minutes`.
-        first_crop: leaves out the stages whose crops are smaller, for this call and those that follow; 0 does as the
-            earlier calls did. The largest of `STAGES` at most.
+        first_crop, last_crop: leave out the stages whose crops are smaller, or larger, for this call and those that
+            follow; 0 does as the earlier calls did.
 
     Raises:
         ConfigError, ImageFileError, CheckpointError, TrainingError: as `trainer.train` does; also where the total time
             is over.
     """
     set_arithmetic(config)
-    run = Run(config, world, parts, total, first_crop)
+    run = Run(config, world, parts, total, first_crop, last_crop)
+    if not run.stages:
+        raise TrainingError(f"no stage has crops of {first_crop} to {last_crop} pixels")
     run.about["total"] = run.about["total"] or minutes
     clock = Clock(world, minutes, run.minutes_before, run.about["total"])
     if clock.is_over:
         raise TrainingError(f"{parts}: its {run.about['total']:g} minutes are over; give a larger --total")
-    with RunLog(config, world, run.first_step) as run_log, StopRequest() as stop:
+    with ExitStack() as resources:
+        if config.data.on_device:
+            run.banks = resources.enter_context(make_banks(config, world, run.about["samples"] // world.size))
+        run_log, stop = resources.enter_context(RunLog(config, world, run.first_step)), StopRequest()
+        resources.enter_context(stop)
         stopping = 0
         while not (stopping or clock.is_over):
             stopping = train_stage(run, stage_at(clock.read(), run.stages), clock, run_log, stop)
     return 128 + stopping if stopping else 0
 
 
+def stage_batches(run: Run, config: EasyDict) -> Iterator[dict]:
+    """All batches of a stage; from the banks, which serve all stages, or of samples made one by one."""
+    if run.banks is not None:
+        return made_ahead(DeviceSamples(run.banks, config, run.world), run.world.device)
+    # A cache keeps foregrounds for all stages; without one they are others in each.
+    data = make_training_dataset(config, config.train.seed, run.config.train.seed if config.data.cache else None)
+    return (batch for batch in training_loader(data, config, run.world, 0))
+
+
 def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: StopRequest) -> int:
     """Trains until the stage or the call's time is over, or a signal, which is returned, asks to stop; saves."""
     config, state, world = staged(run.config, stage, run.about["samples"]), run.state, run.world
     images = config.model.batch_size * config.train.accumulate * world.size
-    model = parallel_model(state.network, config, world)
-    # A cache keeps foregrounds for all stages; without one they are others in each.
-    data = make_training_dataset(config, config.train.seed, run.config.train.seed if config.data.cache else None)
-    batches = iter(training_loader(data, config, world, 0))
     log.info("crops of %d pixels, %d in a step, %.0f %% of them plain", stage.crop, images, 100 * stage.plain_share)
-    stopping = 0
-    while not stopping and stage_at(share := clock.read(), run.stages) == stage and not clock.is_over:
-        set_rate(state, config, share, run.first_step)
-        step_batches = next_batches(batches, config, world, run_log)
-        count, stopping = agree(world, step_batches, stop)
-        values, _ = take_step(model, state, step_batches, count, config, world)
-        state.step += 1
-        run.about["samples"] += images
-        run_log.advance(state.step)
-        if run_log.due(state.step):
-            run_log.record(state.step, values | {"learning_rate": state.optimizer.param_groups[0]["lr"]}, images)
-        if clock.elapsed - run.saved_at > SAVE_EVERY:
-            run.save(clock, batches)
-    if stopping or clock.is_over:
-        run.save(clock, None if stopping else batches)
+    model = parallel_model(state.network, config, world)
+    with closing(stage_batches(run, config)) as batches:
+        stopping = 0
+        while not stopping and stage_at(share := clock.read(), run.stages) == stage and not clock.is_over:
+            set_rate(state, config, share, run.first_step)
+            step_batches = next_batches(batches, config, world, run_log)
+            count, stopping = agree(world, step_batches, stop)
+            values, _ = take_step(model, state, step_batches, count, config, world)
+            state.step += 1
+            run.about["samples"] += images
+            run_log.advance(state.step)
+            run.progress.add(values, images)
+            if run_log.due(state.step):
+                run_log.record(state.step, values | {"learning_rate": state.optimizer.param_groups[0]["lr"]}, images)
+            if clock.elapsed - run.saved_at > SAVE_EVERY:
+                run.save(clock, batches)
+            run.report(clock, run_log, stage)
+        if stopping or clock.is_over:
+            run.save(clock, None if stopping else batches)
+            run.report(clock, run_log, stage, at_once=True)
     return stopping
-
-
-def stage_at(share: float, stages: tuple[Stage, ...]) -> Stage:
-    """The stage of a share of the whole time."""
-    return next(stage for stage in stages if share < stage.end or stage is stages[-1])
 
 
 def staged(config: EasyDict, stage: Stage, samples: int) -> EasyDict:
@@ -217,10 +215,8 @@ def staged(config: EasyDict, stage: Stage, samples: int) -> EasyDict:
 
 
 def set_rate(state: TrainingState, config: EasyDict, share: float, first_step: int) -> None:
-    """A cosine of the time, after a linear warm-up at the start of each call, whose optimiser is fresh."""
-    warmup = min(1.0, (state.step - first_step + 1) / max(1, config.train.warmup_step))
     for group in state.optimizer.param_groups:
-        group["lr"] = config.train.G_lr * warmup * (1 + math.cos(math.pi * share)) / 2
+        group["lr"] = config.train.G_lr * rate_at(share, state.step - first_step, config.train.warmup_step)
 
 
 def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, world: World) -> None:
@@ -231,9 +227,13 @@ def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, w
         layer.reset_running_stats()
         layer.momentum = None  # a plain mean of all batches
     network.train()
+    seen = 0
     with torch.no_grad(), arithmetic(world.device, config.train.precision):
-        for batch in itertools.islice(batches, RECALIBRATION_BATCHES):
+        for batch in batches:
+            seen += batch["alpha"].numel()
             network(batch["image"].to(world.device), batch["trimap"].to(world.device))
+            if seen >= RECALIBRATION_PIXELS:
+                break
     network.eval()
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
@@ -259,7 +259,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--first-crop", type=int, choices=[stage.crop for stage in STAGES], default=0,
                         help="leave out the stages with smaller crops, for a training that starts from weights "
                              "(default: the earlier calls')")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="join the parts to this file at the end")
+    parser.add_argument("--last-crop", type=int, choices=[stage.crop for stage in STAGES], default=0,
+                        help="leave out the stages with larger crops (default: the earlier calls')")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
+                        help="join the parts to this file, whatever the time; when the time is over they are joined to "
+                             "VERSION.pth beside them in any case")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
                         help="where to compute, such as cpu (default: each process its GPU, or the CPU)")
     return parser.parse_args()
@@ -274,9 +278,14 @@ def main() -> int:
         status = 0
         if args.minutes:
             with logging_to_file(config, world):
-                status = train_for(config, world, args.minutes, args.total, args.parts, args.first_crop)
-        if args.checkpoint and world.is_main:
-            join(config, args.parts, args.checkpoint)
+                status = train_for(config, world, args.minutes, args.total, args.parts, args.first_crop,
+                                   args.last_crop)
+        if world.is_main:
+            finished = args.minutes and load_about(args.parts).get("finished")
+            for path in [args.parts / f"{config.version}.pth"] * bool(finished) + [args.checkpoint] * bool(
+                    args.checkpoint):
+                join(config, args.parts, path)
+                log.info("the weights are in %s", path)
         leave_world(world)
         return status
     except (ConfigError, ImageFileError, CheckpointError, TrainingError) as error:

@@ -10,7 +10,7 @@ from utils.checkpoint import CheckpointError, load_plain
 from utils.files import atomic_path
 
 ABOUT = "about.json"
-LARGEST_PART = 15 * 2**20  # bytes of tensors in a file
+LARGEST_PART = 14 * 2**20  # bytes of tensors in a file, which is then below 15 MiB
 _LARGEST_HALF = torch.finfo(torch.float16).max
 
 
@@ -68,13 +68,23 @@ def load_parts(folder: Path) -> tuple[dict[str, Tensor], dict]:
     Raises:
         CheckpointError: if a file is missing or damaged.
     """
+    about = load_about(folder)
+    weights = {}
+    for part in (load_plain(folder / str(name)) for name in about["files"]):
+        weights |= part
+    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}, about
+
+
+def load_about(folder: Path) -> dict:
+    """What was kept with the weights of `save_parts`, without them.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged.
+    """
     path = folder / ABOUT
     try:
         about = json.loads(path.read_text())
-        files = [folder / str(name) for name in about["files"]]
+        list(about["files"])
+        return about
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
-    weights = {}
-    for part in map(load_plain, files):
-        weights |= part
-    return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}, about

@@ -1,0 +1,156 @@
+"""Which training data helps on photographs: short trainings that differ in their data alone, in one run.
+
+    python tools/fetch_photographs.py --output data/photographs
+    python -m benchmarks.training_data --samples 10000 --photographs data/photographs/train --data photographs/test
+    python -m benchmarks.training_data --arms present all --photographs data/photographs/train --data photographs/test
+
+Each arm trains the network of config/gca-free-light.toml from the same random weights on one thread and is then
+measured on each folder of --data, which holds merged/, alpha/ and trimap/. Two calls with different --arms can share
+two cores.
+"""
+
+import argparse
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataloader.folders import Triple, find_test_images
+from dataloader.generated import objects, patterns, plants, shapes, strands, things, translucent
+from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
+from dataloader.on_device.samples import DeviceSamples, make_banks
+from networks import MattingNetwork, build_network
+from tools.train_free import recalibrate
+from trainer import parallel_model, take_step, unknown_mask, validate
+from utils.arguments import positive_int, whole_number
+from utils.config import architecture, load_config
+from utils.distributed import World
+from utils.errors import InputError
+from utils.training_state import TrainingState
+
+CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
+EMA = 0.99  # shorter than that of long trainings
+WARMUP = 50  # steps
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0,
+           "SHARES": {shapes: 0.14, strands: 0.36, plants: 0.14, patterns: 0.14, translucent: 0.22, things: 0.0}}
+
+
+class Arm(NamedTuple):
+    """One of the trainings that are compared."""
+
+    about: str
+    recipe: Recipe = PRESENT
+    drawings: dict[str, object] = EARLIER  # other constants of `dataloader.generated.objects`
+
+
+ARMS = {
+    "present": Arm("as the samples made one by one"),
+    "usual-trimaps": Arm("trimaps as wide as test sets'", PRESENT._replace(usual_trimap_share=0.5)),
+    "matched": Arm("lit as the background, its light on edges", PRESENT._replace(matched_share=0.4, spill_share=0.3)),
+    "zoom": Arm("many sizes", PRESENT._replace(zoom=(0.5, 2.0))),
+    "soft": Arm("foregrounds out of focus", PRESENT._replace(soft_share=0.2)),
+    "single": Arm("fewer foregrounds over another", PRESENT._replace(second_share=0.2)),
+    "natural": Arm("hues and saturation as they are", PRESENT._replace(hue=12, saturation=(0.6, 1.05))),
+    "defocused": Arm("more backgrounds out of focus", PRESENT._replace(defocused_share=0.6)),
+    "mosaic": Arm("colour filter of the sensor", PRESENT._replace(mosaic_share=0.4)),
+    "things": Arm("toys, cloth, string, brooms, cages, wrapped", PRESENT, EARLIER | {"SHARES": objects.SHARES}),
+    "subjects": Arm("subjects of photographs", PRESENT, EARLIER | {"SUBJECT_SHARE": objects.SUBJECT_SHARE}),
+    "smooth-hair": Arm("hair of colours that change little", PRESENT, EARLIER | {"SMOOTH_SHARE": objects.SMOOTH_SHARE}),
+    "drawings": Arm("things, subjects and smooth hair", PRESENT, {}),
+    "all": Arm("the default recipe", REALISTIC, {}),
+}
+
+
+@contextmanager
+def constants(module: ModuleType, values: dict[str, object]) -> Iterator[None]:
+    """A module with other constants."""
+    before = {name: getattr(module, name) for name in values}
+    vars(module).update(values)
+    try:
+        yield
+    finally:
+        vars(module).update(before)
+
+
+def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, float]:
+    """The arm's network after so many samples, and its training error over the last fifth."""
+    config = load_config(CONFIG, ["dist=false", "data.plain_share=0", "data.renew=0", f"train.ema={EMA}",
+                                  "train.precision=bf16",
+                                  *settings])
+    steps = max(1, samples // config.model.batch_size)
+    torch.manual_seed(config.train.seed)
+    network = build_network(**architecture(config))
+    state = TrainingState.of(network.to(memory_format=torch.channels_last), config)
+    with constants(objects, arm.drawings), make_banks(config, ALONE) as banks:
+        batches = DeviceSamples(banks, config, ALONE, recipe=arm.recipe)
+        model = parallel_model(network, config, ALONE)
+        errors = []
+        for step in tqdm(range(steps), desc=arm.about, disable=None):
+            rate = config.train.G_lr * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / steps)) / 2
+            for group in state.optimizer.param_groups:
+                group["lr"] = rate
+            batch = next(batches)
+            values, _ = take_step(model, state, [batch], max(1.0, unknown_mask(batch).sum().item()), config, ALONE)
+            state.step += 1
+            errors.append(values["rec"])
+        recalibrate(state.result, batches, config, ALONE)
+    last = errors[-max(1, len(errors) // 5):]
+    return state.result, sum(last) / len(last)
+
+
+def compare(names: list[str], samples: int, settings: list[str], sets: list[list[Triple]]) -> None:
+    """Prints a row for each arm."""
+    print(f"{'arm':44} {'minutes':>7} {'loss':>6}" + "".join(f" | {'SAD':>6} {'MSE':>7}" for _ in sets))
+    for name in names:
+        start = time.monotonic()
+        network, error = train(ARMS[name], samples, settings)
+        print(f"{ARMS[name].about:44} {(time.monotonic() - start) / 60:7.1f} {error:6.4f}", end="", flush=True)
+        for images in sets:
+            errors = validate(network, images, ALONE)
+            print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
+        print(flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Compare training data by short trainings.",
+        epilog="arms: " + "; ".join(f"{name}: {arm.about}" for name, arm in ARMS.items()))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help="default: all")
+    parser.add_argument("--samples", type=positive_int, default=10000, help="crops (default: %(default)s)")
+    parser.add_argument("--crop", type=positive_int, default=96, help="their side in pixels (default: %(default)s)")
+    parser.add_argument("--drawings", type=positive_int, default=1500, help="default: %(default)s")
+    parser.add_argument("--photographs", required=True, metavar="DIR", help="folder of photographs for colours")
+    parser.add_argument("--data", type=Path, nargs="+", default=[Path("data/generated/test")], metavar="DIR",
+                        help="folders with merged/, alpha/ and trimap/ (default: data/generated/test)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="a key of the configuration; may be repeated")
+    args = parser.parse_args()
+    logging.basicConfig(level="WARNING")
+    torch.set_num_threads(1)
+    settings = [f"data.photographs={args.photographs}", f"data.crop_size={args.crop}", f"train.seed={args.seed}",
+                f"data.generated={args.drawings}", *args.set]
+    try:
+        sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
+        compare(args.arms, args.samples, settings, sets)
+    except InputError as error:
+        print(f"training_data.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""Training by the clock: stages, learning rate, halts, and the line a minute."""
+
+import json
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from utils import timed_training
+from utils.distributed import World
+from utils.timed_training import STAGES, Clock, Progress, chosen_stages, rate_at, stage_at
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def test_stages_cover_the_time():
+    assert all(first.end < second.end and first.crop < second.crop for first, second in pairwise(STAGES))
+    assert STAGES[-1].end == 1
+    assert (STAGES[0].crop, STAGES[-1].crop) == (64, 512)
+    assert stage_at(0.0, STAGES) == STAGES[0]
+    assert stage_at(STAGES[0].end, STAGES) == STAGES[1]
+    assert stage_at(1.0, STAGES) == STAGES[-1]
+
+
+def test_stages_are_left_out_at_either_end():
+    assert chosen_stages(0, 0) == STAGES
+    assert chosen_stages(128, 256) == STAGES[1:3]
+    assert chosen_stages(512, 256) == ()
+    assert stage_at(0.0, chosen_stages(256, 0)) == STAGES[2]
+    assert stage_at(0.99, chosen_stages(0, 128)) == STAGES[1]  # the last one takes all the time that is left
+
+
+def test_the_rate_warms_up_stays_and_falls():
+    assert rate_at(0.0, 0, 10) == pytest.approx(0.1)
+    assert rate_at(0.1, 9, 10) == 1
+    assert rate_at(0.8, 500, 10) == pytest.approx(1)
+    assert rate_at(0.9, 500, 10) == pytest.approx(0.5)
+    assert rate_at(1.0, 500, 10) == 0
+    assert rate_at(0.9, 4, 10) == pytest.approx(0.25)  # a call that begins in the fall
+    assert rate_at(0.5, 0, 0) == 1
+
+
+def ticking(monkeypatch, *seconds: float) -> None:
+    times = iter(seconds)
+    monkeypatch.setattr(timed_training, "time", SimpleNamespace(monotonic=lambda: next(times),
+                                                                perf_counter=lambda: next(times)))
+
+
+def test_a_halt_does_not_count(monkeypatch):
+    ticking(monkeypatch, 0.0, 1.0, 2.0, 3602.0, 3603.0)
+    clock = Clock(ALONE, minutes=5, done=1, total=10)
+    for _ in range(4):
+        clock.read()
+    assert clock.elapsed == pytest.approx((1 + 1 + timed_training.LONGEST_GAP + 1) / 60)
+    assert not clock.is_over
+
+
+def test_the_last_save_is_part_of_the_time(monkeypatch):
+    ticking(monkeypatch, 0.0, 60.0, 120.0)
+    clock = Clock(ALONE, minutes=3, done=0, total=6)
+    assert clock.read() == pytest.approx(1 / 6)
+    clock.reserve = 1.0
+    assert clock.read() == pytest.approx(2 / 5)  # of the five minutes that are left for training
+    assert clock.is_over
+    assert not clock.is_finished
+
+
+def test_a_line_a_minute(monkeypatch, tmp_path, capsys):
+    ticking(monkeypatch, 0.0, 20.0, 30.0, 40.0, 50.0)
+    progress = Progress(tmp_path / "parts" / "progress.jsonl", ALONE)
+    progress.report(5.0, 0.0, minutes=5)  # nothing to tell
+    progress.add({"loss": 0.4, "rec": 0.3}, samples=8)
+    progress.report(0.5, 1.0, minutes=0.5)  # too soon
+    progress.add({"loss": 0.2, "rec": 0.1}, samples=8)
+    progress.report(1.5, 5.0, minutes=1.5, crop=64)
+    progress.add({"loss": 1.0, "rec": 1.0}, samples=8)
+    progress.report(1.6, 5.0, at_once=True, minutes=1.6)
+    lines = [json.loads(line) for line in (tmp_path / "parts" / "progress.jsonl").read_text().splitlines()]
+    assert lines[0] == {"minutes": 1.5, "crop": 64, "samples_per_second": 0.8, "waiting_share": 0.25, "loss": 0.3,
+                        "rec": 0.2}
+    assert lines[1]["loss"] == 1.0
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == lines
+
+
+def test_other_processes_write_nothing(tmp_path, capsys):
+    progress = Progress(tmp_path / "progress.jsonl", World(1, 2, torch.device("cpu")))
+    progress.add({"loss": 0.4}, samples=8)
+    progress.report(9.0, 0.0, at_once=True)
+    assert not list(tmp_path.iterdir())
+    assert capsys.readouterr().out == ""

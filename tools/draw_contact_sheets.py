@@ -1,0 +1,116 @@
+"""Draws a sheet of training samples and, to compare, one of crops of real photographs around their unknown regions.
+
+    python tools/draw_contact_sheets.py --photographs data/photographs/train --output docs/samples_sheet.jpg
+    python tools/draw_contact_sheets.py --photographs data/photographs/train --output samples.png \\
+        --real photographs/merged photographs/trimap --real-output real.png
+
+Samples are those of `data.on_device` with the default recipe. Every second row of the samples shows their alpha below
+with --alpha.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataloader.folders import find_partner
+from dataloader.image_file import list_images, read_grey, read_image
+from dataloader.on_device.draws import Draws
+from dataloader.on_device.recipe import PRESENT, REALISTIC
+from dataloader.on_device.samples import make_banks, make_samples
+from utils.arguments import positive_int, whole_number
+from utils.config import load_config
+from utils.distributed import World
+from utils.errors import InputError
+from utils.files import atomic_path
+from utils.pictures import as_rgb
+from utils.preprocessing import UNKNOWN, trimap_labels
+
+GAP = 4  # pixels between tiles
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+def sheet(tiles: list[np.ndarray], columns: int) -> np.ndarray:
+    """Tiles (S, S, 3) in rows on white, (H, W, 3)."""
+    blank = np.full_like(tiles[0], 255)
+    tiles = [np.pad(tile, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+             for tile in tiles + [blank] * (-len(tiles) % columns)]
+    return np.vstack([np.hstack(tiles[first:first + columns]) for first in range(0, len(tiles), columns)])
+
+
+def sample_tiles(photographs: str, count: int, crop: int, seed: int, with_alpha: bool,
+                 present: bool) -> list[np.ndarray]:
+    """Training samples as they are; with `with_alpha` each above its alpha."""
+    config = load_config(overrides=[f"data.photographs={photographs}", f"data.generated={2 * count}",
+                                    f"data.crop_size={crop}", f"train.seed={seed}"])
+    with make_banks(config, ALONE) as banks, torch.no_grad():
+        draws = Draws(ALONE.device, seed)
+        samples = make_samples(draws, banks, count, crop, PRESENT if present else REALISTIC)
+    images = samples.image.permute(0, 2, 3, 1).to(torch.uint8).numpy()
+    if not with_alpha:
+        return list(images)
+    alphas = (samples.alpha[:, 0] * 255).to(torch.uint8).numpy()
+    return [np.vstack([image, as_rgb(alpha)]) for image, alpha in zip(images, alphas, strict=True)]
+
+
+def real_tiles(images: Path, trimaps: Path, count: int, crop: int, seed: int) -> list[np.ndarray]:
+    """Crops around unknown pixels of photographs, of each photograph as many.
+
+    Raises:
+        ImageFileError: if a folder or file cannot be read, or an image lacks its trimap.
+    """
+    rng = np.random.default_rng(seed)
+    paths, partners = list_images(images), {path.stem: path for path in list_images(trimaps)}
+    tiles = []
+    for i in range(count):
+        path = paths[i % len(paths)]
+        trimap = find_partner(path, [partners[path.stem]] if path.stem in partners else [], "trimap", trimaps)
+        image, labels = read_image(path), trimap_labels(read_grey(trimap))
+        rows, columns = np.nonzero(labels == UNKNOWN)
+        chosen = int(rng.integers(len(rows)))
+        top, left = (int(np.clip(at - crop // 2, 0, max(0, side - crop)))
+                     for at, side in ((rows[chosen], image.shape[0]), (columns[chosen], image.shape[1])))
+        tile = image[top:top + crop, left:left + crop]
+        tiles.append(tile if tile.shape[:2] == (crop, crop) else cv2.resize(tile, (crop, crop)))
+    return tiles
+
+
+def write(path: Path, picture: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        options = [cv2.IMWRITE_JPEG_QUALITY, 88] if path.suffix in (".jpg", ".jpeg") else []
+        data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
+        temporary.write_bytes(data.tobytes())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Draw sheets of training samples and of real photographs' crops.")
+    parser.add_argument("--photographs", required=True, metavar="DIR", help="folder of photographs for colours")
+    parser.add_argument("--output", type=Path, default=Path("samples.png"), help="default: %(default)s")
+    parser.add_argument("--real", type=Path, nargs=2, metavar=("IMAGES", "TRIMAPS"), help="folders of real photographs")
+    parser.add_argument("--real-output", type=Path, default=Path("real.png"), help="default: %(default)s")
+    parser.add_argument("--count", type=positive_int, default=60, help="default: %(default)s")
+    parser.add_argument("--columns", type=positive_int, default=10, help="default: %(default)s")
+    parser.add_argument("--crop", type=positive_int, default=192, help="side of the crops (default: %(default)s)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
+    parser.add_argument("--alpha", action="store_true", help="show each sample's alpha below it")
+    parser.add_argument("--present", action="store_true", help="without what the default recipe adds")
+    args = parser.parse_args()
+    cv2.setNumThreads(1)
+    try:
+        write(args.output, sheet(sample_tiles(args.photographs, args.count, args.crop, args.seed, args.alpha,
+                                              args.present), args.columns))
+        if args.real:
+            write(args.real_output, sheet(real_tiles(*args.real, args.count, args.crop, args.seed), args.columns))
+    except InputError as error:
+        print(f"draw_contact_sheets.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

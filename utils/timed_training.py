@@ -1,0 +1,125 @@
+"""Training by the clock: how much of the time is over, what stage that is, and a line a minute about it."""
+
+import json
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from utils.distributed import World, copy_from_main
+
+LONGEST_GAP = 180.0  # seconds between two looks at the clock; what is longer is a halt, which does not count
+DECAY = 0.2  # the last share of the time, in which the learning rate falls to 0
+REPORT_EVERY = 1.0  # minutes
+
+
+class Stage(NamedTuple):
+    """A stretch of the training."""
+
+    end: float  # as a share of the whole time
+    crop: int  # side in pixels
+    plain_share: float  # of the samples
+
+
+STAGES = (Stage(0.08, 64, 0.03), Stage(0.20, 128, 0.03), Stage(0.50, 256, 0.02), Stage(0.75, 384, 0.01),
+          Stage(1.00, 512, 0.01))
+
+
+def chosen_stages(first_crop: int, last_crop: int) -> tuple[Stage, ...]:
+    """`STAGES` without those of smaller and larger crops; 0 leaves out none at that end."""
+    return tuple(stage for stage in STAGES if first_crop <= stage.crop <= (last_crop or stage.crop))
+
+
+def stage_at(share: float, stages: tuple[Stage, ...]) -> Stage:
+    """The stage of a share of the whole time."""
+    return next(stage for stage in stages if share < stage.end or stage is stages[-1])
+
+
+def rate_at(share: float, step: int, warmup_steps: int) -> float:
+    """The factor on the learning rate: a linear warm-up of each call's first steps, 1, and a linear fall at the end."""
+    return min(1.0, (step + 1) / max(1, warmup_steps)) * min(1.0, (1 - share) / DECAY)
+
+
+class Clock:
+    """How much of the whole time is over, the same on all processes. While a process is halted it stands still.
+
+    Args:
+        minutes: of this call.
+        done: minutes of the calls before.
+        total: minutes of all calls together.
+    """
+
+    def __init__(self, world: World, minutes: float, done: float, total: float):
+        self.world, self.minutes, self.done, self.total = world, minutes, done, total
+        self.elapsed = 0.0  # minutes of this call
+        self.reserve = 0.0  # minutes that a last save takes
+        self._last = time.monotonic()
+
+    def read(self) -> float:
+        """The share of the time for training that is over, 0..1."""
+        now = time.monotonic()
+        elapsed = torch.tensor(self.elapsed + min(now - self._last, LONGEST_GAP) / 60, device=self.world.device,
+                               dtype=torch.float64)
+        self._last = now
+        copy_from_main(self.world, [elapsed])
+        self.elapsed = elapsed.item()
+        return min(1.0, (self.done + self.elapsed) / max(self.total - self.reserve, 1e-9))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this call has to save and end."""
+        return self.elapsed + self.reserve >= min(self.minutes, self.total - self.done)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the whole training has."""
+        return self.elapsed + self.reserve >= self.total - self.done
+
+
+class Progress:
+    """Writes a line of JSON a minute to the standard output and to a file; rank 0 only.
+
+    A line holds "minutes" (of all calls), "samples", "crop", "samples_per_second" and "waiting_share" (of the time,
+    for samples) since the line before, "loss" and its parts (means since then), "learning_rate", and "validation", the
+    latest errors or null.
+    """
+
+    def __init__(self, path: Path, world: World):
+        self.path, self.world = path, world
+        self._begin(0.0)
+        self._written_at = 0.0
+
+    def _begin(self, waited: float) -> None:
+        self._start, self._waited = time.perf_counter(), waited
+        self._samples = self._steps = 0
+        self._sums: dict[str, float] = {}
+
+    def add(self, values: dict[str, float], samples: int) -> None:
+        """Counts a step with its loss, the loss's parts and the gradients' norm."""
+        self._samples += samples
+        self._steps += 1
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def report(self, elapsed: float, waited: float, at_once: bool = False, **about: object) -> None:
+        """Writes a line where a minute has passed since the last one.
+
+        Args:
+            elapsed: minutes of this call.
+            waited: seconds that this call has waited for samples.
+            at_once: write what there is, as at the end.
+        """
+        if not (self.world.is_main and self._steps and (at_once or elapsed - self._written_at >= REPORT_EVERY)):
+            return
+        seconds = time.perf_counter() - self._start
+        line = about | {"samples_per_second": round(self._samples / seconds, 2),
+                        "waiting_share": round((waited - self._waited) / seconds, 4)}
+        line |= {name: round(value / self._steps, 6) for name, value in self._sums.items()}
+        text = json.dumps(line)
+        print(text, flush=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+        self._written_at = elapsed
+        self._begin(waited)
