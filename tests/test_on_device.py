@@ -64,10 +64,12 @@ def test_draws_depend_on_all_numbers():
 
 def test_for_some_changes_the_drawn_share():
     images = torch.zeros(4000, 1, 1, 1)
-    changed = for_some(draws(0), 0.25, images, lambda _, chosen: chosen + 1)
-    assert changed.mean().item() == pytest.approx(0.25, abs=0.03)
-    assert (images == 0).all()
-    assert for_some(draws(0), 0.0, images, lambda *_: pytest.fail("nothing was chosen")) is images
+    numbers = torch.arange(4000.0).view(-1, 1, 1, 1)
+    assert for_some(draws(0), 0.25, images, lambda _, chosen, others: chosen + 1 + others, numbers) is images
+    changed = images > 0
+    assert changed.float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert torch.equal(images[changed], numbers[changed] + 1)
+    for_some(draws(0), 0.0, images, lambda *_: pytest.fail("nothing was chosen"))
 
 
 @pytest.mark.parametrize("reach", [1, 5, 40])

@@ -24,11 +24,12 @@ MEAN_NOISE = 3.9  # grey levels, at mid grey
 
 def photographed(draws: Draws, images: Tensor, recipe: Recipe) -> Tensor:
     """Images with the traces of light, lens, sensor, processing and file, rounded to whole numbers."""
-    touched = ~draws.chance(UNTOUCHED_SHARE, len(images))
-    seen = images.index_copy(0, touched.nonzero().flatten(), _touched(draws, images[touched], recipe))
-    faint = (~touched).nonzero().flatten()
-    noisy = _with_noise(draws, images[faint], draws.uniform(0, 2, len(faint)))
-    return seen.index_copy(0, faint, noisy).round().clamp(0, 255)
+    untouched = draws.chance(UNTOUCHED_SHARE, len(images))
+    seen = torch.empty_like(images)
+    seen[~untouched] = _touched(draws, images[~untouched], recipe)
+    faint = images[untouched]
+    seen[untouched] = _with_noise(draws, faint, draws.uniform(0, 2, len(faint)))
+    return seen.round_().clamp_(0, 255)
 
 
 def _touched(draws: Draws, images: Tensor, recipe: Recipe) -> Tensor:

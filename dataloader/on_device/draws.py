@@ -46,11 +46,11 @@ class Draws:
 
 
 def for_some(draws: Draws, share: float, images: Tensor, change: Callable[..., Tensor], *others: Tensor) -> Tensor:
-    """Images (n, ...) of which about `share` have been replaced by change(draws, images, *others), others alike."""
+    """Replaces about `share` of the images (n, ...) by change(draws, images, *others), in place; returns them."""
     chosen = draws.some(share, len(images))
-    if not len(chosen):
-        return images
-    return images.index_copy(0, chosen, change(draws, images[chosen], *(other[chosen] for other in others)))
+    if len(chosen):
+        images[chosen] = change(draws, images[chosen], *(other[chosen] for other in others))
+    return images
 
 
 def per_sample(values: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ from dataloader.training import find_layers
 from utils.distributed import World
 from utils.preprocessing import DEVIATION, MEAN
 
+CPU_PIXELS = 2**18  # of samples made at once, on CPUs: more do not stay in their caches
+
 
 class Samples(NamedTuple):
     """Samples before they become the network's input; tensors of S x S pixels."""
@@ -124,4 +126,7 @@ class DeviceSamples:
         self.banks.renew(self.size)
         draws = Draws(self.world.device, self.seed, self.world.rank, self.number)
         self.number += 1
-        return to_batch(make_samples(draws, self.banks, self.size, self.crop, self.recipe), self.channels)
+        most = max(1, CPU_PIXELS // self.crop**2) if self.world.device.type == "cpu" else self.size
+        parts = [make_samples(draws, self.banks, min(most, self.size - first), self.crop, self.recipe)
+                 for first in range(0, self.size, most)]
+        return to_batch(Samples(*map(torch.cat, zip(*parts, strict=True))), self.channels)

@@ -1,0 +1,159 @@
+"""Gathers the further photographs and cut-outs that the shipped weights were trained with, from public repositories.
+
+    python tools/fetch_further_photographs.py --output data/further
+
+Takes what docs/further_photographs.csv lists, at the commits named there, from GitHub: photographs, reduced to 800
+pixels, go to OUTPUT/photographs, cut-outs to OUTPUT/cutouts. Panoramas become views ahead, to the right, behind and to
+the left. Started again after an interruption, the same command fetches only what is missing. A file that cannot be had
+is named, and the others are fetched all the same. Licences and authors are in the list; whoever passes the photographs on
+must name them where the licence asks for it.
+"""
+
+import argparse
+import csv
+import sys
+import urllib.request
+from collections.abc import Iterator
+from functools import lru_cache
+from http.client import HTTPException
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.fetch_photographs import FetchError, write_jpeg
+from tools.panoramas import perspective_view, tone_mapped
+from utils.files import write_png
+
+LIST = Path(__file__).resolve().parents[1] / "docs/further_photographs.csv"
+BASE = "https://raw.githubusercontent.com"
+LONGEST_SIDE = 800  # pixels
+VIEW_SIZE, FIELD_OF_VIEW = (336, 448), 75.0  # of panoramas
+JOIN = " + "  # between the paths of a cut-out's colours and its alpha
+
+
+class Entry(NamedTuple):
+    """A line of the list."""
+
+    name: str  # of the file that is written; of panoramas it ends with the angle of the view
+    repository: str
+    path: str
+    commit: str
+    licence: str
+    author: str
+
+    @property
+    def is_cutout(self) -> bool:
+        return self.name.endswith(".png")
+
+    def urls(self, base: str) -> list[str]:
+        """Where its files are: one, or colours and alpha."""
+        return [f"{base}/{self.repository}/{self.commit}/{quote(path)}" for path in self.path.split(JOIN)]
+
+
+def read_list(path: Path) -> list[Entry]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Entry(**row) for row in csv.DictReader(file)]
+
+
+@lru_cache(8)  # panoramas serve several views in a row
+def download(url: str) -> np.ndarray:
+    """A picture as OpenCV decodes it, with alpha and depth.
+
+    Raises:
+        FetchError: if it cannot be had, or is no picture.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=60) as response:
+            data = response.read()
+    except (OSError, HTTPException) as error:
+        raise FetchError(f"{url}: {error}") from None
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise FetchError(f"{url}: is no picture that OpenCV reads")
+    return image
+
+
+def photograph(entry: Entry, base: str) -> np.ndarray:
+    """A photograph or the view of a panorama, (H, W, 3) uint8 RGB.
+
+    Raises:
+        FetchError: as `download`.
+    """
+    image = download(*entry.urls(base))
+    if image.ndim == 2:
+        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    image = cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_BGR2RGB)
+    if image.dtype == np.float32:
+        angle = float(Path(entry.name).stem.rpartition("_")[2])
+        return perspective_view(tone_mapped(image), angle, 0.0, FIELD_OF_VIEW, VIEW_SIZE)
+    factor = LONGEST_SIDE / max(image.shape[:2])
+    return image if factor >= 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
+def cutout(entry: Entry, base: str) -> np.ndarray:
+    """A cut-out, (H, W, 4) uint8 RGBA, its alpha its own or that of a second file.
+
+    Raises:
+        FetchError: as `download`; also if there is no alpha.
+    """
+    urls = entry.urls(base)
+    colours, alpha = download(urls[0]), download(urls[-1])
+    if len(urls) == 1 and (alpha.ndim == 2 or alpha.shape[2] < 4):
+        raise FetchError(f"{urls[0]}: has no alpha")
+    if alpha.ndim == 3:
+        alpha = alpha[..., -1 if alpha.shape[2] == 4 else 0]
+    if colours.shape[:2] != alpha.shape:
+        alpha = cv2.resize(alpha, colours.shape[1::-1], interpolation=cv2.INTER_AREA)
+    return cv2.merge([*cv2.split(cv2.cvtColor(np.ascontiguousarray(colours[..., :3]), cv2.COLOR_BGR2RGB)), alpha])
+
+
+def gather(entries: list[Entry], output: Path, base: str) -> Iterator[str]:
+    """Writes what is missing; yields a reason for each file that could not be had.
+
+    Raises:
+        OSError: if a file cannot be written.
+    """
+    for entry in tqdm(entries, "fetching", unit="file", disable=None):
+        path = output / ("cutouts" if entry.is_cutout else "photographs") / entry.name
+        if path.is_file():
+            continue
+        try:
+            if entry.is_cutout:
+                write_png(path, cutout(entry, base))
+            else:
+                write_jpeg(path, photograph(entry, base))
+        except FetchError as reason:
+            yield str(reason)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Gather the further photographs and cut-outs of the data card.")
+    parser.add_argument("--output", type=Path, default=Path("data/further"), help="folder (default: %(default)s)")
+    parser.add_argument("--list", type=Path, default=LIST, help="CSV file (default: docs/further_photographs.csv)")
+    parser.add_argument("--base", default=BASE, metavar="URL", help="where repositories are (default: %(default)s)")
+    args = parser.parse_args()
+    failed = 0
+    try:
+        entries = read_list(args.list)
+        for reason in gather(entries, args.output, args.base):
+            print(f"fetch_further_photographs.py: {reason}", file=sys.stderr)
+            failed += 1
+    except OSError as error:
+        print(f"fetch_further_photographs.py: {error.filename or args.output}: {error.strerror or error}",
+              file=sys.stderr)
+        return 1
+    print(f"{args.output}: {len(entries) - failed} files" + (f"; {failed} could not be had" if failed else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
