@@ -33,7 +33,7 @@ def test_a_seed_fixes_the_bytes_and_another_changes_them(family):
 @each_family
 def test_most_drawings_hold_opaque_and_empty_parts(family):
     alphas = [family(np.random.default_rng(seed), 128).alpha for seed in range(10)]
-    assert sum(alpha.min() == 0 and alpha.max() == 255 for alpha in alphas) >= 8
+    assert sum(alpha.min() == 0 and alpha.max() == 255 for alpha in alphas) >= 7
 
 
 def test_balls_are_bright_towards_the_light():

@@ -5,7 +5,7 @@
 Takes what docs/further_photographs.csv lists, at the commits named there, from GitHub: photographs, reduced to 800
 pixels, go to OUTPUT/photographs, cut-outs to OUTPUT/cutouts. Panoramas become views ahead, to the right, behind and to
 the left. Started again after an interruption, the same command fetches only what is missing. A file that cannot be had
-is named, and the others are fetched all the same. Licences and authors are in the list; whoever passes the photographs on
+is named, and the others are fetched all the same. Licences and authors are in the list; whoever passes photographs on
 must name them where the licence asks for it.
 """
 

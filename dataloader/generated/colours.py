@@ -65,7 +65,7 @@ def generated_background(rng: np.random.Generator, height: int, width: int) -> n
     """What lies behind a foreground, (height, width, 3) uint8 RGB: surfaces, rooms, foliage, lights; often soft."""
     image = _painted(rng, height, width)
     for _ in range(rng.integers(0, 3)):
-        (_add_panels, _add_lights, _add_foliage, _add_stripes, _add_strokes)[rng.integers(5)](rng, image)
+        _DECORATIONS[rng.integers(len(_DECORATIONS))](rng, image)
     return defocused(rng, image) if rng.random() < 0.5 else image
 
 
@@ -174,6 +174,18 @@ def _add_strokes(rng: np.random.Generator, image: np.ndarray) -> None:
     image[:] = cv2.blendLinear(_flat(rng, image), image, share, 1 - share)
 
 
+def _add_print(rng: np.random.Generator, image: np.ndarray) -> None:
+    """Lines of letters, as on books, boxes and signs."""
+    height, width = image.shape[:2]
+    scale = rng.uniform(0.0015, 0.006) * side_of(image)
+    colour, thickness = _colour(rng), max(1, round(scale * rng.uniform(1, 3)))
+    left, top, step = rng.uniform(0, 0.6) * width, rng.uniform(0.05, 0.7) * height, scale * rng.uniform(28, 45)
+    for line in range(int(rng.integers(1, 7))):
+        text = bytes(rng.integers(48, 123, int(rng.integers(4, 24)), dtype=np.uint8)).decode("ascii")
+        cv2.putText(image, text, (int(left), int(top + line * step)), int(rng.integers(0, 5)), scale, colour, thickness,
+                    cv2.LINE_AA)
+
+
 def _flat(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     return np.full_like(image, thing_colour(rng).astype(np.uint8))
 
@@ -185,3 +197,6 @@ def _colour(rng: np.random.Generator) -> Colour:
 def side_of(image: np.ndarray) -> int:
     """The longer side of an image."""
     return max(image.shape[:2])
+
+
+_DECORATIONS = (_add_panels, _add_lights, _add_foliage, _add_stripes, _add_strokes, _add_print)

@@ -12,8 +12,8 @@ from dataloader.generated.colours import foreground_colours, lit, pale_colours
 from dataloader.generated.drawing import NEUTRAL, Drawing, Family
 from dataloader.generated.subjects import find_subject
 
-SHARES = {shapes: 0.1, strands: 0.34, plants: 0.13, patterns: 0.11, translucent: 0.2,
-          things: 0.12}  # hair is what mattes are for
+SHARES = {shapes: 0.08, strands: 0.34, plants: 0.13, patterns: 0.1, translucent: 0.19,
+          things: 0.16}  # hair is what mattes are for
 _MODULES = tuple(SHARES)
 FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in module.FAMILIES)
 HELD_OUT: tuple[Family, ...] = tuple(family for module in _MODULES for family in getattr(module, "HELD_OUT", ()))
@@ -29,7 +29,7 @@ SMOOTH_PARTS = 20
 COUNT_SHARES = (0.72, 0.22, 0.06)  # foregrounds of one object, of two over each other, of three
 PHOTOGRAPH_SHARE = 0.75  # of the other objects, those whose colours are a photograph's
 _BODIES = (shapes.figure, shapes.defocused, shapes.motion_blurred, strands.fur, strands.whiskers, strands.bristles)
-_PATTERNS = patterns.FAMILIES + patterns.HELD_OUT
+_PATTERNS = patterns.FAMILIES + patterns.HELD_OUT + (things.mesh_bag,)
 _TRANSLUCENT = translucent.FAMILIES + translucent.HELD_OUT
 
 View = Callable[[np.random.Generator], np.ndarray]  # draws a part of some photograph, (h, w, 3) uint8

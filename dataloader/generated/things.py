@@ -1,4 +1,4 @@
-"""Families of whole things as one photographs them for a matte: toys, cloth, string, brooms, cages, wrapped things."""
+"""Families of whole things as one photographs them for a matte: toys, cloth, string, brooms, cages, bags."""
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from dataloader.generated.drawing import (
 from dataloader.generated.focus import blurred, focused
 from dataloader.generated.growth import grow, headings, modelled, over, strand_shade, tapered
 from dataloader.generated.shapes import ellipse, limb, rounded, silhouette
-from dataloader.generated.warping import log_uniform
+from dataloader.generated.warping import cut, hung, log_uniform
 
 _RELIEF = 192  # side of the canvas on which light on smooth surfaces is computed
 
@@ -192,23 +192,14 @@ def wrapped(rng: np.random.Generator, size: int) -> Drawing:
     body = reduced(silhouette(rng, size * SUPERSAMPLING), size)
     around = cv2.dilate(body, np.ones((3, 3), np.uint8), iterations=max(1, int(size * rng.uniform(0.02, 0.08))))
     film = (blurred(around, size * rng.uniform(0.01, 0.03)) > 100).view(np.uint8) * np.uint8(255)
-    top = np.argwhere(film > 0)
-    if len(top):
-        peak = top[np.argmin(top[:, 0])][::-1].astype(float)
-        spread = size * rng.uniform(0.08, 0.2)
-        fan = np.array([peak + [0, spread * 0.6], peak + [-spread, -spread], peak + [spread, -spread]])
-        fill(film, fan)
+    rows, columns = np.nonzero(film)
+    peak = np.array([columns[0], rows[0]], float) if len(rows) else np.full(2, size / 2)
+    spread = size * rng.uniform(0.08, 0.3)
+    fill(film, np.array([peak + [0, spread * 0.6], peak + [-spread, -spread], peak + [spread, -spread]]))
     side = min(size, 2 * _RELIEF)
-    creases = np.zeros((side, side), np.float32)
-    at = np.arange(side, dtype=np.float32)
-    for waves in (3, 5, 9, 15):
-        way = headings(rng.uniform(0, 2 * np.pi)) * waves / side
-        phase = at * np.float32(way[0]) + (at * np.float32(way[1]))[:, None] + 0.4 * noise(rng, side, side / 2)
-        creases += np.float32(2 / waves) * np.abs(phase - 2 * np.floor(phase / 2) - 1)
-    slope = cv2.Sobel(creases, cv2.CV_32F, 1, 0) + cv2.Sobel(creases, cv2.CV_32F, 0, 1) * np.float32(rng.uniform(-1, 1))
-    slope /= float(slope.std()) + 1e-6
+    slope, nearness = _gathered(rng, side, peak * side / size)
     glint = np.clip(slope - rng.uniform(0.9, 1.8), 0, 1)
-    thickness = rng.uniform(0.08, 0.45) + 0.1 * np.abs(slope) + glint
+    thickness = rng.uniform(0.08, 0.45) + 0.1 * np.abs(slope) + glint + rng.uniform(0, 1.2) * nearness
     clear = cv2.multiply(cv2.resize(to_uint8(thickness), (size, size)), blurred(film, 0.7), scale=1 / 255)
     rim = cv2.morphologyEx(film, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     shade = cv2.addWeighted(modelled(rng, body, size), 0.6, cv2.resize(to_uint8(0.5 + 0.08 * slope + 0.5 * glint),
@@ -216,4 +207,42 @@ def wrapped(rng: np.random.Generator, size: int) -> Drawing:
     return Drawing(over(cv2.convertScaleAbs(rim, alpha=rng.uniform(0.2, 0.8)), clear, body), shade)
 
 
-FAMILIES = (toy, cloth, string, broom, cage, wrapped)
+def _gathered(rng: np.random.Generator, side: int, knot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Film tied at a point (x, y): how its creases slope, of deviation 1; how near the knot is. Each (side, side)."""
+    at = np.arange(side, dtype=np.float32)
+    creases = np.zeros((side, side), np.float32)
+    for waves in (3, 5, 9, 15):
+        way = headings(rng.uniform(0, 2 * np.pi)) * waves / side
+        phase = at * np.float32(way[0]) + (at * np.float32(way[1]))[:, None] + 0.4 * noise(rng, side, side / 2)
+        creases += np.float32(2 / waves) * np.abs(phase - 2 * np.floor(phase / 2) - 1)
+    slope = cv2.Sobel(creases, cv2.CV_32F, 1, 0) + cv2.Sobel(creases, cv2.CV_32F, 0, 1) * np.float32(rng.uniform(-1, 1))
+    x, y = at - np.float32(knot[0]), (at - np.float32(knot[1]))[:, None]
+    distance, angle = np.hypot(x, y), np.arctan2(y, x) + 0.15 * noise(rng, side, side / 3)
+    rays = sum(rng.normal() * np.sin(angle * k + rng.uniform(0, 2 * np.pi)) for k in rng.integers(6, 45, 8))
+    slope = slope / (float(slope.std()) + 1e-6) + rng.uniform(0, 2.5) * rays / (float(rays.std()) + 1e-6) * np.exp(
+        -distance / (0.5 * side))
+    return (slope / (float(slope.std()) + 1e-6)).astype(np.float32), np.exp(-(distance / (side * 0.12)) ** 2)
+
+
+def mesh_bag(rng: np.random.Generator, size: int) -> Drawing:
+    """A bag or curtain of fine net in folds: holes of a few pixels, one or two layers, opaque seams."""
+    drawings = []
+    for _ in range(int(rng.integers(1, 3))):
+        height, width = (int(size * rng.uniform(0.7, 1.3)) for _ in range(2))
+        pitch, stretch = log_uniform(rng, 4, max(5, size / 40)), rng.uniform(0.6, 1.6)
+        y, x = np.ogrid[:height, :width]
+        wave = np.cos(np.float32(2 * np.pi / pitch) * x) + np.cos(np.float32(2 * np.pi / pitch / stretch) * y)
+        if rng.random() < 0.5:  # in quincunx
+            wave = np.cos(np.float32(np.pi / pitch) * (x + y / stretch)) + np.cos(
+                np.float32(np.pi / pitch) * (x - y / stretch))
+        threads = np.clip(0.5 + (wave.astype(np.float32) + rng.uniform(-0.8, 1)) * pitch / 4, 0, 1)
+        sheet = to_uint8(threads * (1 if rng.random() < 0.6 else rng.uniform(0.6, 1)))
+        seam = max(1, round(size * rng.uniform(0, 0.02)))
+        sheet[:seam], sheet[-seam:], sheet[:, :seam], sheet[:, -seam:] = 255, 255, 255, 255
+        drawings.append(hung(rng, size, sheet))
+    alpha = over(*(drawing.alpha for drawing in drawings))
+    drawing = Drawing(alpha, drawings[0].shade)
+    return cut(rng, drawing, rng.uniform(1, size / 50)) if rng.random() < 0.35 else drawing
+
+
+FAMILIES = (toy, cloth, string, broom, cage, wrapped, mesh_bag)

@@ -11,6 +11,7 @@ from dataloader.on_device.draws import Draws, per_sample
 
 PLAIN_DISTANCE = 90  # least distance of plain colours, in RGB
 PLAIN_CELLS = 3
+PARTS = 4  # along a background's side, of which one may be what a foreground looks like
 SPILL_CELLS = 16  # pixels over which the background's light is gathered
 GREATEST_GAIN = 2.5  # of matched light
 _GREY_AXIS = 3**-0.5
@@ -40,9 +41,13 @@ def jittered(draws: Draws, colours: Tensor, alpha: Tensor, hue: float, saturatio
 
 
 def nearer(draws: Draws, colours: Tensor, background: Tensor) -> Tensor:
-    """Colours moved by 0.3 to 1 of the way to mean and deviation of the background's."""
-    share = per_sample(draws.uniform(0.3, 1, len(colours)))
+    """Colours moved by 0.3 to 1 of the way to mean and deviation of the background's, or the mean of a part of it."""
+    n = len(colours)
+    share = per_sample(draws.uniform(0.3, 1, n))
     mean, mean_behind = (each.mean((2, 3), keepdim=True) for each in (colours, background))
+    parts = F.adaptive_avg_pool2d(background, PARTS).flatten(2)
+    one = parts[torch.arange(n, device=parts.device), :, draws.whole(PARTS**2, n)][..., None, None]
+    mean_behind = torch.where(per_sample(draws.chance(0.5, n)), one, mean_behind)
     deviation, behind = (each.std((2, 3), keepdim=True) for each in (colours, background))
     gain = 1 + share * ((behind / deviation.clamp_min(1)).clamp(0.3, 2) - 1)
     return ((colours - mean) * gain + mean + share * (mean_behind - mean)).clamp(0, 255)
