@@ -14,7 +14,7 @@ from utils.defaults import DEFAULT_CHECKPOINT, DEFAULT_CONFIG
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "benchmarks/README.md", "checkpoints/README.md", "checkpoints/gca-free-light/README.md",
-             "demo/README.md", "docs/data_card.md", "pretrain/README.md")
+             "demo/README.md", "docs/data_card.md", "docs/training_free_weights.md", "pretrain/README.md")
 
 
 @pytest.fixture(scope="module")
