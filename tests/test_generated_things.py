@@ -115,3 +115,17 @@ def test_strands_in_colours_that_change_little(monkeypatch):
         colours = objects.object_colours(np.random.default_rng(1), strands.long_hair, drawing, lambda _: noise)
         deviations.append(float(colours.std()))
     assert deviations[1] < 0.4 * deviations[0]
+
+
+def test_film_is_a_layer_of_its_own(monkeypatch):
+    """Wrapped things are film over a body, which shows through where the film is clear."""
+    monkeypatch.setattr(objects, "COUNT_SHARES", (1, 0, 0))
+    (film, film_colours), (body, _) = objects._layers(np.random.default_rng(2), 128, [things.wrapped], (), None, None)
+    outside = (body == 0) & (film > 0)
+    assert outside.mean() > 0.01
+    assert 0 < film[outside].mean() < 200
+    assert film_colours.std(axis=2).mean() < 40  # film is hardly coloured, mostly
+    pixels = draw_cutout(np.random.default_rng(2), 128, (things.wrapped,))
+    assert ((pixels[..., 3] > 0) & (pixels[..., 3] < 255)).mean() > 0.01
+    around = things.film_around(np.random.default_rng(0), np.zeros((64, 64), np.uint8))
+    assert around.alpha.shape == (64, 64)  # around nothing there is no film to speak of, and no error

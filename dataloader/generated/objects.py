@@ -58,6 +58,9 @@ def _layers(rng: np.random.Generator, size: int, chosen: list[Family], families:
             view: View | None, photograph: View | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Alpha (S, S) and colours (S, S, 3) of the objects, the uppermost first."""
     for family in chosen:
+        if family is things.wrapped:
+            yield from _wrapped_layers(rng, size, view, photograph)
+            continue
         if family in _BODIES and photograph and rng.random() < SUBJECT_SHARE:
             subject = draw_subject(rng, size, family, photograph)
             if subject is not None:
@@ -72,6 +75,20 @@ def _layers(rng: np.random.Generator, size: int, chosen: list[Family], families:
         else:
             drawing = shapes.crisp(rng, size)
             yield drawing.alpha, object_colours(rng, shapes.crisp, drawing, view)
+
+
+def _wrapped_layers(rng: np.random.Generator, size: int, view: View | None,
+                    photograph: View | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Film, and below it what it is around."""
+    body = photograph and rng.random() < SUBJECT_SHARE and draw_subject(rng, size, shapes.figure, photograph)
+    if not body:
+        family = (shapes.figure, shapes.crisp, things.toy)[int(rng.integers(3))]
+        drawing = family(rng, size)
+        body = drawing.alpha, object_colours(rng, family, drawing, view)
+    film = things.film_around(rng, body[0])
+    colours = pale_colours(rng, size) if rng.random() < PALE_SHARE else foreground_colours(rng, size, film.shade)
+    yield film.alpha, lit(colours, film.shade)
+    yield body
 
 
 def draw_subject(rng: np.random.Generator, size: int, family: Family,

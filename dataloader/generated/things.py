@@ -188,10 +188,20 @@ def cage(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def wrapped(rng: np.random.Generator, size: int) -> Drawing:
-    """Something solid in clear film that stands away from it: creases, white highlights, a knot or a seam on top."""
-    body = reduced(silhouette(rng, size * SUPERSAMPLING), size)
-    around = cv2.dilate(body, np.ones((3, 3), np.uint8), iterations=max(1, int(size * rng.uniform(0.02, 0.08))))
-    film = (blurred(around, size * rng.uniform(0.01, 0.03)) > 100).view(np.uint8) * np.uint8(255)
+    """Something solid in clear film. In foregrounds `film_around` is a layer of its own, in colours of film."""
+    canvas = silhouette(rng, size * SUPERSAMPLING)
+    body = Drawing(reduced(canvas, size), modelled(rng, canvas, size))
+    film = film_around(rng, body.alpha)
+    shade = cv2.addWeighted(body.shade, 0.6, film.shade, 0.4, 0)
+    return Drawing(over(film.alpha, body.alpha), shade)
+
+
+def film_around(rng: np.random.Generator, body: np.ndarray) -> Drawing:
+    """Clear film that stands away from a body (S, S) uint8: creases, white highlights, tied or sealed on top."""
+    size = len(body)
+    solid = (body > 127).view(np.uint8) * np.uint8(255)
+    around = cv2.dilate(solid, np.ones((3, 3), np.uint8), iterations=max(1, int(size * rng.uniform(0.02, 0.1))))
+    film = (blurred(around, size * rng.uniform(0.01, 0.04)) > 100).view(np.uint8) * np.uint8(255)
     rows, columns = np.nonzero(film)
     peak = np.array([columns[0], rows[0]], float) if len(rows) else np.full(2, size / 2)
     spread = size * rng.uniform(0.08, 0.3)
@@ -202,9 +212,8 @@ def wrapped(rng: np.random.Generator, size: int) -> Drawing:
     thickness = rng.uniform(0.08, 0.45) + 0.1 * np.abs(slope) + glint + rng.uniform(0, 1.2) * nearness
     clear = cv2.multiply(cv2.resize(to_uint8(thickness), (size, size)), blurred(film, 0.7), scale=1 / 255)
     rim = cv2.morphologyEx(film, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    shade = cv2.addWeighted(modelled(rng, body, size), 0.6, cv2.resize(to_uint8(0.5 + 0.08 * slope + 0.5 * glint),
-                                                                     (size, size)), 0.4, 0)
-    return Drawing(over(cv2.convertScaleAbs(rim, alpha=rng.uniform(0.2, 0.8)), clear, body), shade)
+    alpha = over(cv2.convertScaleAbs(rim, alpha=rng.uniform(0.2, 0.8)), clear)
+    return Drawing(alpha, cv2.resize(to_uint8(0.5 + 0.08 * slope + 0.5 * glint), (size, size)))
 
 
 def _gathered(rng: np.random.Generator, side: int, knot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
