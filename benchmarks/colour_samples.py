@@ -24,11 +24,11 @@ from typing import NamedTuple
 import cv2
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import inference
+from benchmarks.short_training import ALONE, EMA, train_shortly
 from dataloader.folders import find_test_images
 from dataloader.training import make_training_dataset
 from networks import MattingNetwork, colour_samples
@@ -37,21 +37,15 @@ from networks.decoder import Decoder
 from networks.encoder import Encoder
 from networks.matting import MattingOutput
 from networks.tiling import CELL
-from tools.train_free import recalibrate
-from trainer import parallel_model, take_step, training_loader, unknown_mask, validate
+from trainer import training_loader, validate
 from utils.arguments import positive_int
 from utils.boxes import Box
 from utils.config import load_config
-from utils.distributed import World
 from utils.errors import InputError
-from utils.training_state import TrainingState
 
 FILLED_CHANNELS = CHANNELS - ESTIMATES // 2  # all but the pairs'
 CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
 CROP = 64
-EMA = 0.99  # shorter than that of long trainings
-WARMUP = 50  # steps
-ALONE = World(0, 1, torch.device("cpu"))
 
 
 @contextmanager
@@ -150,22 +144,8 @@ def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, 
     torch.manual_seed(config.train.seed)
     network = MattingNetwork(Encoder(width=config.model.width, further_channels=arm.count),
                              Decoder(width=config.model.width), arm.channels)
-    state = TrainingState.of(network.to(memory_format=torch.channels_last), config)
     data = make_training_dataset(config, config.train.seed)
-    batches = iter(training_loader(data, config, ALONE, 0))
-    model = parallel_model(network, config, ALONE)
-    errors = []
-    for step in tqdm(range(steps), desc=arm.about, disable=None):
-        rate = config.train.G_lr * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / steps)) / 2
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        batch = next(batches)
-        values, _ = take_step(model, state, [batch], max(1.0, unknown_mask(batch).sum().item()), config, ALONE)
-        state.step += 1
-        errors.append(values["rec"])
-    recalibrate(state.result, batches, config, ALONE)
-    last = errors[-max(1, len(errors) // 5):]
-    return state.result, sum(last) / len(last)
+    return train_shortly(network, iter(training_loader(data, config, ALONE, 0)), config, steps, arm.about)
 
 
 def run_whole(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, *_) -> MattingOutput:

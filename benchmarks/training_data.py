@@ -11,7 +11,6 @@ two cores.
 
 import argparse
 import logging
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -21,27 +20,21 @@ from types import ModuleType
 from typing import NamedTuple
 
 import torch
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.short_training import ALONE, EMA, train_shortly
 from dataloader.folders import Triple, find_test_images
 from dataloader.generated import objects, patterns, plants, shapes, strands, things, translucent
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
 from dataloader.on_device.samples import DeviceSamples, make_banks
 from networks import MattingNetwork, build_network
-from tools.train_free import recalibrate
-from trainer import parallel_model, take_step, unknown_mask, validate
+from trainer import validate
 from utils.arguments import positive_int, whole_number
 from utils.config import architecture, load_config
-from utils.distributed import World
 from utils.errors import InputError
-from utils.training_state import TrainingState
 
 CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
-EMA = 0.99  # shorter than that of long trainings
-WARMUP = 50  # steps
-ALONE = World(0, 1, torch.device("cpu"))
 
 
 EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0,
@@ -90,25 +83,11 @@ def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, 
     config = load_config(CONFIG, ["dist=false", "data.plain_share=0", "data.renew=0", f"train.ema={EMA}",
                                   "train.precision=bf16",
                                   *settings])
-    steps = max(1, samples // config.model.batch_size)
     torch.manual_seed(config.train.seed)
     network = build_network(**architecture(config))
-    state = TrainingState.of(network.to(memory_format=torch.channels_last), config)
     with constants(objects, arm.drawings), make_banks(config, ALONE) as banks:
         batches = DeviceSamples(banks, config, ALONE, recipe=arm.recipe)
-        model = parallel_model(network, config, ALONE)
-        errors = []
-        for step in tqdm(range(steps), desc=arm.about, disable=None):
-            rate = config.train.G_lr * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / steps)) / 2
-            for group in state.optimizer.param_groups:
-                group["lr"] = rate
-            batch = next(batches)
-            values, _ = take_step(model, state, [batch], max(1.0, unknown_mask(batch).sum().item()), config, ALONE)
-            state.step += 1
-            errors.append(values["rec"])
-        recalibrate(state.result, batches, config, ALONE)
-    last = errors[-max(1, len(errors) // 5):]
-    return state.result, sum(last) / len(last)
+        return train_shortly(network, batches, config, max(1, samples // config.model.batch_size), arm.about)
 
 
 def compare(names: list[str], samples: int, settings: list[str], sets: list[list[Triple]]) -> None:

@@ -53,6 +53,14 @@ def test_samples_tell_the_truth(banks, crop, recipe):
     assert len({each.numpy().tobytes() for each in samples.image}) == 24
 
 
+def test_samples_are_the_same_under_autocast_and_without_gradients(banks):
+    alone = make_samples(Draws(CPU, 1), banks, 8, 64, REALISTIC)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = make_samples(Draws(CPU, 1), banks, 8, 64, REALISTIC)
+    assert all(torch.equal(*each) for each in zip(alone, under, strict=True))
+    assert not alone.image.requires_grad
+
+
 def test_composites_are_of_their_alpha(banks):
     """Without light and camera a sample is plain where it is plain: alpha times one colour and the rest of another."""
     with torch.no_grad():

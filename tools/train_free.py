@@ -228,12 +228,12 @@ def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, w
         layer.momentum = None  # a plain mean of all batches
     network.train()
     seen = 0
-    with torch.no_grad(), arithmetic(world.device, config.train.precision):
-        for batch in batches:
-            seen += batch["alpha"].numel()
+    for batch in batches:
+        seen += batch["alpha"].numel()
+        with torch.no_grad(), arithmetic(world.device, config.train.precision):
             network(batch["image"].to(world.device), batch["trimap"].to(world.device))
-            if seen >= RECALIBRATION_PIXELS:
-                break
+        if seen >= RECALIBRATION_PIXELS:
+            break
     network.eval()
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -38,11 +38,16 @@ class Samples(NamedTuple):
 
 
 def make_samples(draws: Draws, banks: Banks, n: int, crop: int, recipe: Recipe) -> Samples:
-    """n samples of crop x crop pixels, with gradients of nothing.
+    """n samples of crop x crop pixels, without gradients, in single precision also under autocast.
 
     Args:
         crop: side in pixels, a multiple of 32.
     """
+    with torch.no_grad(), torch.autocast(draws.device.type, enabled=False):
+        return _make_samples(draws, banks, n, crop, recipe)
+
+
+def _make_samples(draws: Draws, banks: Banks, n: int, crop: int, recipe: Recipe) -> Samples:
     layers = place_foregrounds(draws, banks.foregrounds, crop, MARGIN, recipe, n)
     layers[:, 3:] = layers[:, 3:].round()
     layers = for_some(draws, recipe.second_share, layers, lambda draws, upper: over(upper, place_foregrounds(
@@ -121,7 +126,6 @@ class DeviceSamples:
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return self
 
-    @torch.no_grad()
     def __next__(self) -> dict[str, Tensor]:
         self.banks.renew(self.size)
         draws = Draws(self.world.device, self.seed, self.world.rank, self.number)
