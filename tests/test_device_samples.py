@@ -20,6 +20,7 @@ from utils.distributed import World
 CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)
 SETTINGS = ["data.crop_size=64", "data.generated=12", "data.generated_size=128", "data.on_device=true",
+            "data.finish=true",
             "model.batch_size=6", "data.bank=12"]
 
 

@@ -34,7 +34,7 @@ def data(tmp_path_factory) -> Path:
 def settings(data: Path, run: Path, **more: object) -> list[str]:
     """--set arguments for a tiny run: its data in `data`, its results in `run`."""
     values = {
-        "data.generated": 0, "data.finish": "false", "data.cache": "",
+        "data.generated": 0, "data.finish": "false", "data.on_device": "false", "data.cache": "",
         "data.train_fg": data / "train" / "fg", "data.train_alpha": data / "train" / "alpha",
         "data.train_bg": data / "train" / "bg", "data.test_merged": data / "test" / "merged",
         "data.test_alpha": data / "test" / "alpha", "data.test_trimap": data / "test" / "trimap",

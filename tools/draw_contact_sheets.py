@@ -4,8 +4,7 @@
     python tools/draw_contact_sheets.py --photographs data/photographs/train --output samples.png \\
         --real photographs/merged photographs/trimap --real-output real.png
 
-Samples are those of `data.on_device` with the default recipe. Every second row of the samples shows their alpha below
-with --alpha.
+Samples are those of `data.on_device` with the default recipe.
 """
 
 import argparse

@@ -239,6 +239,14 @@ def _check_together(values: dict, source: str) -> None:
     if values["data.finish"] and values["train.comp_weight"]:
         raise ConfigError(f"{source}: data.finish and train.comp_weight exclude each other: a camera's image is not "
                           "the composite of its layers")
+    if values["data.on_device"]:
+        for name in ("data.finish", "data.augmentation"):
+            if not values[name]:
+                raise ConfigError(f"{source}: {name} is false; expected true with data.on_device, whose samples are "
+                                  "augmented and finished")
+        if values["data.generated_size"] % 32:
+            raise ConfigError(f"{source}: data.generated_size is {values['data.generated_size']}; expected a multiple "
+                              "of 32 with data.on_device")
     if values["data.crop_size"] % 32:
         raise ConfigError(f"{source}: data.crop_size is {values['data.crop_size']}; expected a multiple of 32")
     if values["train.warmup_step"] > values["train.total_step"]:
