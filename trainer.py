@@ -22,7 +22,7 @@ from dataloader.folders import Triple, find_test_images
 from dataloader.image_file import ImageFileError, read_grey, read_image
 from dataloader.on_device.samples import DeviceSamples, encode_labels, make_banks
 from dataloader.stream import StepBatches
-from dataloader.training import TrainingData, find_layers, make_training_dataset, start_worker
+from dataloader.training import Layers, TrainingData, find_layers, make_training_dataset, start_worker
 from inference import UNKNOWN, Matting, trimap_labels
 from networks import MattingNetwork, MattingOutput
 from utils import losses
@@ -73,8 +73,8 @@ def train(config: EasyDict, world: World) -> int:
                  world.device, world.size, *map(len, layers), len(test_images), state.step, config.train.total_step)
         remove_halves(folder)
         save_config(config, folder / "config.toml")
-    with (training_batches(config, world, state.step) as batches, RunLog(config, world, state.step) as run_log,
-          StopRequest() as stop):
+    with (StopRequest() as stop, training_batches(config, world, state.step, layers) as batches,
+          RunLog(config, world, state.step) as run_log):
         while state.step < config.train.total_step:
             set_learning_rate(state, config)
             step_batches = next_batches(batches, config, world, run_log)
@@ -110,38 +110,48 @@ def validation_images(config: EasyDict) -> list[Triple]:
 
 
 def parallel_model(network: MattingNetwork, config: EasyDict, world: World) -> nn.Module:
-    """The network in training mode, wrapped for several processes and compilation."""
+    """The network in training mode, compiled if that is wanted, and wrapped for several processes."""
     set_training(network, config)
-    model = network
+    model = compiled_if_possible(network, config, world) if config.train.compile else network
     if world.size > 1:
-        model = DistributedDataParallel(network, [world.device.index] if world.device.type == "cuda" else None)
-    return compiled_if_possible(model, network, config, world) if config.train.compile else model
+        model = DistributedDataParallel(model, [world.device.index] if world.device.type == "cuda" else None)
+    return model
 
 
-def compiled_if_possible(model: nn.Module, network: MattingNetwork, config: EasyDict, world: World) -> nn.Module:
-    """The model compiled by torch.compile; as it is, with a warning, where that fails, as without a C compiler.
+def compiled_if_possible(network: MattingNetwork, config: EasyDict, world: World) -> nn.Module:
+    """The network compiled for one size of crops; as it is, with a warning, where that fails on any process.
 
-    A step on noise, of the size of the crops to come, tells; it leaves the network as it was.
+    A step on noise tells; it leaves the network as it was.
     """
-    compiled = torch.compile(model)
-    size = (config.model.batch_size, 3, config.data.crop_size, config.data.crop_size)
-    labels = torch.randint(3, (size[0], *size[2:]), device=world.device)
-    trimap = encode_labels(labels, network.trimap_channel)
-    batch = {"image": torch.randn(size, device=world.device), "trimap": trimap, "alpha": labels[:, None] / 2}
+    torch.compiler.reset()  # else what another size has left would be made to do for both, or hold the compiler back
+    compiled = torch.compile(network, dynamic=False)
     statistics = [buffer.clone() for buffer in network.buffers()]
-    start = time.perf_counter()
+    start, reason = time.perf_counter(), ""
     try:
-        forward(compiled, batch, config)[1]["loss"].backward()
-        log.info("compiled in %.0f s", time.perf_counter() - start)
-        return compiled
-    except (RuntimeError, OSError, AssertionError, NotImplementedError) as error:  # torch._dynamo's are RuntimeErrors
-        reason = str(error).strip().splitlines()
-        log.warning("torch.compile failed, training goes on without it: %s", reason[0] if reason else repr(error))
-        return model
+        forward(compiled, noise_batch(network, config, world.device), config)[1]["loss"].backward()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a compiler's many parts may raise
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
     finally:
         network.zero_grad(set_to_none=True)
         for buffer, before in zip(network.buffers(), statistics, strict=True):
             buffer.copy_(before)
+    failures = total(world, torch.tensor(float(bool(reason)), device=world.device)).item()
+    if failures:
+        log.warning("torch.compile failed, training goes on without it: %s", reason or "on another process")
+        return network
+    log.info("compiled in %.0f s", time.perf_counter() - start)
+    return compiled
+
+
+def noise_batch(network: MattingNetwork, config: EasyDict, device: torch.device) -> dict[str, Tensor]:
+    """A batch of the size of those to come, without meaning."""
+    size = (config.model.batch_size, 3, config.data.crop_size, config.data.crop_size)
+    labels = torch.randint(3, (size[0], *size[2:]), device=device)
+    image = torch.randn(size, device=device)
+    return {"image": image, "trimap": encode_labels(labels, network.trimap_channel), "alpha": labels[:, None] / 2,
+            "foreground": image, "background": image}
 
 
 def set_training(network: nn.Module, config: EasyDict) -> None:
@@ -153,12 +163,13 @@ def set_training(network: nn.Module, config: EasyDict) -> None:
 
 
 @contextmanager
-def training_batches(config: EasyDict, world: World, first_step: int) -> Iterator[Iterator[dict]]:
+def training_batches(config: EasyDict, world: World, first_step: int, layers: Layers) -> Iterator[Iterator[dict]]:
     """All batches of this process from a step on: of samples made one by one, or in batches on the device."""
     if not config.data.on_device:
-        yield iter(training_loader(make_training_dataset(config, config.train.seed), config, world, first_step))
+        data = make_training_dataset(config, config.train.seed, layers=layers)
+        yield iter(training_loader(data, config, world, first_step))
         return
-    with (make_banks(config, world, first_step * config.train.accumulate * config.model.batch_size) as banks,
+    with (make_banks(config, world, first_step * config.train.accumulate * config.model.batch_size, layers) as banks,
           closing(made_ahead(DeviceSamples(banks, config, world, first_step), world.device)) as batches):
         yield batches
 
@@ -168,8 +179,20 @@ def made_ahead(batches: Iterator[dict], device: torch.device) -> Iterator[dict]:
     if device.type == "cpu":  # whose cores are busy in either case
         yield from batches
         return
+    stream = torch.cuda.Stream(device)  # of its own: else each look at a value would wait for the network's step
+    stream.wait_stream(torch.cuda.current_stream(device))
+
+    def make(_: int) -> dict:
+        with torch.cuda.stream(stream):
+            batch = next(batches)
+        stream.synchronize()
+        return batch
+
     with ThreadPoolExecutor(1) as thread:
-        yield from in_advance(thread, lambda _: next(batches), count(), 1)
+        for batch in in_advance(thread, make, count(), 1):
+            for value in batch.values():
+                value.record_stream(torch.cuda.current_stream(device))  # its memory is not to be used again before
+            yield batch
 
 
 def training_loader(dataset: TrainingData, config: EasyDict, world: World, first_step: int) -> DataLoader:

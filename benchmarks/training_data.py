@@ -121,7 +121,8 @@ def main() -> int:
     logging.basicConfig(level="WARNING")
     torch.set_num_threads(1)
     settings = [f"data.photographs={args.photographs}", f"data.crop_size={args.crop}", f"train.seed={args.seed}",
-                f"data.generated={args.drawings}", *args.set]
+                f"data.generated={args.drawings}", *args.set,
+                "data.workers=0", "data.cache="]  # other constants reach no other process, and a cache would keep them
     try:
         sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
         compare(args.arms, args.samples, settings, sets)

@@ -19,6 +19,10 @@ class ImageFileError(InputError):
     """An image file that is missing or cannot be used. The message names it."""
 
 
+class TooManyBrokenFilesError(ImageFileError):
+    """More image files than should be replaced silently cannot be read."""
+
+
 class Photo(NamedTuple):
     """An image with all that its file has to give to pictures made from it."""
 

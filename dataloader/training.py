@@ -23,7 +23,7 @@ from dataloader.cache import decode, decode_cached, prepare_cache
 from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds
 from dataloader.generated.finish import finish
 from dataloader.generated.source import DrawnBackground, DrawnForeground
-from dataloader.image_file import ImageFileError, list_images
+from dataloader.image_file import ImageFileError, TooManyBrokenFilesError, list_images
 from dataloader.sample import Crop, Cutout, Draws, draw_sample, plain_sample, render_sample
 from inference import BACKGROUND, FOREGROUND, encode_trimap, normalise
 from utils.config import ConfigError
@@ -32,10 +32,6 @@ FEWEST_BROKEN_TO_STOP = 5  # broken foregrounds, or backgrounds, are replaced up
 CROP_TRIES = 3  # with `finish`
 
 log = logging.getLogger(__name__)
-
-
-class TooManyBrokenFilesError(ImageFileError):
-    """More image files than should be replaced silently cannot be read."""
 
 
 class TrainingData(Dataset):
@@ -167,7 +163,11 @@ class BrokenFile(Exception):
         self.kind, self.number, self.reason = kind, number, reason
 
 
-def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | None = None) -> TrainingData:
+Layers = tuple[list[Foreground | DrawnForeground], list[Background | DrawnBackground]]
+
+
+def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | None = None,
+                          layers: Layers | None = None) -> TrainingData:
     """The training set of a configuration, its files checked and its cache's folder prepared.
 
     With data.generated, drawn foregrounds join those of data.train_fg, and without data.train_bg the backgrounds are
@@ -175,13 +175,14 @@ def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | N
 
     Args:
         drawing_seed: of drawn foregrounds and backgrounds, where it is not to be that of the samples.
+        layers: what `find_layers` has found, if it has been called.
 
     Raises:
         ConfigError: if nothing says where foregrounds or backgrounds come from.
         ImageFileError: if files are missing or do not fit, or the cache's disk is too small.
     """
     data = config.data
-    foregrounds, backgrounds = find_layers(config, seed if drawing_seed is None else drawing_seed)
+    foregrounds, backgrounds = layers or find_layers(config, seed if drawing_seed is None else drawing_seed)
     if data.cache:
         prepare_cache(data.cache, foregrounds)
     return TrainingData(foregrounds, backgrounds, data.crop_size, config.model.trimap_channel, data.augmentation,
@@ -189,8 +190,7 @@ def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | N
                         finish=partial(finish, plain_share=data.plain_share) if data.finish else None)
 
 
-def find_layers(config: EasyDict, drawing_seed: int) -> tuple[list[Foreground | DrawnForeground],
-                                                              list[Background | DrawnBackground]]:
+def find_layers(config: EasyDict, drawing_seed: int) -> Layers:
     """The foregrounds and backgrounds of a configuration, from files and drawn with a seed.
 
     Raises:

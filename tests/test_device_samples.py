@@ -6,8 +6,7 @@ import torch
 from generated_images import write_training_set
 
 from dataloader.generated.source import DrawnBackground, DrawnForeground
-from dataloader.image_file import ImageFileError
-from dataloader.on_device import banks as banks_module
+from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
 from dataloader.on_device.banks import Banks, in_order
 from dataloader.on_device.draws import Draws
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
@@ -66,6 +65,7 @@ def test_composites_are_of_their_alpha(banks):
     """Without light and camera a sample is plain where it is plain: alpha times one colour and the rest of another."""
     with torch.no_grad():
         samples = make_samples(Draws(CPU, 3), banks, 16, 64, Recipe(plain_share=1.0))
+    compared = 0
     for image, alpha in zip(samples.image, samples.alpha[:, 0], strict=True):
         solid, empty = image[:, alpha == 1], image[:, alpha == 0]
         if not (solid.shape[1] and empty.shape[1]):
@@ -75,6 +75,8 @@ def test_composites_are_of_their_alpha(banks):
             seen = image[:, (alpha > 0.2) & (alpha < 0.8)]
             expected = between * solid.mean(1)[:, None] + (1 - between) * empty.mean(1)[:, None]
             assert (seen - expected).abs().mean() < 25  # plain colours change a little over a crop
+            compared += 1
+    assert compared >= 3
 
 
 def test_a_batch_is_what_the_network_takes(banks):
@@ -142,19 +144,31 @@ def test_processes_share_the_pictures():
 class Broken:
     """An item whose file cannot be read."""
 
+    def __init__(self, name: str = "here.png"):
+        self.name = name
+
     def read(self) -> np.ndarray:
-        raise ImageFileError("here.png: is broken")
+        raise ImageFileError(f"{self.name}: is broken")
 
 
 def test_broken_files_are_left_out_and_named(caplog):
     foregrounds = [DrawnForeground(0, i, 64) for i in range(5)] + [Broken()]
     backgrounds = [DrawnBackground(0, i, 64) for i in range(5)]
-    with Banks(foregrounds, backgrounds, 64, most=6, seed=0) as banks:
+    with Banks(foregrounds, backgrounds, 64, most=6, renew=50, seed=0) as banks:
         assert all(any(each) for each in contents(banks))
+        banks.renew(1000)  # met again and again
     assert caplog.messages == ["broken image file, left out: here.png: is broken"]
-    with pytest.raises(ImageFileError, match=r"here\.png: is broken"):
+    with pytest.raises(TooManyBrokenFilesError, match=r"1 files are broken, the last of them: here\.png: is broken"):
         Banks([Broken()], backgrounds, 64, most=6)
-    assert len(caplog.messages) == 2 + banks_module.MOST_BROKEN
+    many = [Broken(f"{number}.png") for number in range(6)]
+    with pytest.raises(TooManyBrokenFilesError, match="6 files are broken"):
+        Banks([*foregrounds, *many], backgrounds, 64, most=99)
+
+
+def test_nothing_is_written_without_a_cache(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    make_banks(load_config(overrides=[*SETTINGS, "data.cache=", "data.generated=2"]), ALONE).close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_files_and_drawings_share_a_bank(tmp_path):

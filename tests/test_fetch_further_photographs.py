@@ -52,7 +52,7 @@ def test_photographs_panoramas_and_cutouts(call, tmp_path):
     colours = np.full((40, 50, 3), RED, np.uint8)
     write(hub / "leaf.png", np.dstack([colours, np.full((40, 50), 77, np.uint8)]))
     write(hub / "colours.png", colours)
-    write(hub / "opacity.png", np.full((40, 50), 99, np.uint8))
+    write(hub / "opacity.png", np.full((40, 50), 99 * 257, np.uint16))
     rows = [("photo.jpg", "a folder/photo.png"), ("grey.jpg", "grey.png"), ("room_90.jpg", "room.hdr"),
             ("leaf.png", "leaf.png"), ("joined.png", "colours.png + opacity.png")]
     assert call(*rows) == 0

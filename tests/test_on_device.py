@@ -71,7 +71,7 @@ def test_for_some_changes_the_drawn_share():
     for_some(draws(0), 0.0, images, lambda *_: pytest.fail("nothing was chosen"))
 
 
-@pytest.mark.parametrize("reach", [1, 5, 40])
+@pytest.mark.parametrize("reach", [1, 5, 40, 126, 127, 150])
 def test_squared_distances(reach):
     """Against OpenCV's exact distances; beyond the reach all are alike."""
     rng = np.random.default_rng(1)
@@ -242,11 +242,11 @@ def test_usual_trimaps_are_as_wide_as_said():
 
 
 def test_eroded_by_hand():
-    """A kernel of 5 pixels takes what lies within 2.5 of the other side, as in the published trimaps."""
+    """A kernel of 5 pixels takes what lies within 2 of the other side, as in the published trimaps."""
     alpha = torch.zeros(1, 64, 64)
     alpha[..., 32:] = 255
     squares = [squared_distances(region, 8) for region in (alpha < 255, alpha > 0)]
-    trimap = trimaps._eroded(squares, torch.full((2, 1), 2.5))
+    trimap = trimaps._eroded(squares, torch.full((2, 1), 2.0))
     assert trimap[0, 10].tolist() == 30 * [BACKGROUND] + 4 * [UNKNOWN] + 30 * [FOREGROUND]
 
 

@@ -1,6 +1,7 @@
 """Training by the clock: stages, learning rate, halts, and the line a minute."""
 
 import json
+import math
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -59,17 +60,45 @@ def test_a_halt_does_not_count(monkeypatch):
 def test_the_last_save_is_part_of_the_time(monkeypatch):
     ticking(monkeypatch, 0.0, 60.0, 120.0)
     clock = Clock(ALONE, minutes=3, done=0, total=6)
+    assert clock.left(0.25) == 1.5
+    assert clock.left(1.0) == 3.0  # of this call
     assert clock.read() == pytest.approx(1 / 6)
     clock.reserve = 1.0
     assert clock.read() == pytest.approx(2 / 5)  # of the five minutes that are left for training
     assert clock.is_over
     assert not clock.is_finished
+    assert clock.minutes_spent == 3.0  # the save included
+
+
+def test_three_calls_with_saves_make_the_whole(monkeypatch):
+    """Each ends before its last save, whose time is part of the call's."""
+    done, finished = 0.0, []
+    for _ in range(3):
+        ticking(monkeypatch, 0.0, 30.0, 8.6 * 60)
+        clock = Clock(ALONE, minutes=9, done=done, total=27)
+        clock.reserve = 0.4
+        assert not clock.is_over
+        clock.read()
+        share = clock.read(worked=True)
+        assert clock.is_over
+        done = clock.minutes_spent
+        finished.append(clock.is_finished)
+    assert finished == [False, False, True]
+    assert done == 27
+    assert share == pytest.approx(1, abs=1e-3)  # the rate has fallen to nothing
+
+
+def test_long_work_counts_in_full(monkeypatch):
+    ticking(monkeypatch, 0.0, 400.0)
+    clock = Clock(ALONE, minutes=9, done=0, total=9)
+    clock.read(worked=True)
+    assert clock.elapsed == pytest.approx(400 / 60)
 
 
 def test_a_line_a_minute(monkeypatch, tmp_path, capsys):
     ticking(monkeypatch, 0.0, 20.0, 30.0, 40.0, 50.0)
     progress = Progress(tmp_path / "parts" / "progress.jsonl", ALONE)
-    progress.report(5.0, 0.0, minutes=5)  # nothing to tell
+    progress.add({"loss": math.nan, "rec": math.nan}, samples=8)  # skipped
     progress.add({"loss": 0.4, "rec": 0.3}, samples=8)
     progress.report(0.5, 1.0, minutes=0.5)  # too soon
     progress.add({"loss": 0.2, "rec": 0.1}, samples=8)
@@ -77,10 +106,17 @@ def test_a_line_a_minute(monkeypatch, tmp_path, capsys):
     progress.add({"loss": 1.0, "rec": 1.0}, samples=8)
     progress.report(1.6, 5.0, at_once=True, minutes=1.6)
     lines = [json.loads(line) for line in (tmp_path / "parts" / "progress.jsonl").read_text().splitlines()]
-    assert lines[0] == {"minutes": 1.5, "crop": 64, "samples_per_second": 0.8, "waiting_share": 0.25, "loss": 0.3,
+    assert lines[0] == {"minutes": 1.5, "crop": 64, "samples_per_second": 1.2, "waiting_share": 0.25, "loss": 0.3,
                         "rec": 0.2}
     assert lines[1]["loss"] == 1.0
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == lines
+
+
+def test_lines_of_a_call_that_was_killed_are_dropped(tmp_path):
+    path = tmp_path / "progress.jsonl"
+    path.write_text('{"minutes": 4.0}\n{"minutes": 5.0}\n{"minutes": 6.2}\n{"minu')
+    Progress(path, ALONE, minutes=5.0)
+    assert path.read_text() == '{"minutes": 4.0}\n{"minutes": 5.0}\n'
 
 
 def test_other_processes_write_nothing(tmp_path, capsys):

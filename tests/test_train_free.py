@@ -32,6 +32,12 @@ def test_batches_shrink_as_crops_grow():
     assert len({each.train.seed for each in configs}) == len(STAGES)
 
 
+def test_little_time_is_not_spent_on_compiling():
+    config = load_config(overrides=["train.compile=true"])
+    assert [staged(config, STAGES[0], 0, minutes).train.compile for minutes in (3.9, 4.0)] == [False, True]
+    assert not staged(load_config(), STAGES[0], 0).train.compile
+
+
 def test_parts(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.parts.LARGEST_PART", 300_000)
     weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
@@ -49,8 +55,12 @@ def test_parts(tmp_path, monkeypatch):
     for name, value in weights.items():
         assert loaded[name].dtype == value.dtype
         assert torch.allclose(loaded[name], value, rtol=1e-3, atol=1e-7)
+    save_parts(tmp_path, weights, {"steps": 22})  # the same steps once more: under other names
+    assert load_parts(tmp_path)[1]["files"][0] == "weights-22b-0.pth"
+    assert not any(path.exists() for path in files)
+    files = sorted(tmp_path.glob("weights-*.pth"))
     files[1].write_bytes(files[1].read_bytes()[:100])
-    with pytest.raises(CheckpointError, match=r"weights-22-1\.pth"):
+    with pytest.raises(CheckpointError, match=r"weights-22b-1\.pth"):
         load_parts(tmp_path)
 
 
@@ -63,11 +73,11 @@ def test_values_beyond_half_precision_are_refused(tmp_path):
 
 
 def short_and_small(monkeypatch) -> None:
-    """Two stages of small crops, and a clock that moves half a second each time that it is looked at."""
+    """Two stages of small crops, and a clock that moves a fifth of a second each time that it is looked at."""
     monkeypatch.setattr(train_free, "RECALIBRATION_PIXELS", 1)
     ticks = itertools.count()
-    monkeypatch.setattr(timed_training, "time", SimpleNamespace(monotonic=lambda: 0.5 * next(ticks),
-                                                                perf_counter=lambda: 0.5 * next(ticks)))
+    monkeypatch.setattr(timed_training, "time", SimpleNamespace(monotonic=lambda: 0.2 * next(ticks),
+                                                                perf_counter=lambda: 0.2 * next(ticks)))
     for module in (train_free, timed_training):
         monkeypatch.setattr(module, "STAGES", (Stage(0.5, 64, 1.0), Stage(1.0, 96, 0.0)))
 

@@ -1,13 +1,20 @@
 """Training on samples made on the device, and what a compiler that fails means."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
-from test_trainer import ALONE, run_main, settings, table, weights
+from test_trainer import ALONE, ROOT, run_main, settings, table, weights
 
 from networks import build_network
-from trainer import parallel_model
+from trainer import made_ahead, parallel_model
 from utils.config import load_config
 
 
@@ -32,7 +39,7 @@ def test_samples_made_on_the_device_resume_exactly(tmp_path):
 @pytest.mark.parametrize("works", [True, False])
 def test_compiled_if_possible(monkeypatch, caplog, works):
     """A compiler that fails is told of, and the network is what it was."""
-    def compiled(model: torch.nn.Module) -> Callable:
+    def compiled(model: torch.nn.Module, dynamic: bool) -> Callable:
         def run(*inputs: torch.Tensor) -> object:
             if not works:
                 raise RuntimeError("no C compiler\nand much more")
@@ -40,7 +47,8 @@ def test_compiled_if_possible(monkeypatch, caplog, works):
         return run
 
     monkeypatch.setattr(torch, "compile", compiled)
-    config = load_config(overrides=["train.compile=true", "model.batch_size=2", "data.crop_size=32"])
+    config = load_config(overrides=["train.compile=true", "model.batch_size=2", "data.crop_size=32",
+                                    "train.comp_weight=0.5"])
     network = build_network(width=0.06)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with caplog.at_level("INFO"):
@@ -53,3 +61,68 @@ def test_compiled_if_possible(monkeypatch, caplog, works):
         assert message.startswith("compiled in ")
     else:
         assert message == "torch.compile failed, training goes on without it: no C compiler"
+
+
+def test_too_little_memory_is_no_compiler_that_fails(monkeypatch):
+    def compiled(model: torch.nn.Module, dynamic: bool) -> Callable:
+        def run(*_: torch.Tensor) -> object:
+            raise torch.OutOfMemoryError("too little")
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    config = load_config(overrides=["train.compile=true", "model.batch_size=2", "data.crop_size=32"])
+    with pytest.raises(torch.OutOfMemoryError):
+        parallel_model(build_network(width=0.06), config, ALONE)
+
+
+def test_batches_for_gpus_are_made_ahead_on_a_stream_of_their_own(monkeypatch):
+    """With a stand-in for CUDA: each batch is made on the other stream, waited for, and known to the consumer's."""
+    events = []
+
+    class Stream:
+        def wait_stream(self, other: object) -> None:
+            events.append(f"waits for {other}")
+
+        def synchronize(self) -> None:
+            events.append("synchronised")
+
+    class Value:
+        def record_stream(self, stream: object) -> None:
+            events.append(f"used on {stream}")
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the network's")
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    batches = made_ahead(({"image": Value(), "number": Value()} for _ in range(9)), torch.device("cuda"))
+    assert len([next(batches), next(batches)]) == 2
+    batches.close()
+    assert events[0] == "waits for the network's"
+    assert events.count("used on the network's") == 4
+    assert 2 <= events.count("synchronised") <= 5  # no more than one or two ahead
+
+
+def test_processes_end_with_their_parent(tmp_path):
+    """Killed without a chance to tell them."""
+    script = ("import os, sys\nfrom utils.processes import process_pool\n"
+              "if __name__ == '__main__':\n    pool = process_pool(1)\n"
+              "    print(pool.submit(os.getpid).result(), flush=True)\n    sys.stdin.read()\n")
+    (tmp_path / "parent.py").write_text(script)
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    worker = int(parent.stdout.readline())
+    os.kill(worker, signal.SIGTERM)  # left to the parent
+    assert parent.poll() is None
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 60
+    while is_running(worker):
+        assert time.monotonic() < deadline, "the worker has outlived its parent"
+        os.sched_yield()
+
+
+def is_running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

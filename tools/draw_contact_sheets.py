@@ -18,7 +18,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.folders import find_partner
-from dataloader.image_file import list_images, read_grey, read_image
+from dataloader.image_file import ImageFileError, list_images, read_grey, read_image
 from dataloader.on_device.draws import Draws
 from dataloader.on_device.recipe import PRESENT, REALISTIC
 from dataloader.on_device.samples import make_banks, make_samples
@@ -26,7 +26,7 @@ from utils.arguments import positive_int, whole_number
 from utils.config import load_config
 from utils.distributed import World
 from utils.errors import InputError
-from utils.files import atomic_path
+from utils.files import atomic_path, write_png
 from utils.pictures import as_rgb
 from utils.preprocessing import UNKNOWN, trimap_labels
 
@@ -61,7 +61,7 @@ def real_tiles(images: Path, trimaps: Path, count: int, crop: int, seed: int) ->
     """Crops around unknown pixels of photographs, of each photograph as many.
 
     Raises:
-        ImageFileError: if a folder or file cannot be read, or an image lacks its trimap.
+        ImageFileError: if a folder or file cannot be read, an image lacks its trimap, or that has nothing unknown.
     """
     rng = np.random.default_rng(seed)
     paths, partners = list_images(images), {path.stem: path for path in list_images(trimaps)}
@@ -71,6 +71,8 @@ def real_tiles(images: Path, trimaps: Path, count: int, crop: int, seed: int) ->
         trimap = find_partner(path, [partners[path.stem]] if path.stem in partners else [], "trimap", trimaps)
         image, labels = read_image(path), trimap_labels(read_grey(trimap))
         rows, columns = np.nonzero(labels == UNKNOWN)
+        if not len(rows):
+            raise ImageFileError(f"{trimap}: has no unknown pixels")
         chosen = int(rng.integers(len(rows)))
         top, left = (int(np.clip(at - crop // 2, 0, max(0, side - crop)))
                      for at, side in ((rows[chosen], image.shape[0]), (columns[chosen], image.shape[1])))
@@ -80,9 +82,12 @@ def real_tiles(images: Path, trimaps: Path, count: int, crop: int, seed: int) ->
 
 
 def write(path: Path, picture: np.ndarray) -> None:
+    """Writes JPEG where the name ends so, else PNG."""
+    if path.suffix not in (".jpg", ".jpeg"):
+        write_png(path, picture)
+        return
+    data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
     with atomic_path(path) as temporary:
-        options = [cv2.IMWRITE_JPEG_QUALITY, 88] if path.suffix in (".jpg", ".jpeg") else []
-        data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
         temporary.write_bytes(data.tobytes())
 
 
@@ -107,6 +112,9 @@ def main() -> int:
             write(args.real_output, sheet(real_tiles(*args.real, args.count, args.crop, args.seed), args.columns))
     except InputError as error:
         print(f"draw_contact_sheets.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"draw_contact_sheets.py: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
 

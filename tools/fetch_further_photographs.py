@@ -63,7 +63,7 @@ def read_list(path: Path) -> list[Entry]:
 
 @lru_cache(8)  # panoramas serve several views in a row
 def download(url: str) -> np.ndarray:
-    """A picture as OpenCV decodes it, with alpha and depth.
+    """A picture as OpenCV decodes it, with its alpha; uint8, or float32 where it has a high dynamic range.
 
     Raises:
         FetchError: if it cannot be had, or is no picture.
@@ -79,7 +79,7 @@ def download(url: str) -> np.ndarray:
         image = None
     if image is None:
         raise FetchError(f"{url}: is no picture that OpenCV reads")
-    return image
+    return (image / 257).round().astype(np.uint8) if image.dtype == np.uint16 else image
 
 
 def photograph(entry: Entry, base: str) -> np.ndarray:

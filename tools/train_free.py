@@ -18,6 +18,7 @@ them.
 import argparse
 import copy
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -61,6 +62,7 @@ from utils.training_state import TrainingState, start_or_resume
 
 SAVE_EVERY = 5.0  # minutes
 MOST_STEPS = 10**9  # of a stage, which ends by the clock
+WORTH_COMPILING = 4.0  # minutes
 FEWEST_SAMPLES = 4  # of a batch, which batch normalisation needs
 RECALIBRATION_PIXELS = 2**23  # for the statistics of batch normalisation that belong to the averaged weights
 PROGRESS = "progress.jsonl"  # beside the parts
@@ -92,16 +94,16 @@ class Run:
         self.state.step = self.first_step = self.about["steps"]
         self.minutes_before = self.about["minutes"]
         self.saved_at = 0.0  # minutes of this call
-        self.progress = Progress(parts / PROGRESS, world)
+        self.progress = Progress(parts / PROGRESS, world, self.minutes_before)
         self.banks: Banks | None = None  # with data.on_device, for all stages
 
     def report(self, clock: Clock, run_log: RunLog, stage: Stage, at_once: bool = False) -> None:
         """Writes a line about the progress, once a minute."""
         latest = self.about["validations"][-1] if self.about["validations"] else None
         self.progress.report(
-            clock.elapsed, run_log.seconds_waited, at_once, minutes=round(self.minutes_before + clock.elapsed, 2),
-            samples=self.about["samples"], crop=stage.crop,
-            learning_rate=self.state.optimizer.param_groups[0]["lr"],
+            clock.elapsed, run_log.seconds_waited, at_once,
+            minutes=round(min(clock.minutes_spent, clock.done + clock.minutes), 2), samples=self.about["samples"],
+            crop=stage.crop, learning_rate=self.state.optimizer.param_groups[0]["lr"],
             validation=latest and {name: round(latest[name], 4) for name in ("sad", "mse")})
 
     def save(self, clock: Clock, batches: Iterator[dict] | None) -> None:
@@ -114,10 +116,10 @@ class Run:
         state, world = self.state, self.world
         clock.read()
         start = self.saved_at = clock.elapsed
-        self.about["finished"] = clock.is_finished
         if batches and state.ema is not None:
             recalibrate(state.result, batches, self.config, world)
-        self.about |= {"minutes": self.minutes_before + clock.elapsed, "steps": state.step}
+        clock.read(worked=True)
+        self.about |= {"minutes": clock.minutes_spent, "steps": state.step, "finished": clock.is_finished}
         copy_from_main(world, state.result.buffers())
         if world.is_main:
             self.about = save_parts(self.parts, to_published_names(state.result.state_dict()), self.about)
@@ -128,7 +130,7 @@ class Run:
             log.info("after %.1f minutes and %d samples: %s", self.about["minutes"], self.about["samples"], errors)
             if world.is_main:
                 write_about(self.parts, self.about)
-        clock.read()
+        clock.read(worked=True)
         clock.reserve = max(clock.reserve, clock.elapsed - start)
 
 
@@ -148,16 +150,16 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
     set_arithmetic(config)
     run = Run(config, world, parts, total, first_crop, last_crop)
     if not run.stages:
-        raise TrainingError(f"no stage has crops of {first_crop} to {last_crop} pixels")
+        raise TrainingError(f"no stage has crops of {run.about['first_crop']} to {run.about['last_crop']} pixels")
     run.about["total"] = run.about["total"] or minutes
     clock = Clock(world, minutes, run.minutes_before, run.about["total"])
     if clock.is_over:
         raise TrainingError(f"{parts}: its {run.about['total']:g} minutes are over; give a larger --total")
-    with ExitStack() as resources:
+    with StopRequest() as stop, ExitStack() as resources:
         if config.data.on_device:
             run.banks = resources.enter_context(make_banks(config, world, run.about["samples"] // world.size))
-        run_log, stop = resources.enter_context(RunLog(config, world, run.first_step)), StopRequest()
-        resources.enter_context(stop)
+        run_log = resources.enter_context(RunLog(config, world, run.first_step))
+        clock.read(worked=True)
         stopping = 0
         while not (stopping or clock.is_over):
             stopping = train_stage(run, stage_at(clock.read(), run.stages), clock, run_log, stop)
@@ -175,11 +177,15 @@ def stage_batches(run: Run, config: EasyDict) -> Iterator[dict]:
 
 def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: StopRequest) -> int:
     """Trains until the stage or the call's time is over, or a signal, which is returned, asks to stop; saves."""
-    config, state, world = staged(run.config, stage, run.about["samples"]), run.state, run.world
+    state, world = run.state, run.world
+    minutes = clock.left(1.0 if stage is run.stages[-1] else stage.end)
+    config = staged(run.config, stage, run.about["samples"], minutes)
     images = config.model.batch_size * config.train.accumulate * world.size
     log.info("crops of %d pixels, %d in a step, %.0f %% of them plain", stage.crop, images, 100 * stage.plain_share)
     model = parallel_model(state.network, config, world)
+    clock.read(worked=True)
     with closing(stage_batches(run, config)) as batches:
+        run.progress.begin(run_log.seconds_waited)
         stopping = 0
         while not stopping and stage_at(share := clock.read(), run.stages) == stage and not clock.is_over:
             set_rate(state, config, share, run.first_step)
@@ -192,7 +198,7 @@ def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: Sto
             run.progress.add(values, images)
             if run_log.due(state.step):
                 run_log.record(state.step, values | {"learning_rate": state.optimizer.param_groups[0]["lr"]}, images)
-            if clock.elapsed - run.saved_at > SAVE_EVERY:
+            if clock.elapsed - run.saved_at > SAVE_EVERY and clock.left(1.0) > 2 * clock.reserve + 0.5:
                 run.save(clock, batches)
             run.report(clock, run_log, stage)
         if stopping or clock.is_over:
@@ -201,16 +207,18 @@ def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: Sto
     return stopping
 
 
-def staged(config: EasyDict, stage: Stage, samples: int) -> EasyDict:
+def staged(config: EasyDict, stage: Stage, samples: int, minutes: float = math.inf) -> EasyDict:
     """The configuration for a stage that begins after so many samples, with samples that were not seen before.
 
-    Its batches shrink as crops grow; model.batch_size is that of the first of `STAGES`.
+    Its batches shrink as crops grow; model.batch_size is that of the first of `STAGES`. In few minutes nothing is
+    compiled, which takes one or two itself.
     """
     config = copy.deepcopy(config)
     config.train.seed += samples
     config.data.crop_size, config.data.plain_share = stage.crop, stage.plain_share
     config.model.batch_size = max(FEWEST_SAMPLES, round(config.model.batch_size * STAGES[0].crop / stage.crop))
     config.train.total_step = MOST_STEPS
+    config.train.compile = config.train.compile and minutes >= WORTH_COMPILING
     return config
 
 

@@ -44,7 +44,10 @@ def save_parts(folder: Path, weights: dict[str, Tensor], about: dict) -> dict:
             size = 0
         parts[-1][name] = value.clone().cpu()  # a view would be saved with all that it is a view of
         size += value.nbytes
-    files = [f"weights-{about['steps']}-{i}.pth" for i in range(len(parts))]
+    stem = f"weights-{about['steps']}"
+    while any(folder.glob(f"{stem}-*.pth")):  # saved before, of as many steps: not to be overwritten one by one
+        stem += "b"
+    files = [f"{stem}-{i}.pth" for i in range(len(parts))]
     for name, part in zip(files, parts, strict=True):
         with atomic_path(folder / name) as temporary:
             torch.save(part, temporary)

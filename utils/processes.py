@@ -1,10 +1,13 @@
 """Several things at once: processes for each core, threads that read and write ahead."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 import cv2
@@ -14,14 +17,21 @@ Result = TypeVar("Result")
 
 
 def process_pool(processes: int) -> ProcessPoolExecutor:
-    """A pool of processes that leave the other cores to each other, and Ctrl-C to the caller."""
+    """A pool of processes that leave the other cores to each other, signals to the caller, and end with it."""
     context = multiprocessing.get_context("spawn")  # forking a process that has threads can hang
     return ProcessPoolExecutor(processes, context, _start_worker)
 
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent finishes what it is at, for which it needs them
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def in_advance(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item],

@@ -34,11 +34,14 @@ class Bank:
             pixels: (size, size, 4) uint8.
             places: (PLACES, 2), points (x, y) that crops can be centred on.
         """
-        for level in self.levels:
-            side = level.shape[1]
+        packed = []
+        for side in (level.shape[1] for level in self.levels):
             if len(pixels) != side:
                 pixels = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
-            level[slot] = torch.from_numpy(np.ascontiguousarray(pixels).view(np.int32)[..., 0]).to(self.device)
+            packed.append(np.ascontiguousarray(pixels).view(np.int32).ravel())
+        parts = torch.from_numpy(np.concatenate(packed)).to(self.device).split([len(part) for part in packed])
+        for level, part in zip(self.levels, parts, strict=True):
+            level[slot] = part.view_as(level[slot])
         self.places[slot] = torch.from_numpy(places.astype(np.float32)).to(self.device)
 
     def read(self, items: Tensor, maps: Tensor, side: int, level: int = 0) -> Tensor:
@@ -53,9 +56,8 @@ class Bank:
         Returns:
             (n, 4, side, side) float32 in 0..255; on CPUs whole numbers.
         """
-        to_level = torch.eye(2, 3, device=self.device) / 2**level
-        to_level[:, 2] = 0.5 / 2**level - 0.5
-        maps = torch.cat([to_level[:, :2] @ maps[:, :, :2], to_level[:, :2] @ maps[:, :, 2:] + to_level[:, 2:]], dim=2)
+        maps = maps / 2**level
+        maps[:, :, 2] += 0.5 / 2**level - 0.5
         read = _read_on_cpu if self.device.type == "cpu" else read_bilinear
         return read(self.levels[level], items, maps, side)
 

@@ -1,7 +1,8 @@
 """Foregrounds and backgrounds on the device, and the processes that draw further ones while training goes on."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -13,16 +14,16 @@ from tqdm import trange
 from dataloader.cache import prepare_cache
 from dataloader.folders import Background, Foreground
 from dataloader.generated.source import DrawnBackground, DrawnForeground
-from dataloader.image_file import ImageFileError
+from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
 from dataloader.on_device.bank import Bank
-from dataloader.on_device.pictures import Picture, read_background, read_foreground
+from dataloader.on_device.pictures import Picture, read_background, read_foreground, read_or_error
 from dataloader.stream import permutation
 from utils.processes import in_advance, process_pool
 
 FOREGROUND_LEVELS = 4  # resolutions that are kept: crops show drawings reduced 8 times at most
 BACKGROUND_LEVELS = 6  # and backgrounds blurred over up to 32 pixels
 AHEAD = 4  # pictures for each process that wait to be put into a bank
-MOST_BROKEN = 5  # files that are left out before training stops
+MOST_BROKEN, BROKEN_SHARE = 5, 0.01  # files that are left out before training stops, whichever is more
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,9 @@ class Banks:
         samples: made before, by a run that goes on.
 
     Raises:
-        ImageFileError: if more than 5 files cannot be read; the first ones are left out with a warning.
+        TooManyBrokenFilesError: if more than 5 files, and more than 1 % of the foregrounds or backgrounds, cannot be
+            read, or none can; the first ones are left out, with a warning each. (After that the banks of a run that
+            goes on can differ from what they would have held.)
     """
 
     def __init__(self, foregrounds: list[Foreground | DrawnForeground], backgrounds: list[Background | DrawnBackground],
@@ -57,22 +60,27 @@ class Banks:
         device = torch.device(device)
         self.foregrounds = Bank(_held(foregrounds, most, processes), size, FOREGROUND_LEVELS, device)
         self.backgrounds = Bank(_held(backgrounds, most, processes), size, BACKGROUND_LEVELS, device)
-        self._renew, self._samples, self._broken = renew, samples, 0
-        self._resources = ExitStack()
-        pool = self._resources.enter_context(process_pool(workers)) if workers else None
+        self._renew, self._samples, self._streams = renew, samples, []
         if cache:
             prepare_cache(cache, foregrounds)
-        first = samples // renew if renew else 0
-        self._streams = []
-        for bank, items, keep, read in (
-                (self.foregrounds, foregrounds, bool(cache), partial(_read, read_foreground, size=size, cache=cache)),
-                (self.backgrounds, backgrounds, False, partial(_read, read_background, size=size))):
+        with ExitStack() as resources:
+            pool = resources.enter_context(process_pool(workers)) if workers else None
+            self._fill(pool, foregrounds, backgrounds, size, seed, AHEAD * workers, cache, rank, processes)
+            self._resources = resources.pop_all()
+
+    def _fill(self, pool: Executor | None, foregrounds: list[Item], backgrounds: list[Item], size: int, seed: int,
+              ahead: int, cache: str | Path | None, rank: int, processes: int) -> None:
+        first = self._samples // self._renew if self._renew else 0
+        read_foregrounds = partial(read_or_error, read_foreground, size=size, cache=cache)
+        read_backgrounds = partial(read_or_error, read_background, size=size)
+        for bank, items, keep, read in ((self.foregrounds, foregrounds, bool(cache), read_foregrounds),
+                                        (self.backgrounds, backgrounds, False, read_backgrounds)):
             order = in_order(items, seed, rank, processes, first, keep)
-            pictures = in_advance(pool, read, order, AHEAD * workers) if pool else map(read, order)
-            self._streams.append((bank, pictures, count(first)))
-        for bank, pictures, numbers in self._streams:
-            for _ in trange(len(bank), desc="pictures", leave=False, disable=None):
-                self._replace_oldest(bank, pictures, numbers)
+            pictures = in_advance(pool, read, order, ahead) if pool else map(read, order)
+            self._streams.append((bank, pictures, count(first), len(items), set()))
+        for stream in self._streams:
+            for _ in trange(len(stream[0]), desc="pictures", leave=False, disable=None):
+                self._replace_oldest(*stream)
 
     def renew(self, samples: int) -> None:
         """Replaces what is due once so many further samples are made."""
@@ -94,12 +102,16 @@ class Banks:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _replace_oldest(self, bank: Bank, pictures: Iterator[Picture | ImageFileError], numbers: Iterator[int]) -> None:
+    def _replace_oldest(self, bank: Bank, pictures: Iterator[Picture | ImageFileError], numbers: Iterator[int],
+                        count_of_items: int, broken: set[str]) -> None:
+        in_a_row = 0
         while isinstance(picture := next(pictures), ImageFileError):
-            self._broken += 1
-            log.warning("broken image file, left out: %s", picture)
-            if self._broken > MOST_BROKEN:
-                raise picture
+            in_a_row += 1
+            if str(picture) not in broken:
+                broken.add(str(picture))
+                log.warning("broken image file, left out: %s", picture)
+            if len(broken) > max(MOST_BROKEN, BROKEN_SHARE * count_of_items) or in_a_row > 2 * count_of_items:
+                raise TooManyBrokenFilesError(f"{len(broken)} files are broken, the last of them: {picture}")
         bank.put(next(numbers) % len(bank), *picture)
 
 
@@ -112,14 +124,6 @@ def in_order(items: list[Item], seed: int, rank: int, processes: int, first: int
         epoch, position = divmod(number, len(items))
         item = items[int(permutation(len(items), seed, epoch)[position])]
         yield item.anew(epoch) if hasattr(item, "anew") and not keep else item
-
-
-def _read(read: Callable[..., Picture], item: Item, **arguments: object) -> Picture | ImageFileError:
-    """What a function reads, or the error in its place: raised in another process it would end all that follow."""
-    try:
-        return read(item, **arguments)
-    except ImageFileError as error:
-        return error
 
 
 def _held(items: list[Item], most: int, processes: int) -> int:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dataloader.generated.camera import compressed as file_compressed
-from dataloader.on_device.draws import Draws, for_some, per_sample
+from dataloader.on_device.draws import Draws, for_some, in_groups, per_sample
 from dataloader.on_device.recipe import Recipe
 
 UNTOUCHED_SHARE = 0.3  # of the images, but for faint noise
@@ -102,6 +102,10 @@ def demosaiced(draws: Draws, images: Tensor) -> Tensor:
 
 def resampled(draws: Draws, images: Tensor) -> Tensor:
     """Reduced by a factor of 1 to 2 and enlarged again."""
+    return in_groups(draws, images, _resampled)
+
+
+def _resampled(draws: Draws, images: Tensor) -> Tensor:
     size = images.shape[-1]
     side = max(8, round(size * draws.uniform(0.5, 1).item()))
     small = F.interpolate(images, size=(side, side), mode="bilinear", antialias=True, align_corners=False)

@@ -10,13 +10,13 @@ def squared_distances(region: Tensor, reach: int) -> Tensor:
 
     Args:
         region: (n, h, w) bool; beyond its border nothing belongs to it.
-        reach: 1 to 180.
+        reach: 1 or more.
 
     Returns:
-        (n, h, w) int16; (reach + 1)^2 where the region is farther.
+        (n, h, w) whole numbers; (reach + 1)^2 where the region is farther.
     """
     far = reach + 1
-    along = torch.where(region, 0, far).to(torch.int16)
+    along = torch.where(region, 0, far).to(torch.int16 if 2 * far**2 < 2**15 else torch.int32)
     step = 1
     while step <= reach:  # after steps of 1, 2, 4, ... the distances along rows are right
         before = along.clone()

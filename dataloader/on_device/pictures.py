@@ -1,5 +1,6 @@
-"""What the banks' pictures are made of, read and drawn by processes of their own: without PyTorch."""
+"""What the banks' pictures are made of, read and drawn by processes of their own; needs no PyTorch."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from dataloader.cache import decode_cached
 from dataloader.folders import Background, Foreground
 from dataloader.generated.source import DrawnBackground, DrawnForeground
+from dataloader.image_file import ImageFileError
 
 PLACES = 512  # kept for each foreground, at which its alpha is neither 0 nor 1
 SOLID = 255
@@ -37,6 +39,14 @@ def read_background(item: Background | DrawnBackground, size: int) -> Picture:
     top, left = ((length - side) // 2 for length in image.shape[:2])
     image = _resized(np.ascontiguousarray(image[top:top + side, left:left + side]), (size, size))
     return cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), np.full((PLACES, 2), (size - 1) / 2)
+
+
+def read_or_error(read: Callable[..., Picture], item: object, **arguments: object) -> Picture | ImageFileError:
+    """What a function reads, or the error in its place: raised in another process it would end all that follow."""
+    try:
+        return read(item, **arguments)
+    except ImageFileError as error:
+        return error
 
 
 def squared(pixels: np.ndarray, size: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dataloader.on_device.bank import Bank
-from dataloader.on_device.draws import Draws, per_sample
+from dataloader.on_device.draws import Draws, in_groups, per_sample
 from dataloader.on_device.recipe import Recipe
 
 ENLARGED_SHARE, ENLARGEMENT = 0.25, 1.25  # as the published augmentation brings images to 640 pixels
@@ -80,7 +80,7 @@ def _first_known(bank: Bank, items: Tensor, matrices: Tensor, places: Tensor, cr
 
 def _level(matrices: Tensor, levels: int) -> Tensor:
     """At which resolution (n,) of pictures their pixels are about as far apart as the crop's."""
-    scale = torch.linalg.det(matrices).abs().sqrt()
+    scale = (matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0]).abs().sqrt()
     return torch.log2(scale).floor().clamp(0, levels - 1).long()
 
 
@@ -148,6 +148,10 @@ def place_backgrounds(draws: Draws, bank: Bank, crop: int, recipe: Recipe, n: in
 
 def softened(draws: Draws, foregrounds: Tensor) -> Tensor:
     """Foregrounds (n, 4, S, S) out of focus as a whole: edges and hair are soft; what was solid stays so inside."""
+    return in_groups(draws, foregrounds, _softened)
+
+
+def _softened(draws: Draws, foregrounds: Tensor) -> Tensor:
     factor = int(2 ** draws.whole(3).item()) + 1  # 2, 3 or 5
     side = foregrounds.shape[-1]
     small = F.avg_pool2d(foregrounds, factor, ceil_mode=True, count_include_pad=False)

@@ -4,8 +4,8 @@
         for batch in DeviceSamples(banks, config, world, first_step=0):
             ...  # image, trimap, alpha as `dataloader.training.TrainingData` makes them, batched and on the device
 
-A batch depends on seed, rank and number alone, on one kind of device: also on which items the banks hold, and after
-every `data.renew` samples a newly drawn one takes the place of the oldest.
+A batch depends on seed, rank and number, and on what the banks hold then, which depends on the number of samples alone;
+the same on one kind of device, on GPUs up to rounding.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from dataloader.on_device.draws import Draws, for_some
 from dataloader.on_device.placing import over, place_backgrounds, place_foregrounds, softened
 from dataloader.on_device.recipe import REALISTIC, Recipe
 from dataloader.on_device.trimaps import MARGIN, draw_trimaps
-from dataloader.training import find_layers
+from dataloader.training import Layers, find_layers
 from utils.distributed import World
 from utils.preprocessing import DEVIATION, MEAN
 
@@ -93,19 +93,20 @@ def encode_labels(labels: Tensor, channels: int) -> Tensor:
     return F.one_hot(labels.long(), 3).permute(0, 3, 1, 2).float().contiguous()
 
 
-def make_banks(config: EasyDict, world: World, samples: int = 0) -> Banks:
+def make_banks(config: EasyDict, world: World, samples: int = 0, layers: Layers | None = None) -> Banks:
     """The banks of a configuration, filled.
 
     Args:
         samples: that this process has made before, of a run that goes on.
+        layers: what `dataloader.training.find_layers` has found, if it has been called.
 
     Raises:
         ConfigError, ImageFileError: as `dataloader.training.find_layers`; also for files that cannot be read.
     """
-    foregrounds, backgrounds = find_layers(config, config.train.seed)
+    foregrounds, backgrounds = layers or find_layers(config, config.train.seed)
     data = config.data
     return Banks(foregrounds, backgrounds, data.generated_size, data.bank, data.renew, config.train.seed, data.workers,
-                 data.cache, world.device, world.rank, world.size, samples)
+                 data.cache or None, world.device, world.rank, world.size, samples)
 
 
 class DeviceSamples:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dataloader.augment import LARGEST_KERNEL
 from dataloader.on_device.distances import any_of_cells, distances, enlarged, squared_distances
-from dataloader.on_device.draws import Draws
+from dataloader.on_device.draws import Draws, in_groups
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 MARGIN = 16  # pixels around a crop in which alpha has to be known
@@ -36,10 +36,10 @@ def draw_trimaps(draws: Draws, alpha: Tensor, crop: int, usual_share: float) -> 
     n = len(alpha)
     inside = slice(MARGIN, MARGIN + crop)
     squares = [squared_distances(region, MARGIN)[:, inside, inside] for region in (alpha < 255, alpha > 0)]
-    kernels = draws.whole(min(LARGEST_KERNEL, crop // WIDEST_BAND), 2, n)
+    radii = draws.whole(min(LARGEST_KERNEL, crop // WIDEST_BAND), 2, n) / 2  # of kernels of 1 to 29 pixels
     usual = draws.chance(usual_share, n)
-    trimap = _eroded(squares, torch.where(usual, 0, kernels) / 2)
-    trimap = torch.where((trimap == UNKNOWN).flatten(1).any(1)[:, None, None], trimap, _eroded(squares, kernels * 0.0))
+    trimap = _eroded(squares, torch.where(usual, 0.0, radii))
+    trimap = torch.where((trimap == UNKNOWN).flatten(1).any(1)[:, None, None], trimap, _eroded(squares, radii * 0))
     ways = torch.tensor(WAYS, device=alpha.device).cumsum(0)
     way = torch.bucketize(draws.uniform(0, 1, n), ways[:-1])
     changed = ~draws.chance(UNCHANGED_SHARE, n) & (trimap == UNKNOWN).flatten(1).any(1)
@@ -111,10 +111,13 @@ def _dabs(draws: Draws, trimap: Tensor, radii: Tensor, deviation: Tensor) -> Ten
 
 def _coarse(draws: Draws, trimap: Tensor) -> Tensor:
     """Blocks in which anything is unknown, as when drawn at low resolution."""
-    size = trimap.shape[1]
-    side = 2 ** (1 + int(draws.whole(max(1, min(4, (size // 16).bit_length() - 1)))))
-    blocks = any_of_cells(trimap == UNKNOWN, side)
-    return blocks.repeat_interleave(side, 1).repeat_interleave(side, 2)
+    most = max(1, min(4, (trimap.shape[1] // 16).bit_length() - 1))
+
+    def blocks(draws: Draws, trimap: Tensor) -> Tensor:
+        side = 2 ** (1 + int(draws.whole(most)))
+        return any_of_cells(trimap == UNKNOWN, side).repeat_interleave(side, 1).repeat_interleave(side, 2)
+
+    return in_groups(draws, trimap, blocks)
 
 
 def _without_islands(draws: Draws, trimap: Tensor) -> Tensor:
