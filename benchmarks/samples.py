@@ -26,6 +26,7 @@ from utils.arguments import positive_int
 from utils.config import load_config
 from utils.device import device_argument
 from utils.distributed import World
+from utils.errors import InputError
 
 
 def seconds_a_sample(batches, size: int, count: int, device: torch.device) -> float:
@@ -44,7 +45,7 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Time samples made one by one and in batches on the device.")
     parser.add_argument("--photographs", type=Path, required=True, metavar="DIR", help="folder of photographs")
     parser.add_argument("--drawings", type=positive_int, default=200, help="default: %(default)s")
@@ -54,6 +55,16 @@ def main() -> None:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(args.threads)
+    try:
+        compare(args)
+    except InputError as error:
+        print(f"samples.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Prints a row for each size of crops."""
     world = World(0, 1, args.device)
     with tempfile.TemporaryDirectory() as cache:
         settings = [f"data.generated={args.drawings}", f"data.photographs={args.photographs}", "data.finish=true",
@@ -78,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

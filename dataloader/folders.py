@@ -109,6 +109,19 @@ def find_backgrounds(folder: str | Path) -> list[Background]:
     return [Background(path) for path in list_images(folder)]
 
 
+def find_photographs(folder: str | Path) -> tuple[Path, ...]:
+    """The photographs of a folder, by name.
+
+    Raises:
+        ImageFileError: if the folder is missing or without images, and naming the first files that are none.
+    """
+    def check(path: Path) -> Path:
+        _common_size(path)
+        return path
+
+    return tuple(_for_all(check, list_images(folder), "photographs"))
+
+
 def find_test_images(image_folder: str | Path, alpha_folder: str | Path, trimap_folder: str | Path) -> list[Triple]:
     """The test images of a folder, by name, with alphas and trimaps of the same stem and size.
 

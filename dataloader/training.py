@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dataloader.cache import decode, decode_cached, prepare_cache
-from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds
+from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds, find_photographs
 from dataloader.generated.finish import finish
 from dataloader.generated.source import DrawnBackground, DrawnForeground
-from dataloader.image_file import ImageFileError, TooManyBrokenFilesError, list_images
+from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
 from dataloader.sample import Crop, Cutout, Draws, draw_sample, plain_sample, render_sample
 from inference import BACKGROUND, FOREGROUND, encode_trimap, normalise
 from utils.config import ConfigError
@@ -202,7 +202,7 @@ def find_layers(config: EasyDict, drawing_seed: int) -> Layers:
         if not data[key] and not data.generated:
             raise ConfigError(f"data.{key} is not set; training needs the folder of its {kind}, "
                               "or data.generated for drawn ones")
-    photographs = tuple(list_images(data.photographs)) if data.photographs else ()
+    photographs = find_photographs(data.photographs) if data.photographs else ()
     foregrounds = find_foregrounds(data.train_fg, data.train_alpha or None) if data.train_fg else []
     foregrounds += [DrawnForeground(drawing_seed, number, data.generated_size, photographs)
                     for number in range(data.generated)]

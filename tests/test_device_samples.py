@@ -1,5 +1,6 @@
 """Batches made on the device: the truth about what they show, reproducible, distributed as samples made singly."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -169,6 +170,21 @@ def test_nothing_is_written_without_a_cache(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     make_banks(load_config(overrides=[*SETTINGS, "data.cache=", "data.generated=2"]), ALONE).close()
     assert not list(tmp_path.iterdir())
+
+
+def test_photographs_that_are_all_broken_stop_training(tmp_path):
+    """What their headers do not tell; one of several is left out."""
+    whole = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 256, (80, 90, 3), dtype=np.uint8))[1].tobytes()
+    settings = [*SETTINGS, f"data.photographs={tmp_path}"]
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(TooManyBrokenFilesError, match=r"files are broken, the last of them: .*\.jpg"):
+        make_banks(load_config(overrides=settings), ALONE)
+    (tmp_path / "a.jpg").write_bytes(whole)
+    make_banks(load_config(overrides=settings), ALONE).close()
+    (tmp_path / "c.jpg").write_text("text")
+    with pytest.raises(ImageFileError, match=r"c\.jpg"):
+        make_banks(load_config(overrides=settings), ALONE)
 
 
 def test_files_and_drawings_share_a_bank(tmp_path):

@@ -78,10 +78,17 @@ def test_what_cannot_be_had_is_named_and_the_rest_is_fetched(call, tmp_path, cap
     assert "gone.png" in output.err
     assert "text.png: is no picture that OpenCV reads" in output.err
     assert "good.png: has no alpha" in output.err
-    assert output.out.endswith("out: 1 files; 3 could not be had\n")
+    assert output.out.endswith("out: 1 of 4 files\n")
     assert [path.name for path in (tmp_path / "out").rglob("*.*")] == ["good.jpg"]
     write(hub / "gone.png", np.full((20, 30, 3), RED, np.uint8))
     assert call(*rows[:1], rows[3]) == 0  # only what is missing
+
+
+def test_without_a_network_it_gives_up(call, capsys):
+    assert call(*((f"{number}.jpg", f"{number}.png") for number in range(30))) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 9
+    assert "8 files in a row could not be had" in lines[-1]
 
 
 def test_a_list_that_is_missing(monkeypatch, tmp_path, capsys):

@@ -110,6 +110,7 @@ def main() -> int:
                                               args.present), args.columns))
         if args.real:
             write(args.real_output, sheet(real_tiles(*args.real, args.count, args.crop, args.seed), args.columns))
+        print(", ".join(str(path) for path in [args.output, args.real_output][:1 + bool(args.real)]))
     except InputError as error:
         print(f"draw_contact_sheets.py: {error}", file=sys.stderr)
         return 1

@@ -34,6 +34,7 @@ LIST = Path(__file__).resolve().parents[1] / "docs/further_photographs.csv"
 BASE = "https://raw.githubusercontent.com"
 LONGEST_SIDE = 800  # pixels
 VIEW_SIZE, FIELD_OF_VIEW = (336, 448), 75.0  # of panoramas
+MOST_FAILED = 8  # in a row, as without a network
 JOIN = " + "  # between the paths of a cut-out's colours and its alpha
 
 
@@ -50,6 +51,9 @@ class Entry(NamedTuple):
     @property
     def is_cutout(self) -> bool:
         return self.name.endswith(".png")
+
+    def file(self, output: Path) -> Path:
+        return output / ("cutouts" if self.is_cutout else "photographs") / self.name
 
     def urls(self, base: str) -> list[str]:
         """Where its files are: one, or colours and alpha."""
@@ -117,13 +121,14 @@ def cutout(entry: Entry, base: str) -> np.ndarray:
 
 
 def gather(entries: list[Entry], output: Path, base: str) -> Iterator[str]:
-    """Writes what is missing; yields a reason for each file that could not be had.
+    """Writes what is missing; yields a reason for each file that could not be had, and gives up after 8 in a row.
 
     Raises:
         OSError: if a file cannot be written.
     """
+    failed = 0  # in a row
     for entry in tqdm(entries, "fetching", unit="file", disable=None):
-        path = output / ("cutouts" if entry.is_cutout else "photographs") / entry.name
+        path = entry.file(output)
         if path.is_file():
             continue
         try:
@@ -131,8 +136,13 @@ def gather(entries: list[Entry], output: Path, base: str) -> Iterator[str]:
                 write_png(path, cutout(entry, base))
             else:
                 write_jpeg(path, photograph(entry, base))
+            failed = 0
         except FetchError as reason:
+            failed += 1
             yield str(reason)
+            if failed == MOST_FAILED:
+                yield f"{failed} files in a row could not be had: the rest is left for another time"
+                return
 
 
 def main() -> int:
@@ -141,17 +151,18 @@ def main() -> int:
     parser.add_argument("--list", type=Path, default=LIST, help="CSV file (default: docs/further_photographs.csv)")
     parser.add_argument("--base", default=BASE, metavar="URL", help="where repositories are (default: %(default)s)")
     args = parser.parse_args()
-    failed = 0
+    failed = False
     try:
         entries = read_list(args.list)
         for reason in gather(entries, args.output, args.base):
             print(f"fetch_further_photographs.py: {reason}", file=sys.stderr)
-            failed += 1
+            failed = True
     except OSError as error:
         print(f"fetch_further_photographs.py: {error.filename or args.output}: {error.strerror or error}",
               file=sys.stderr)
         return 1
-    print(f"{args.output}: {len(entries) - failed} files" + (f"; {failed} could not be had" if failed else ""))
+    there = sum(entry.file(args.output).is_file() for entry in entries)
+    print(f"{args.output}: {there} of {len(entries)} files")
     return 1 if failed else 0
 
 

@@ -1,7 +1,7 @@
 """Trains a network on generated data within a given time, in one call or several.
 
-    python tools/train_free.py --config=config/gca-free.toml --minutes=10 --total=30 --parts=parts
-    python tools/train_free.py --config=config/gca-free.toml --minutes=10 --total=30 --parts=parts   # goes on
+    python tools/train_free.py --config=config/gca-free.toml --minutes=9 --total=27 --parts=parts
+    python tools/train_free.py --config=config/gca-free.toml --minutes=9 --total=27 --parts=parts    # goes on
     python tools/train_free.py --config=config/gca-free.toml --parts=parts --checkpoint=gca-free.pth # only joins
 
 docs/training_free_weights.md tells how to go about it. Crops grow (`STAGES`): small ones, of which there can be many,
@@ -20,6 +20,7 @@ import copy
 import logging
 import math
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -61,6 +62,8 @@ from utils.timed_training import STAGES, Clock, Progress, Stage, chosen_stages, 
 from utils.training_state import TrainingState, start_or_resume
 
 SAVE_EVERY = 5.0  # minutes
+FIRST_SAVE = 1 / 3  # of a call's minutes
+RECALIBRATION_SHARE = 0.03  # of a call's minutes, at most, for each save
 MOST_STEPS = 10**9  # of a stage, which ends by the clock
 WORTH_COMPILING = 4.0  # minutes
 FEWEST_SAMPLES = 4  # of a batch, which batch normalisation needs
@@ -77,7 +80,7 @@ class Run:
                  last_crop: int = 0):
         self.config, self.world, self.parts = config, world, parts
         self.test_images = validation_images(config)
-        self.about = {"minutes": 0.0, "samples": 0, "steps": 0, "validations": []}
+        self.about = {"minutes": 0.0, "samples": 0, "steps": 0, "validations": [], "architecture": architecture(config)}
         config.log.checkpoint_path = str(parts)  # for batches that gave no numbers
         self.state = start_or_resume(config, world)
         if (parts / ABOUT).exists():
@@ -102,9 +105,15 @@ class Run:
         latest = self.about["validations"][-1] if self.about["validations"] else None
         self.progress.report(
             clock.elapsed, run_log.seconds_waited, at_once,
-            minutes=round(min(clock.minutes_spent, clock.done + clock.minutes), 2), samples=self.about["samples"],
+            minutes=round(clock.minutes_spent, 2), samples=self.about["samples"],
             crop=stage.crop, learning_rate=self.state.optimizer.param_groups[0]["lr"],
             validation=latest and {name: round(latest[name], 4) for name in ("sad", "mse")})
+
+    def is_to_be_saved(self, clock: Clock) -> bool:
+        """Every five minutes, but not shortly before the end; sooner at first, to learn how long it takes."""
+        first = not clock.reserve and clock.elapsed > FIRST_SAVE * clock.minutes
+        regular = clock.elapsed - self.saved_at > SAVE_EVERY and clock.left(1.0) > 2 * clock.reserve + 0.5
+        return first or regular
 
     def save(self, clock: Clock, batches: Iterator[dict] | None) -> None:
         """Leaves the weights as they are now, in half precision, and then their errors on the validation images.
@@ -117,7 +126,7 @@ class Run:
         clock.read()
         start = self.saved_at = clock.elapsed
         if batches and state.ema is not None:
-            recalibrate(state.result, batches, self.config, world)
+            recalibrate(state.result, batches, self.config, world, RECALIBRATION_SHARE * 60 * clock.minutes)
         clock.read(worked=True)
         self.about |= {"minutes": clock.minutes_spent, "steps": state.step, "finished": clock.is_finished}
         copy_from_main(world, state.result.buffers())
@@ -128,9 +137,10 @@ class Run:
             now = {name: self.about[name] for name in ("minutes", "samples", "steps")}
             self.about["validations"].append(now | errors)
             log.info("after %.1f minutes and %d samples: %s", self.about["minutes"], self.about["samples"], errors)
-            if world.is_main:
-                write_about(self.parts, self.about)
         clock.read(worked=True)
+        self.about |= {"minutes": clock.minutes_spent, "finished": clock.is_finished}
+        if world.is_main:
+            write_about(self.parts, self.about)
         clock.reserve = max(clock.reserve, clock.elapsed - start)
 
 
@@ -198,7 +208,7 @@ def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: Sto
             run.progress.add(values, images)
             if run_log.due(state.step):
                 run_log.record(state.step, values | {"learning_rate": state.optimizer.param_groups[0]["lr"]}, images)
-            if clock.elapsed - run.saved_at > SAVE_EVERY and clock.left(1.0) > 2 * clock.reserve + 0.5:
+            if run.is_to_be_saved(clock):
                 run.save(clock, batches)
             run.report(clock, run_log, stage)
         if stopping or clock.is_over:
@@ -227,20 +237,21 @@ def set_rate(state: TrainingState, config: EasyDict, share: float, first_step: i
         group["lr"] = config.train.G_lr * rate_at(share, state.step - first_step, config.train.warmup_step)
 
 
-def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, world: World) -> None:
-    """Measures the statistics of batch normalisation anew, with the averaged weights."""
+def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, world: World,
+                seconds: float = math.inf) -> None:
+    """Measures the statistics of batch normalisation anew, with the averaged weights, for about so long at most."""
     layers = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
         layer.momentum = None  # a plain mean of all batches
     network.train()
-    seen = 0
+    seen, end = 0, time.monotonic() + seconds
     for batch in batches:
         seen += batch["alpha"].numel()
         with torch.no_grad(), arithmetic(world.device, config.train.precision):
             network(batch["image"].to(world.device), batch["trimap"].to(world.device))
-        if seen >= RECALIBRATION_PIXELS:
+        if seen >= RECALIBRATION_PIXELS or time.monotonic() > end:
             break
     network.eval()
     for layer, momentum in zip(layers, momenta, strict=True):
@@ -250,9 +261,10 @@ def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, w
 def join(config: EasyDict, parts: Path, path: Path) -> None:
     """Writes the parts as one checkpoint in half precision, under the published names; it tells its architecture."""
     weights, about = load_parts(parts)
-    load_weights(build_network(**architecture(config)), weights, parts)
+    of = about.get("architecture", architecture(config))
+    load_weights(build_network(**of), weights, parts)
     with atomic_path(path) as temporary:
-        torch.save({"iter": about["steps"], "loss": 0.0, "architecture": architecture(config),
+        torch.save({"iter": about["steps"], "loss": 0.0, "architecture": of,
                     "state_dict": half_precision(weights)}, temporary)
 
 

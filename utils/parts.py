@@ -89,5 +89,7 @@ def load_about(folder: Path) -> dict:
         about = json.loads(path.read_text())
         list(about["files"])
         return about
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror.lower()}") from None
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None

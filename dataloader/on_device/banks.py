@@ -25,6 +25,8 @@ BACKGROUND_LEVELS = 6  # and backgrounds blurred over up to 32 pixels
 AHEAD = 4  # pictures for each process that wait to be put into a bank
 MOST_BROKEN, BROKEN_SHARE = 5, 0.01  # files that are left out before training stops, whichever is more
 
+MOST_IN_A_ROW = 10_000
+
 log = logging.getLogger(__name__)
 
 Item = Foreground | Background | DrawnForeground | DrawnBackground
@@ -77,7 +79,7 @@ class Banks:
                                         (self.backgrounds, backgrounds, False, read_backgrounds)):
             order = in_order(items, seed, rank, processes, first, keep)
             pictures = in_advance(pool, read, order, ahead) if pool else map(read, order)
-            self._streams.append((bank, pictures, count(first), len(items), set()))
+            self._streams.append((bank, pictures, count(first), _most_broken(items), set()))
         for stream in self._streams:
             for _ in trange(len(stream[0]), desc="pictures", leave=False, disable=None):
                 self._replace_oldest(*stream)
@@ -103,14 +105,14 @@ class Banks:
         self.close()
 
     def _replace_oldest(self, bank: Bank, pictures: Iterator[Picture | ImageFileError], numbers: Iterator[int],
-                        count_of_items: int, broken: set[str]) -> None:
+                        most_broken: int, broken: set[str]) -> None:
         in_a_row = 0
         while isinstance(picture := next(pictures), ImageFileError):
             in_a_row += 1
             if str(picture) not in broken:
                 broken.add(str(picture))
                 log.warning("broken image file, left out: %s", picture)
-            if len(broken) > max(MOST_BROKEN, BROKEN_SHARE * count_of_items) or in_a_row > 2 * count_of_items:
+            if len(broken) > most_broken or in_a_row > MOST_IN_A_ROW:
                 raise TooManyBrokenFilesError(f"{len(broken)} files are broken, the last of them: {picture}")
         bank.put(next(numbers) % len(bank), *picture)
 
@@ -124,6 +126,12 @@ def in_order(items: list[Item], seed: int, rank: int, processes: int, first: int
         epoch, position = divmod(number, len(items))
         item = items[int(permutation(len(items), seed, epoch)[position])]
         yield item.anew(epoch) if hasattr(item, "anew") and not keep else item
+
+
+def _most_broken(items: list[Item]) -> int:
+    """How many files may turn out broken: not all photographs that give drawings their colours, and not all items."""
+    photographs = next((item.photographs for item in items if getattr(item, "photographs", ())), ())
+    return min(max(MOST_BROKEN, int(BROKEN_SHARE * len(items))), len(photographs or items) - 1)
 
 
 def _held(items: list[Item], most: int, processes: int) -> int:
