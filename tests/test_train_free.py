@@ -16,6 +16,7 @@ from tools.train_free import main, staged
 from utils import timed_training
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint
 from utils.config import load_config
+from utils.distributed import World
 from utils.parts import load_parts, save_parts
 from utils.timed_training import STAGES, Stage
 
@@ -160,3 +161,27 @@ def test_no_stage_is_left(monkeypatch, tmp_path, capsys):
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     assert call(monkeypatch, tmp_path, f"--parts={tmp_path}", "--minutes=1", "--first-crop=512", "--last-crop=64") == 1
     assert "no stage has crops of 512 to 64 pixels" in capsys.readouterr().err
+
+
+def test_a_call_that_ends_behind_a_save_saves_no_second_time(monkeypatch, tmp_path):
+    """Only the time is written: neither weights nor errors have changed."""
+    config = load_config(overrides=["model.width=0.06", "model.imagenet_pretrain=false", "train.ema=0"])
+    alone = World(0, 1, torch.device("cpu"))
+    run = train_free.Run(config, alone, tmp_path, total=2.0)
+    validated = []
+    monkeypatch.setattr(train_free, "validate", lambda *_: validated.append(1) or {"sad": 1.0, "mse": 0.5})
+    run.test_images = ["some"]
+    clock = timed_training.Clock(alone, minutes=2.0, done=0.0, total=2.0)
+    run.state.step = 3
+    run.save(clock, iter([{}]))
+    first = json.loads((tmp_path / "about.json").read_text())
+    clock.elapsed = 2.0
+    run.save(clock, iter([{}]))
+    second = json.loads((tmp_path / "about.json").read_text())
+    assert (first["finished"], second["finished"]) == (False, True)
+    assert first["files"] == second["files"]
+    assert len(validated) == 1
+    run.state.step = 4
+    run.save(clock, iter([{}]))
+    assert len(validated) == 2
+    assert load_parts(tmp_path)[1]["steps"] == 4

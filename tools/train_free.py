@@ -96,7 +96,7 @@ class Run:
         self.stages = chosen_stages(self.about["first_crop"], self.about["last_crop"])
         self.state.step = self.first_step = self.about["steps"]
         self.minutes_before = self.about["minutes"]
-        self.saved_at = 0.0  # minutes of this call
+        self.saved_at, self.saved_step = 0.0, None  # minutes of this call
         self.progress = Progress(parts / PROGRESS, world, self.minutes_before)
         self.banks: Banks | None = None  # with data.on_device, for all stages
 
@@ -122,9 +122,19 @@ class Run:
             batches: to measure the statistics of batch normalisation with; None leaves these and the errors away,
                 where the process has been asked to end.
         """
-        state, world = self.state, self.world
         clock.read()
         start = self.saved_at = clock.elapsed
+        if self.state.step != self.saved_step:  # else a call ends just behind a save: nothing has changed but the time
+            self._save_weights(clock, batches)
+            self.saved_step = self.state.step
+        clock.read(worked=True)
+        self.about |= {"minutes": clock.minutes_spent, "finished": clock.is_finished}
+        if self.world.is_main:
+            write_about(self.parts, self.about)
+        clock.reserve = max(clock.reserve, clock.elapsed - start)
+
+    def _save_weights(self, clock: Clock, batches: Iterator[dict] | None) -> None:
+        state, world = self.state, self.world
         if batches and state.ema is not None:
             recalibrate(state.result, batches, self.config, world, RECALIBRATION_SHARE * 60 * clock.minutes)
         clock.read(worked=True)
@@ -137,11 +147,6 @@ class Run:
             now = {name: self.about[name] for name in ("minutes", "samples", "steps")}
             self.about["validations"].append(now | errors)
             log.info("after %.1f minutes and %d samples: %s", self.about["minutes"], self.about["samples"], errors)
-        clock.read(worked=True)
-        self.about |= {"minutes": clock.minutes_spent, "finished": clock.is_finished}
-        if world.is_main:
-            write_about(self.parts, self.about)
-        clock.reserve = max(clock.reserve, clock.elapsed - start)
 
 
 def train_for(config: EasyDict, world: World, minutes: float, total: float | None, parts: Path,
