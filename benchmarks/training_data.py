@@ -4,9 +4,9 @@
     python -m benchmarks.training_data --samples 10000 --photographs data/photographs/train --data photographs/test
     python -m benchmarks.training_data --arms present all --photographs data/photographs/train --data photographs/test
 
-Each arm trains the network of config/gca-free-light.toml from the same random weights on one thread and is then
-measured on each folder of --data, which holds merged/, alpha/ and trimap/. Two calls with different --arms can share
-two cores.
+Each arm trains the network of config/gca-free-light.toml from the same weights, random ones or those of
+model.init_checkpoint, on one thread and is then measured on each folder of --data, which holds merged/, alpha/ and
+trimap/. Two calls with different --arms can share two cores.
 """
 
 import argparse
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.short_training import ALONE, EMA, train_shortly
 from dataloader.folders import Triple, find_test_images
-from dataloader.generated import objects, patterns, plants, shapes, strands, things, translucent
+from dataloader.generated import meshes, objects, patterns, plants, shapes, strands, things, translucent
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
 from dataloader.on_device.samples import DeviceSamples, make_banks
 from networks import MattingNetwork, build_network
@@ -33,12 +33,14 @@ from trainer import validate
 from utils.arguments import positive_int, whole_number
 from utils.config import architecture, load_config
 from utils.errors import InputError
+from utils.training_state import load_initial_weights
 
 CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
 
 
 EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0,
-           "SHARES": {shapes: 0.14, strands: 0.36, plants: 0.14, patterns: 0.14, translucent: 0.22, things: 0.0}}
+           "SHARES": {shapes: 0.14, strands: 0.36, plants: 0.14, patterns: 0.14, translucent: 0.22, meshes: 0.0,
+                      things: 0.0}}
 
 
 class Arm(NamedTuple):
@@ -63,6 +65,8 @@ ARMS = {
     "subjects": Arm("subjects of photographs", PRESENT, EARLIER | {"SUBJECT_SHARE": objects.SUBJECT_SHARE}),
     "smooth-hair": Arm("hair of colours that change little", PRESENT, EARLIER | {"SMOOTH_SHARE": objects.SMOOTH_SHARE}),
     "drawings": Arm("things, subjects and smooth hair", PRESENT, {}),
+    "single-objects": Arm("default, hardly anything over another", REALISTIC._replace(second_share=0.1),
+                          {"COUNT_SHARES": (0.95, 0.05, 0.0)}),
     "all": Arm("the default recipe", REALISTIC, {}),
 }
 
@@ -85,6 +89,7 @@ def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, 
                                   *settings])
     torch.manual_seed(config.train.seed)
     network = build_network(**architecture(config))
+    load_initial_weights(network, config, ALONE)
     with constants(objects, arm.drawings), make_banks(config, ALONE) as banks:
         batches = DeviceSamples(banks, config, ALONE, recipe=arm.recipe)
         return train_shortly(network, batches, config, max(1, samples // config.model.batch_size), arm.about)

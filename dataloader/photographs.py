@@ -1,12 +1,14 @@
-"""Photographs as material: decoded once in a process, then looked at in parts."""
+"""Photographs and cut-outs as material: decoded once in a process, then looked at in parts."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from dataloader.image_file import read_image
+from dataloader.folders import Foreground, read_foreground
+from dataloader.image_file import ImageFileError, read_image
 
 KEPT_BYTES = 2**29  # of decoded photographs, in each process
 LONGEST_SIDE = 1280  # of photographs as they are kept
@@ -27,10 +29,32 @@ def read_photograph(path: Path) -> np.ndarray:
     Raises:
         ImageFileError: if the file cannot be read.
     """
+    return _decoded(path, read_image)
+
+
+def read_cutout(path: Path) -> np.ndarray:
+    """What is not empty of a cut-out, (h, w, 4) uint8 RGBA, reduced and kept as photographs are.
+
+    Raises:
+        ImageFileError: if the file cannot be read, or all of it is empty.
+    """
+    return _decoded(path, _trimmed)
+
+
+def _trimmed(path: Path) -> np.ndarray:
+    pixels = read_foreground(Foreground(path, None, 0, 0))
+    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(pixels[..., 3]))
+    if not width:
+        raise ImageFileError(f"{path}: alpha is 0 everywhere; expected a cut-out")
+    return np.ascontiguousarray(pixels[top:top + height, left:left + width])
+
+
+def _decoded(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
+    """A file as a function reads it, reduced; those used last are kept."""
     if path in _kept:
         _kept.move_to_end(path)
         return _kept[path]
-    image = read_image(path)
+    image = read(path)
     factor = LONGEST_SIDE / max(image.shape[:2])
     if factor < 1:
         image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)

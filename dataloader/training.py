@@ -204,7 +204,8 @@ def find_layers(config: EasyDict, drawing_seed: int) -> Layers:
                               "or data.generated for drawn ones")
     photographs = find_photographs(data.photographs) if data.photographs else ()
     foregrounds = find_foregrounds(data.train_fg, data.train_alpha or None) if data.train_fg else []
-    foregrounds += [DrawnForeground(drawing_seed, number, data.generated_size, photographs)
+    cutouts = tuple(each.colours for each in find_foregrounds(data.cutouts)) if data.cutouts else ()
+    foregrounds += [DrawnForeground(drawing_seed, number, data.generated_size, photographs, cutouts=cutouts)
                     for number in range(data.generated)]
     backgrounds = find_backgrounds(data.train_bg) if data.train_bg else [
         DrawnBackground(drawing_seed, number, data.generated_size, photographs)

@@ -1,15 +1,18 @@
-"""Whole things and subjects of photographs: their form, that a seed fixes them, and whose colours they have."""
+"""Whole things, meshes and photographed subjects: their form, that a seed fixes them, and whose colours they have."""
 
 import cv2
 import numpy as np
 import pytest
 
-from dataloader.generated import objects, shapes, strands, things
+from dataloader.generated import meshes, objects, shapes, strands, things
 from dataloader.generated.drawing import SUPERSAMPLING, Drawing
 from dataloader.generated.objects import draw_cutout, draw_subject
-from dataloader.generated.subjects import Subject, continued, find_subject
+from dataloader.generated.source import DrawnForeground, subject_chooser
+from dataloader.generated.subjects import Subject, continued, cutout_subject, find_subject
+from dataloader.image_file import ImageFileError
+from utils.files import write_png
 
-each_family = pytest.mark.parametrize("family", things.FAMILIES, ids=lambda family: family.__name__)
+each_family = pytest.mark.parametrize("family", things.FAMILIES + meshes.FAMILIES, ids=lambda family: family.__name__)
 
 
 @each_family
@@ -68,6 +71,72 @@ def test_a_subject_follows_its_colours():
     assert found >= 8
 
 
+def cutout_of_a_disc(size: int = 120) -> np.ndarray:
+    """A blue disc, all of the picture's width, black where it is not, (size, size, 4) RGBA."""
+    cutout = np.zeros((size, size, 4), np.uint8)
+    cv2.circle(cutout, (size // 2, size // 2), size // 2 - 1, (30, 60, 220, 255), -1)
+    return cutout
+
+
+def test_a_cutouts_subject_is_solid_and_in_its_colours():
+    """A disc shown whole, or a part of it, of radius 1/2 to its longer side; nothing black from around it."""
+    areas = []
+    for seed in range(20):
+        solid, colours = cutout_subject(np.random.default_rng(seed), cutout_of_a_disc(), 128)
+        assert solid.shape == (SUPERSAMPLING * 128,) * 2
+        assert set(np.unique(solid)) <= {0, 255}
+        assert colours.shape == (128, 128, 3)
+        assert (np.abs(colours.astype(int) - (30, 60, 220)) <= 2).all()
+        areas.append((solid > 0).mean())
+    assert min(areas) > 0.45  # pi / 4 / 1.25^2 is 0.50
+    assert max(areas) > 0.9
+    faint = cutout_of_a_disc()
+    faint[..., 3] //= 3
+    assert cutout_subject(np.random.default_rng(0), faint, 128) is None
+
+
+def test_subjects_come_from_cutouts_and_photographs(tmp_path, monkeypatch):
+    write_png(tmp_path / "disc.png", np.pad(cutout_of_a_disc(), ((10, 90), (30, 30), (0, 0))))
+    write_png(tmp_path / "view.png", view_of_a_thing())
+    write_png(tmp_path / "empty.png", np.zeros((20, 20, 4), np.uint8))
+    disc, view, empty = (tmp_path / f"{name}.png" for name in ("disc", "view", "empty"))
+    assert subject_chooser((), (), 64) is None
+    rng = np.random.default_rng(0)
+    only_cutouts = subject_chooser((), (disc,), 64)
+    assert all(np.ptp(only_cutouts(rng).colours.reshape(-1, 3), axis=0).max() <= 2 for _ in range(5))
+    both = subject_chooser((view,), (disc,), 64)
+    blue = [subject.colours[..., 2].mean() > 200 for subject in (both(rng) for _ in range(60)) if subject]
+    assert 0.4 < np.mean(blue) < 0.85
+    with pytest.raises(ImageFileError, match=r"empty\.png: alpha is 0 everywhere"):
+        subject_chooser((), (empty,), 64)(rng)
+    monkeypatch.setattr(objects, "SUBJECT_SHARE", 1.0)
+    drawn = DrawnForeground(0, 0, 64, (), (shapes.figure,), cutouts=(disc,))
+    pixels = drawn.read()
+    assert pixels[pixels[..., 3] == 255][:, 2].mean() > 150
+    assert "disc.png" in drawn.identity()[1]
+
+
+def test_hair_without_a_body_gets_one_at_times(monkeypatch):
+    monkeypatch.setattr(objects, "COUNT_SHARES", (1, 0, 0))
+    monkeypatch.setattr(objects, "JOINED_SHARE", 0)
+    counts = [len(list(objects._layers(np.random.default_rng(seed), 64, [strands.long_hair], (), None, None)))
+              for seed in range(30)]
+    assert set(counts) == {1, 2}
+    assert all(len(list(objects._layers(np.random.default_rng(seed), 64, [strands.fur], (strands.fur,), None, None)))
+               == 1 for seed in range(10))
+
+
+def test_meshes_have_many_holes():
+    """Where a mesh has not been cut short its alpha goes up and down every few pixels."""
+    crossings = []
+    for seed in range(10):
+        alpha = meshes.mesh_bag(np.random.default_rng(seed), 256).alpha.astype(int)
+        middle = alpha[64:192, 64:192]
+        signs = np.sign(middle - cv2.blur(middle.astype(np.float32), (25, 25)))
+        crossings.append((np.diff(signs, axis=1) != 0).mean())
+    assert np.median(crossings) > 0.1  # a wave of 20 pixels has as many
+
+
 def test_colours_go_on_beyond_the_outline():
     solid = np.zeros((96, 96), np.uint8)
     solid[24:72, 24:72] = 255
@@ -92,17 +161,16 @@ def test_families_of_bodies_take_one(family):
 
 
 def test_subjects_are_the_bodies(monkeypatch):
-    """With a photograph at hand, and a family of bodies, the subject's colours are those of the cut-out."""
+    """With subjects at hand, and a family of bodies, a subject's colours are those of the foreground."""
     solid = np.full((128, 128), 255, np.uint8)
     subject = Subject(solid, np.full((64, 64, 3), (10, 60, 200), np.uint8))
-    monkeypatch.setattr(objects, "find_subject", lambda *_: subject)
     monkeypatch.setattr(objects, "SUBJECT_SHARE", 1.0)
     monkeypatch.setattr(objects, "COUNT_SHARES", (1, 0, 0))
-    pixels = draw_cutout(np.random.default_rng(0), 64, (shapes.figure,), None, lambda _: view_of_a_thing())
+    pixels = draw_cutout(np.random.default_rng(0), 64, (shapes.figure,), None, lambda _: subject)
     assert (pixels[..., 3] == 255).all()
     assert np.abs(np.median(pixels[..., :3], axis=(0, 1)) - (10, 60, 200)).max() < 25
-    monkeypatch.setattr(objects, "find_subject", lambda *_: None)
-    assert draw_subject(np.random.default_rng(0), 64, shapes.figure, lambda _: view_of_a_thing()) is None
+    for subjects in (None, lambda _: None):
+        assert draw_subject(np.random.default_rng(0), 64, shapes.figure, subjects) is None
 
 
 def test_strands_in_colours_that_change_little(monkeypatch):

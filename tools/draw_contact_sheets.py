@@ -42,11 +42,11 @@ def sheet(tiles: list[np.ndarray], columns: int) -> np.ndarray:
     return np.vstack([np.hstack(tiles[first:first + columns]) for first in range(0, len(tiles), columns)])
 
 
-def sample_tiles(photographs: str, count: int, crop: int, seed: int, with_alpha: bool,
+def sample_tiles(settings: list[str], count: int, crop: int, seed: int, with_alpha: bool,
                  present: bool) -> list[np.ndarray]:
     """Training samples as they are; with `with_alpha` each above its alpha."""
-    config = load_config(overrides=[f"data.photographs={photographs}", f"data.generated={2 * count}",
-                                    f"data.crop_size={crop}", f"train.seed={seed}"])
+    config = load_config(overrides=[f"data.generated={2 * count}", *settings, f"data.crop_size={crop}",
+                                    f"train.seed={seed}"])
     with make_banks(config, ALONE) as banks, torch.no_grad():
         draws = Draws(ALONE.device, seed)
         samples = make_samples(draws, banks, count, crop, PRESENT if present else REALISTIC)
@@ -94,6 +94,8 @@ def write(path: Path, picture: np.ndarray) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Draw sheets of training samples and of real photographs' crops.")
     parser.add_argument("--photographs", required=True, metavar="DIR", help="folder of photographs for colours")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="a key of the configuration, such as data.cutouts; may be repeated")
     parser.add_argument("--output", type=Path, default=Path("samples.png"), help="default: %(default)s")
     parser.add_argument("--real", type=Path, nargs=2, metavar=("IMAGES", "TRIMAPS"), help="folders of real photographs")
     parser.add_argument("--real-output", type=Path, default=Path("real.png"), help="default: %(default)s")
@@ -106,7 +108,8 @@ def main() -> int:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     try:
-        write(args.output, sheet(sample_tiles(args.photographs, args.count, args.crop, args.seed, args.alpha,
+        settings = [f"data.photographs={args.photographs}", *args.set]
+        write(args.output, sheet(sample_tiles(settings, args.count, args.crop, args.seed, args.alpha,
                                               args.present), args.columns))
         if args.real:
             write(args.real_output, sheet(real_tiles(*args.real, args.count, args.crop, args.seed), args.columns))

@@ -62,6 +62,7 @@ KEYS = {
     "data.generated": Key(0, "number of drawn foregrounds beside those of data.train_fg; others in each epoch", low=0),
     "data.generated_size": Key(512, "their sides in pixels, and those of drawn backgrounds", low=64, high=4096),
     "data.photographs": Key(None, "folder of photographs for the colours of what is drawn"),
+    "data.cutouts": Key(None, "folder of RGBA cut-outs, on which hair, fur and film are drawn"),
     "data.finish": Key(False, "show composites as cameras do, and trimaps as people draw them; prefer crops with both "
                               "sides known"),
     "data.plain_share": Key(0.0, "with data.finish: share of samples in plain colours, which are learned from first",

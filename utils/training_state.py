@@ -66,7 +66,7 @@ def start_or_resume(config: EasyDict, world: World) -> TrainingState:
     torch.manual_seed(config.train.seed)
     network = build_network(**architecture(config))
     if not config.train.resume_checkpoint:
-        _load_initial_weights(network, config, world)
+        load_initial_weights(network, config, world)
     memory_format = torch.channels_last if config.train.channels_last else torch.contiguous_format
     network = network.to(world.device, memory_format=memory_format)
     if world.size > 1 and world.device.type == "cuda":
@@ -77,7 +77,13 @@ def start_or_resume(config: EasyDict, world: World) -> TrainingState:
     return state
 
 
-def _load_initial_weights(network: MattingNetwork, config: EasyDict, world: World) -> None:
+def load_initial_weights(network: MattingNetwork, config: EasyDict, world: World) -> None:
+    """Gives a network the weights of model.init_checkpoint, or of the ImageNet backbone; else it stays as it is.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be read or does not fit.
+        ConfigError: if the backbone is not there.
+    """
     if config.model.init_checkpoint:
         path = config.model.init_checkpoint
         weights, extended = with_colour_inputs(network, read_checkpoint(path)["state_dict"])

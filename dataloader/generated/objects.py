@@ -7,46 +7,47 @@ from types import ModuleType
 import cv2
 import numpy as np
 
-from dataloader.generated import patterns, plants, shapes, strands, things, translucent
+from dataloader.generated import meshes, patterns, plants, shapes, strands, things, translucent
 from dataloader.generated.colours import foreground_colours, lit, pale_colours
 from dataloader.generated.drawing import NEUTRAL, Drawing, Family
-from dataloader.generated.subjects import find_subject
+from dataloader.generated.subjects import Subject
 
-SHARES = {shapes: 0.08, strands: 0.34, plants: 0.13, patterns: 0.1, translucent: 0.19,
-          things: 0.16}  # hair is what mattes are for
+SHARES = {shapes: 0.08, strands: 0.33, plants: 0.12, patterns: 0.09, meshes: 0.06, translucent: 0.18,
+          things: 0.14}  # hair is what mattes are for
 _MODULES = tuple(SHARES)
 FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in module.FAMILIES)
 HELD_OUT: tuple[Family, ...] = tuple(family for module in _MODULES for family in getattr(module, "HELD_OUT", ()))
 JOINED_SHARE = 0.25  # objects that are two drawings in one
 FRAMED_SHARE = 0.5  # patterns that are joined to something solid
-FILLED_SHARE = 0.5  # translucent things, with nothing below them, that lie before something solid
+FILLED_SHARE = 0.5  # translucent things and hair, with nothing below them, that lie before something solid
 PALE_SHARE = 0.75  # translucent things that have hardly any colour
-SUBJECT_SHARE = 0.5  # bodies that are subjects of photographs
-SUBJECT_TRIES = 3  # views in which one is looked for
+SUBJECT_SHARE = 0.6  # bodies that are photographed subjects
 SUBJECT_SHADE = 0.35  # of a drawing's shade, on what a photograph has lit already
 SMOOTH_SHARE = 0.6  # strands whose colours change little, as those of hair: photographs blurred over a part of them
 SMOOTH_PARTS = 20
-COUNT_SHARES = (0.72, 0.22, 0.06)  # foregrounds of one object, of two over each other, of three
+COUNT_SHARES = (0.8, 0.16, 0.04)  # foregrounds of one object, of two over each other, of three
 PHOTOGRAPH_SHARE = 0.75  # of the other objects, those whose colours are a photograph's
 _BODIES = (shapes.figure, shapes.defocused, shapes.motion_blurred, strands.fur, strands.whiskers, strands.bristles)
-_PATTERNS = patterns.FAMILIES + patterns.HELD_OUT + (things.mesh_bag,)
+_PATTERNS = patterns.FAMILIES + patterns.HELD_OUT + meshes.FAMILIES
 _TRANSLUCENT = translucent.FAMILIES + translucent.HELD_OUT
+_WITHOUT_BODY = (*_TRANSLUCENT, strands.long_hair, strands.curly_hair)
 
 View = Callable[[np.random.Generator], np.ndarray]  # draws a part of some photograph, (h, w, 3) uint8
+Subjects = Callable[[np.random.Generator], Subject | None]  # draws a photographed subject; None where none is found
 
 
 def draw_cutout(rng: np.random.Generator, size: int, families: tuple[Family, ...] = FAMILIES,
-                view: View | None = None, photograph: View | None = None) -> np.ndarray:
+                view: View | None = None, subjects: Subjects | None = None) -> np.ndarray:
     """A foreground as RGBA, (size, size, 4) uint8, the colours not multiplied by alpha.
 
     Args:
         families: what to choose among, see `choose_family`.
         view: gives photographs' surfaces for colours; None has all colours generated.
-        photograph: gives larger parts of photographs, to look for subjects in; None: there are none.
+        subjects: gives bodies that are photographed; None: all are drawn.
     """
     chosen = [choose_family(rng, families) for _ in range(int(rng.choice(3, p=COUNT_SHARES)) + 1)]
     alpha = colours = None
-    for drawn_alpha, drawn_colours in _layers(rng, size, chosen, families, view, photograph):
+    for drawn_alpha, drawn_colours in _layers(rng, size, chosen, families, view, subjects):
         if alpha is None:
             alpha, colours = drawn_alpha, drawn_colours
         else:
@@ -55,32 +56,29 @@ def draw_cutout(rng: np.random.Generator, size: int, families: tuple[Family, ...
 
 
 def _layers(rng: np.random.Generator, size: int, chosen: list[Family], families: tuple[Family, ...],
-            view: View | None, photograph: View | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            view: View | None, subjects: Subjects | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Alpha (S, S) and colours (S, S, 3) of the objects, the uppermost first."""
     for family in chosen:
         if family is things.wrapped:
-            yield from _wrapped_layers(rng, size, view, photograph)
+            yield from _wrapped_layers(rng, size, view, subjects)
             continue
-        if family in _BODIES and photograph and rng.random() < SUBJECT_SHARE:
-            subject = draw_subject(rng, size, family, photograph)
-            if subject is not None:
-                yield subject
-                continue
+        if family in _BODIES and (body := draw_subject(rng, size, family, subjects)):
+            yield body
+            continue
         drawing = draw_object(rng, size, family, families)
         yield drawing.alpha, object_colours(rng, family, drawing, view)
-    if chosen[-1] in _TRANSLUCENT and rng.random() < FILLED_SHARE:  # what is in the bag
-        subject = photograph and rng.random() < SUBJECT_SHARE and draw_subject(rng, size, shapes.figure, photograph)
-        if subject:
-            yield subject
+    if chosen[-1] in _WITHOUT_BODY and rng.random() < FILLED_SHARE:  # what is in the bag, or the hair grows on
+        if body := draw_subject(rng, size, shapes.figure, subjects):
+            yield body
         else:
             drawing = shapes.crisp(rng, size)
             yield drawing.alpha, object_colours(rng, shapes.crisp, drawing, view)
 
 
 def _wrapped_layers(rng: np.random.Generator, size: int, view: View | None,
-                    photograph: View | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+                    subjects: Subjects | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Film, and below it what it is around."""
-    body = photograph and rng.random() < SUBJECT_SHARE and draw_subject(rng, size, shapes.figure, photograph)
+    body = draw_subject(rng, size, shapes.figure, subjects)
     if not body:
         family = (shapes.figure, shapes.crisp, things.toy)[int(rng.integers(3))]
         drawing = family(rng, size)
@@ -92,15 +90,19 @@ def _wrapped_layers(rng: np.random.Generator, size: int, view: View | None,
 
 
 def draw_subject(rng: np.random.Generator, size: int, family: Family,
-                 photograph: View) -> tuple[np.ndarray, np.ndarray] | None:
-    """A photograph's subject as the body of a family: alpha (S, S) and colours (S, S, 3); None where there is none."""
-    for _ in range(SUBJECT_TRIES):
-        subject = find_subject(rng, photograph(rng), size)
-        if subject is not None:
-            drawing = family(rng, size, subject.solid)
-            shade = cv2.addWeighted(drawing.shade, SUBJECT_SHADE, drawing.shade, 0, NEUTRAL * (1 - SUBJECT_SHADE))
-            return drawing.alpha, lit(subject.colours, shade)
-    return None
+                 subjects: Subjects | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """A photographed subject as the body of a family: alpha (S, S) and colours (S, S, 3).
+
+    None where the body is to be drawn: in the rest of `SUBJECT_SHARE`, or for want of a subject.
+    """
+    if not subjects or rng.random() >= SUBJECT_SHARE:
+        return None
+    subject = subjects(rng)
+    if subject is None:
+        return None
+    drawing = family(rng, size, subject.solid)
+    shade = cv2.addWeighted(drawing.shade, SUBJECT_SHADE, drawing.shade, 0, NEUTRAL * (1 - SUBJECT_SHADE))
+    return drawing.alpha, lit(subject.colours, shade)
 
 
 def object_colours(rng: np.random.Generator, family: Family, drawing: Drawing, view: View | None) -> np.ndarray:

@@ -9,11 +9,14 @@ import numpy as np
 
 from dataloader.generated.colours import generated_background
 from dataloader.generated.drawing import Family
-from dataloader.generated.objects import FAMILIES, View, draw_cutout
-from dataloader.photographs import photograph_surface, photograph_view, read_photograph
+from dataloader.generated.objects import FAMILIES, Subjects, View, draw_cutout
+from dataloader.generated.subjects import Subject, cutout_subject, find_subject
+from dataloader.photographs import photograph_surface, photograph_view, read_cutout, read_photograph
 
 GENERATED_BACKGROUND_SHARE = 0.1  # where there are photographs
 LARGE_PART_SHARE = 0.25  # of the surfaces that are photographs'
+CUTOUT_SHARE = 0.6  # of the subjects, where there are cut-outs: those that are one
+SUBJECT_TRIES = 3  # views in which a subject is looked for
 
 
 class DrawnForeground(NamedTuple):
@@ -25,6 +28,7 @@ class DrawnForeground(NamedTuple):
     photographs: tuple[Path, ...] = ()
     families: tuple[Family, ...] = FAMILIES
     epoch: int = 0
+    cutouts: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -44,16 +48,17 @@ class DrawnForeground(NamedTuple):
         """(size, size, 4) uint8 RGBA, the colours not multiplied by alpha.
 
         Raises:
-            ImageFileError: if a photograph cannot be read.
+            ImageFileError: if a photograph or cut-out cannot be read.
         """
         rng = random_stream(self.seed, _FOREGROUNDS, self.epoch, self.number)
         return draw_cutout(rng, self.size, self.families, surface_chooser(self.photographs, self.size),
-                           photograph_chooser(self.photographs, self.size))
+                           subject_chooser(self.photographs, self.cutouts, self.size))
 
     def identity(self) -> tuple[str, str]:
         """What names it in a cache, and what makes an entry outdated: the programs that draw it."""
         return (f"{self.seed} {self.epoch} {self.number} {self.size}",
-                f"{_programs()} {[path.name for path in self.photographs]} {[f.__name__ for f in self.families]}")
+                f"{_programs()} {[[path.name for path in paths] for paths in (self.photographs, self.cutouts)]} "
+                f"{[family.__name__ for family in self.families]}")
 
 
 class DrawnBackground(NamedTuple):
@@ -118,6 +123,21 @@ def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
         return photograph_view(rng, _any_photograph(rng, photographs), size, size)
 
     return view
+
+
+def subject_chooser(photographs: tuple[Path, ...], cutouts: tuple[Path, ...], size: int) -> Subjects | None:
+    """Draws a subject at each call, of a cut-out or of a part of a photograph; None where there is neither."""
+    view = photograph_chooser(photographs, size)
+    if view is None and not cutouts:
+        return None
+
+    def subject(rng: np.random.Generator) -> Subject | None:
+        if cutouts and (view is None or rng.random() < CUTOUT_SHARE):
+            return cutout_subject(rng, read_cutout(cutouts[int(rng.integers(len(cutouts)))]), size)
+        found = (find_subject(rng, view(rng), size) for _ in range(SUBJECT_TRIES))
+        return next((each for each in found if each is not None), None)
+
+    return subject
 
 
 def _any_photograph(rng: np.random.Generator, photographs: tuple[Path, ...]) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Subjects cut from photographs: what their colours hold together, with the texture and the light of a photograph.
+"""Photographed subjects: what the colours of a photograph hold together, or what a cut-out shows.
 
-A *view* is a square part of a photograph, (h, h, 3) uint8 RGB.
+They have the texture and the light of a photograph. A *view* is a square part of one, (h, h, 3) uint8 RGB.
 """
 
 from typing import NamedTuple
@@ -16,6 +16,9 @@ LEAST_AREA = 0.05  # of what is left of it, connected and rounded
 NEARNESS = (0.3, 1.2)  # how much distance from the subject's middle counts beside differences of colour
 FRAMES = (1.0, 1.7)  # sides of what is then shown, as parts of the subject's longer side
 SMOOTHING = 1.6  # deviation of the blur that rounds its outline, in pixels of the segmentation
+CUTOUT_FRAMES = (0.55, 1.25)  # sides of what is shown of a cut-out, as parts of its longer side
+CUTOUT_TURN = 10  # degrees: deviation of the angle by which it is turned
+LEAST_SHOWN = 0.04  # of the picture, that a cut-out covers
 INSET = 1 / 40  # of the view: colours are taken from that far inside the outline, where nothing behind shines through
 
 
@@ -42,6 +45,39 @@ def find_subject(rng: np.random.Generator, view: np.ndarray, size: int) -> Subje
     solid = (soft > 0.5).view(np.uint8) * np.uint8(255)
     colours = cv2.resize(np.ascontiguousarray(view), (size, size), interpolation=cv2.INTER_LINEAR)
     return Subject(solid, continued(colours, cv2.resize(solid, (size, size), interpolation=cv2.INTER_AREA)))
+
+
+def cutout_subject(rng: np.random.Generator, cutout: np.ndarray, size: int) -> Subject | None:
+    """What a cut-out (h, w, 4) uint8 RGBA shows, solid, or a part of it, at (size, size); turned a little.
+
+    None where hardly anything of it is seen.
+    """
+    if rng.random() < 0.5:
+        cutout = cutout[:, ::-1]
+    height, width = cutout.shape[:2]
+    side = max(height, width) * rng.uniform(*CUTOUT_FRAMES)
+    middle = [length / 2 + rng.uniform(-0.5, 0.5) * max(0.0, length - side) for length in (width, height)]
+    turn = rng.normal(0, CUTOUT_TURN)
+    alpha = np.ascontiguousarray(cutout[..., 3])
+    side_seen = size * SUPERSAMPLING
+    solid = cv2.GaussianBlur(_shown(alpha, middle, side, turn, side_seen), (0, 0), max(1.0, side_seen / side / 2))
+    solid = (solid > 127).view(np.uint8) * np.uint8(255)
+    if np.count_nonzero(solid) < LEAST_SHOWN * solid.size:
+        return None
+    weight = alpha[..., None] * np.float32(1 / 255)
+    colours = _shown(np.dstack([cutout[..., :3] * weight, weight]), middle, side, turn, size)
+    colours = np.clip(colours[..., :3] / np.maximum(colours[..., 3:], 1 / 255), 0, 255).astype(np.uint8)
+    return Subject(solid, continued(colours, cv2.resize(solid, (size, size), interpolation=cv2.INTER_AREA)))
+
+
+def _shown(image: np.ndarray, middle: list[float], side: float, turn: float, size: int) -> np.ndarray:
+    """The square of an image about a point (x, y), turned by degrees, at (size, size); nothing beyond the image."""
+    factor = size / side
+    if factor < 1:
+        image = cv2.GaussianBlur(image, (0, 0), 0.4 / factor)
+    to_view = cv2.getRotationMatrix2D(middle, turn, factor)
+    to_view[:, 2] += size / 2 - np.array(middle)
+    return cv2.warpAffine(image, to_view, (size, size), flags=cv2.INTER_LINEAR)
 
 
 def _alike(rng: np.random.Generator, image: np.ndarray) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from dataloader.generated.drawing import (
 from dataloader.generated.focus import blurred, focused
 from dataloader.generated.growth import grow, headings, modelled, over, strand_shade, tapered
 from dataloader.generated.shapes import ellipse, limb, rounded, silhouette
-from dataloader.generated.warping import cut, hung, log_uniform
+from dataloader.generated.warping import log_uniform
 
 _RELIEF = 192  # side of the canvas on which light on smooth surfaces is computed
 
@@ -233,25 +233,4 @@ def _gathered(rng: np.random.Generator, side: int, knot: np.ndarray) -> tuple[np
     return (slope / (float(slope.std()) + 1e-6)).astype(np.float32), np.exp(-(distance / (side * 0.12)) ** 2)
 
 
-def mesh_bag(rng: np.random.Generator, size: int) -> Drawing:
-    """A bag or curtain of fine net in folds: holes of a few pixels, one or two layers, opaque seams."""
-    drawings = []
-    for _ in range(int(rng.integers(1, 3))):
-        height, width = (int(size * rng.uniform(0.7, 1.3)) for _ in range(2))
-        pitch, stretch = log_uniform(rng, 4, max(5, size / 40)), rng.uniform(0.6, 1.6)
-        y, x = np.ogrid[:height, :width]
-        wave = np.cos(np.float32(2 * np.pi / pitch) * x) + np.cos(np.float32(2 * np.pi / pitch / stretch) * y)
-        if rng.random() < 0.5:  # in quincunx
-            wave = np.cos(np.float32(np.pi / pitch) * (x + y / stretch)) + np.cos(
-                np.float32(np.pi / pitch) * (x - y / stretch))
-        threads = np.clip(0.5 + (wave.astype(np.float32) + rng.uniform(-0.8, 1)) * pitch / 4, 0, 1)
-        sheet = to_uint8(threads * (1 if rng.random() < 0.6 else rng.uniform(0.6, 1)))
-        seam = max(1, round(size * rng.uniform(0, 0.02)))
-        sheet[:seam], sheet[-seam:], sheet[:, :seam], sheet[:, -seam:] = 255, 255, 255, 255
-        drawings.append(hung(rng, size, sheet))
-    alpha = over(*(drawing.alpha for drawing in drawings))
-    drawing = Drawing(alpha, drawings[0].shade)
-    return cut(rng, drawing, rng.uniform(1, size / 50)) if rng.random() < 0.35 else drawing
-
-
-FAMILIES = (toy, cloth, string, broom, cage, wrapped, mesh_bag)
+FAMILIES = (toy, cloth, string, broom, cage, wrapped)

@@ -1,0 +1,94 @@
+"""Gathers cut-outs under a free licence: photographs of animals, plants and things with their alpha.
+
+    python tools/fetch_cutouts.py --output data/cutouts
+
+Downloads Debian's package tuxpaint-stamps-default (GPL 2), takes those of its pictures that `cutouts.csv` beside this
+file lists, which are photographs, and writes them to OUTPUT as PNG files, with an empty border around small ones, so
+that no use of them enlarges them much. They serve as `data.cutouts`, on which hair, fur and film are drawn, and as
+`data.train_fg`. Started again after an interruption, the same command writes only what is missing.
+"""
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tools.fetch_photographs import FetchError, debian, fetch, members
+from utils.files import write_png
+
+LIST = Path(__file__).with_name("cutouts.csv")
+PACKAGE = debian("t/tuxpaint-stamps/tuxpaint-stamps-default_2022.06.04-1_all.deb",
+                 "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34")
+FOLDER = "usr/share/tuxpaint/stamps"
+LEAST_SIDE = 400  # pixels
+
+
+def read_list(path: Path) -> dict[str, str]:
+    """The names of files to write, without extension, by their paths in the package's folder of stamps."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["original"]: row["name"] for row in csv.DictReader(file)}
+
+
+def framed(data: bytes) -> np.ndarray:
+    """A picture's content without its empty border, (s, s, 4) uint8 RGBA, s at least 400; black where alpha is 0.
+
+    Raises:
+        FetchError: if it is no picture with alpha.
+    """
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4 or not pixels[..., 3].any():
+        raise FetchError("no picture with alpha")
+    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(pixels[..., 3]))
+    pixels = cv2.cvtColor(pixels[top:top + height, left:left + width], cv2.COLOR_BGRA2RGBA)
+    side = max(width, height, LEAST_SIDE)
+    canvas = np.zeros((side, side, 4), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    canvas[top:top + height, left:left + width] = pixels * (pixels[..., 3:] > 0)
+    return canvas
+
+
+def gather(wanted: dict[str, str], output: Path, cache: Path) -> list[str]:
+    """Writes what is missing; the reasons for which some could not be.
+
+    Raises:
+        FetchError: if the package cannot be had.
+        OSError: if a file cannot be written.
+    """
+    missing = {f"{FOLDER}/{original}": output / f"{name}.png" for original, name in wanted.items()
+               if not (output / f"{name}.png").is_file()}
+    reasons = []
+    for path, data in members(fetch(PACKAGE, cache)) if missing else ():
+        file = missing.pop(path, None)
+        if file is None:
+            continue
+        try:
+            write_png(file, framed(data))
+        except FetchError as error:
+            reasons.append(f"{path}: {error}")
+    return reasons + [f"{path}: not in the package" for path in missing]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Gather cut-outs under a free licence.")
+    parser.add_argument("--output", type=Path, default=Path("data/cutouts"), help="folder (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, help="folder for the package (default: OUTPUT/packages)")
+    args = parser.parse_args()
+    wanted = read_list(LIST)
+    try:
+        reasons = gather(wanted, args.output, args.cache or args.output / "packages")
+    except (FetchError, OSError) as error:
+        print(f"fetch_cutouts.py: {error}", file=sys.stderr)
+        return 1
+    for reason in reasons:
+        print(f"fetch_cutouts.py: {reason}", file=sys.stderr)
+    print(f"{args.output}: {len(wanted) - len(reasons)} of {len(wanted)} cut-outs")
+    return 1 if reasons else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
