@@ -49,6 +49,7 @@ class Arm(NamedTuple):
     about: str
     recipe: Recipe = PRESENT
     drawings: dict[str, object] = EARLIER  # other constants of `dataloader.generated.objects`
+    cutouts: bool = False  # those of the configuration, among the foregrounds and as bodies
 
 
 ARMS = {
@@ -65,9 +66,12 @@ ARMS = {
     "subjects": Arm("subjects of photographs", PRESENT, EARLIER | {"SUBJECT_SHARE": objects.SUBJECT_SHARE}),
     "smooth-hair": Arm("hair of colours that change little", PRESENT, EARLIER | {"SMOOTH_SHARE": objects.SMOOTH_SHARE}),
     "drawings": Arm("things, subjects and smooth hair", PRESENT, {}),
+    "all-drawn": Arm("the default recipe without cut-outs", REALISTIC, {}),
     "single-objects": Arm("default, hardly anything over another", REALISTIC._replace(second_share=0.1),
-                          {"COUNT_SHARES": (0.95, 0.05, 0.0)}),
-    "all": Arm("the default recipe", REALISTIC, {}),
+                          {"COUNT_SHARES": (0.95, 0.05, 0.0)}, cutouts=True),
+    "many-objects": Arm("default, more over each other", REALISTIC._replace(second_share=0.5, hue=40),
+                        {"COUNT_SHARES": (0.72, 0.22, 0.06)}, cutouts=True),
+    "all": Arm("the default recipe", REALISTIC, {}, cutouts=True),
 }
 
 
@@ -85,8 +89,8 @@ def constants(module: ModuleType, values: dict[str, object]) -> Iterator[None]:
 def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, float]:
     """The arm's network after so many samples, and its training error over the last fifth."""
     config = load_config(CONFIG, ["dist=false", "data.plain_share=0", "data.renew=0", f"train.ema={EMA}",
-                                  "train.precision=bf16",
-                                  *settings])
+                                  "train.precision=bf16", *settings,
+                                  *([] if arm.cutouts else ["data.cutouts=", "data.train_fg="])])
     torch.manual_seed(config.train.seed)
     network = build_network(**architecture(config))
     load_initial_weights(network, config, ALONE)

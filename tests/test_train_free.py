@@ -134,6 +134,22 @@ def test_goes_on_when_called_again(monkeypatch, tmp_path, capsys, on_device):
     assert network(torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)).alpha.isfinite().all()
 
 
+def test_frozen_statistics_are_not_measured_anew(monkeypatch, tmp_path):
+    """A last call with train.freeze_bn goes on from the statistics that the calls before measured."""
+    short_and_small(monkeypatch)
+    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    parts, weights = tmp_path / "parts", []
+    for options in (["--total=0.1"], ["--set=train.freeze_bn=true"]):
+        assert call(monkeypatch, tmp_path, f"--parts={parts}", "--minutes=0.05", "--set=data.on_device=true",
+                    *options) == 0
+        weights.append(load_parts(parts)[0])
+    same = {name for name, value in weights[0].items() if torch.equal(value, weights[1][name])}
+    statistics = {name for name in weights[0] if name.endswith(("running_mean", "running_var"))}
+    assert len(statistics) > 50
+    assert statistics <= same
+    assert len(weights[0].keys() - same) > 50  # the weights have changed
+
+
 def test_stages_with_smaller_crops_are_left_out(monkeypatch, tmp_path, caplog):
     short_and_small(monkeypatch)
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)

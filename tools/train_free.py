@@ -67,7 +67,7 @@ RECALIBRATION_SHARE = 0.03  # of a call's minutes, at most, for each save
 MOST_STEPS = 10**9  # of a stage, which ends by the clock
 WORTH_COMPILING = 4.0  # minutes
 FEWEST_SAMPLES = 4  # of a batch, which batch normalisation needs
-RECALIBRATION_PIXELS = 2**23  # for the statistics of batch normalisation that belong to the averaged weights
+RECALIBRATION_PIXELS = 2**24  # for the statistics of batch normalisation that belong to the averaged weights
 PROGRESS = "progress.jsonl"  # beside the parts
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Run:
 
     def _save_weights(self, clock: Clock, batches: Iterator[dict] | None) -> None:
         state, world = self.state, self.world
-        if batches and state.ema is not None:
+        if batches and state.ema is not None and not self.config.train.freeze_bn:
             recalibrate(state.result, batches, self.config, world, RECALIBRATION_SHARE * 60 * clock.minutes)
         clock.read(worked=True)
         self.about |= {"minutes": clock.minutes_spent, "steps": state.step, "finished": clock.is_finished}
