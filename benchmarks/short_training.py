@@ -15,6 +15,7 @@ from utils.training_state import TrainingState
 
 EMA = 0.99  # shorter than that of long trainings
 WARMUP = 50  # steps
+RECALIBRATION_PIXELS = 2**23
 ALONE = World(0, 1, torch.device("cpu"))
 
 
@@ -32,6 +33,6 @@ def train_shortly(network: MattingNetwork, batches: Iterator[dict], config: Easy
         values, _ = take_step(model, state, [batch], max(1.0, unknown_mask(batch).sum().item()), config, ALONE)
         state.step += 1
         errors.append(values["rec"])
-    recalibrate(state.result, batches, config, ALONE)
+    recalibrate(state.result, batches, config, ALONE, pixels=RECALIBRATION_PIXELS)
     last = errors[-max(1, len(errors) // 5):]
     return state.result, sum(last) / len(last)

@@ -1,6 +1,7 @@
 """Which training data helps on photographs: short trainings that differ in their data alone, in one run.
 
     python tools/fetch_photographs.py --output data/photographs
+    python tools/fetch_cutouts.py --output data/cutouts
     python -m benchmarks.training_data --samples 10000 --photographs data/photographs/train --data photographs/test
     python -m benchmarks.training_data --arms present all --photographs data/photographs/train --data photographs/test
 
@@ -24,7 +25,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.short_training import ALONE, EMA, train_shortly
-from dataloader.folders import Triple, find_test_images
+from dataloader.folders import Triple, find_foregrounds, find_test_images
 from dataloader.generated import meshes, objects, patterns, plants, shapes, strands, things, translucent
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
 from dataloader.on_device.samples import DeviceSamples, make_banks
@@ -38,7 +39,7 @@ from utils.training_state import load_initial_weights
 CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
 
 
-EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0,
+EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0, "COUNT_SHARES": (0.72, 0.22, 0.06),
            "SHARES": {shapes: 0.14, strands: 0.36, plants: 0.14, patterns: 0.14, translucent: 0.22, meshes: 0.0,
                       things: 0.0}}
 
@@ -62,14 +63,15 @@ ARMS = {
     "natural": Arm("hues and saturation as they are", PRESENT._replace(hue=12, saturation=(0.6, 1.05))),
     "defocused": Arm("more backgrounds out of focus", PRESENT._replace(defocused_share=0.6)),
     "mosaic": Arm("colour filter of the sensor", PRESENT._replace(mosaic_share=0.4)),
-    "things": Arm("toys, cloth, string, brooms, cages, wrapped", PRESENT, EARLIER | {"SHARES": objects.SHARES}),
+    "things": Arm("toys, cloth, string, brooms, cages, wrapped", PRESENT,
+                  EARLIER | {"SHARES": objects.SHARES | {meshes: 0.0}}),
     "subjects": Arm("subjects of photographs", PRESENT, EARLIER | {"SUBJECT_SHARE": objects.SUBJECT_SHARE}),
     "smooth-hair": Arm("hair of colours that change little", PRESENT, EARLIER | {"SMOOTH_SHARE": objects.SMOOTH_SHARE}),
     "drawings": Arm("things, subjects and smooth hair", PRESENT, {}),
     "all-drawn": Arm("the default recipe without cut-outs", REALISTIC, {}),
     "single-objects": Arm("default, hardly anything over another", REALISTIC._replace(second_share=0.1),
                           {"COUNT_SHARES": (0.95, 0.05, 0.0)}, cutouts=True),
-    "many-objects": Arm("default, more over each other", REALISTIC._replace(second_share=0.5, hue=40),
+    "many-objects": Arm("default, more over each other, more hues", REALISTIC._replace(second_share=0.5, hue=40),
                         {"COUNT_SHARES": (0.72, 0.22, 0.06)}, cutouts=True),
     "all": Arm("the default recipe", REALISTIC, {}, cutouts=True),
 }
@@ -90,7 +92,7 @@ def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, 
     """The arm's network after so many samples, and its training error over the last fifth."""
     config = load_config(CONFIG, ["dist=false", "data.plain_share=0", "data.renew=0", f"train.ema={EMA}",
                                   "train.precision=bf16", *settings,
-                                  *([] if arm.cutouts else ["data.cutouts=", "data.train_fg="])])
+                                  *([] if arm.cutouts else ["data.cutouts="])])
     torch.manual_seed(config.train.seed)
     network = build_network(**architecture(config))
     load_initial_weights(network, config, ALONE)
@@ -133,6 +135,8 @@ def main() -> int:
                 f"data.generated={args.drawings}", *args.set,
                 "data.workers=0", "data.cache="]  # other constants reach no other process, and a cache would keep them
     try:
+        if any(ARMS[name].cutouts for name in args.arms):  # before hours of other arms
+            find_foregrounds(load_config(CONFIG, settings).data.cutouts)
         sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
         compare(args.arms, args.samples, settings, sets)
     except InputError as error:

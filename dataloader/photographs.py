@@ -20,7 +20,7 @@ SMALLEST_SURFACE = 48  # pixels
 LARGEST_SCALE = 2.5  # enlargement of a surface
 MOST_MIRRORED = 4  # the least side of a surface is this part of the square that it fills
 
-_kept: OrderedDict[Path, np.ndarray] = OrderedDict()
+_kept: OrderedDict[tuple[Path, Callable], np.ndarray] = OrderedDict()
 
 
 def read_photograph(path: Path) -> np.ndarray:
@@ -51,18 +51,30 @@ def _trimmed(path: Path) -> np.ndarray:
 
 def _decoded(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
     """A file as a function reads it, reduced; those used last are kept."""
-    if path in _kept:
-        _kept.move_to_end(path)
-        return _kept[path]
+    key = path, read
+    if key in _kept:
+        _kept.move_to_end(key)
+        return _kept[key]
     image = read(path)
     factor = LONGEST_SIDE / max(image.shape[:2])
     if factor < 1:
-        image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        image = _reduced(image, factor)
     image.flags.writeable = False
-    _kept[path] = image
+    _kept[key] = image
     while sum(each.nbytes for each in _kept.values()) > KEPT_BYTES and len(_kept) > 1:
         _kept.popitem(last=False)
     return image
+
+
+def _reduced(image: np.ndarray, factor: float) -> np.ndarray:
+    """An image (H, W, 3 or 4) uint8 at `factor` of its size; what is empty gives nothing to the colours beside it."""
+    if image.shape[2] == 3:
+        return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    weight = image[..., 3:] * np.float32(1 / 255)
+    seen = cv2.resize(np.dstack([image[..., :3] * weight, weight]), None, fx=factor, fy=factor,
+                      interpolation=cv2.INTER_AREA)
+    colours = seen[..., :3] / np.maximum(seen[..., 3:], 1e-6)
+    return np.dstack([colours, 255 * seen[..., 3]]).round().clip(0, 255).astype(np.uint8)
 
 
 def photograph_view(rng: np.random.Generator, image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -51,6 +51,7 @@ def test_file_over_defaults_and_overrides_over_the_file(tmp_path):
     ('[model]\nbatch_size = "10"', r'model.batch_size is "10" \(text\); expected a whole number'),
     ("[model]\nbatch_size = 0", "model.batch_size is 0; expected at least 1"),
     ("[model]\nbatch_size = true", r"model.batch_size is true \(true or false\); expected a whole number"),
+    ("[data]\ncutouts = 'here'", "data.cutouts is set and data.generated is 0"),
     ("[data]\non_device = true", "data.finish is false; expected true with data.on_device"),
     ("[data]\non_device = true\nfinish = true\naugmentation = false", "data.augmentation is false; expected true"),
     ("[data]\non_device = true\nfinish = true\ngenerated_size = 500", "data.generated_size is 500; expected a mult"),

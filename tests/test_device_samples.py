@@ -16,6 +16,7 @@ from dataloader.training import make_training_dataset
 from inference import BACKGROUND, FOREGROUND, UNKNOWN, denormalise
 from utils.config import load_config
 from utils.distributed import World
+from utils.files import write_png
 
 CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)
@@ -184,6 +185,28 @@ def test_photographs_that_are_all_broken_stop_training(tmp_path):
     make_banks(load_config(overrides=settings), ALONE).close()
     (tmp_path / "c.jpg").write_text("text")
     with pytest.raises(ImageFileError, match=r"c\.jpg"):
+        make_banks(load_config(overrides=settings), ALONE)
+
+
+def test_cutouts_are_drawn_and_checked(tmp_path, monkeypatch):
+    """Those of data.cutouts are drawn on; a missing folder, files without alpha and broken ones are told."""
+    settings = [*SETTINGS, f"data.cutouts={tmp_path / 'cutouts'}"]
+    with pytest.raises(ImageFileError, match="cutouts: no such folder"):
+        make_banks(load_config(overrides=settings), ALONE)
+    disc = np.zeros((80, 80, 4), np.uint8)
+    cv2.circle(disc, (40, 40), 38, (30, 60, 220, 255), -1)
+    write_png(tmp_path / "cutouts" / "disc.png", disc)
+    monkeypatch.setattr("dataloader.generated.source.AS_IT_IS_SHARE", 1.0)
+    with make_banks(load_config(overrides=settings), ALONE) as banks:
+        pictures = banks.foregrounds.levels[0].view(torch.uint8).unflatten(-1, (-1, 4)).numpy()
+    assert 0.2 < (pictures[..., 3] == 255).mean() < 0.95
+    assert (np.abs(pictures[..., :3].astype(int) - (30, 60, 220)) <= 3).all()  # around the disc, too
+    write_png(tmp_path / "cutouts" / "empty.png", np.zeros((80, 80, 4), np.uint8))
+    (tmp_path / "cutouts" / "disc.png").unlink()
+    with pytest.raises(TooManyBrokenFilesError, match=r"empty\.png: alpha is 0 everywhere"):
+        make_banks(load_config(overrides=settings), ALONE)
+    write_png(tmp_path / "cutouts" / "opaque.png", np.full((80, 80, 3), 90, np.uint8))
+    with pytest.raises(ImageFileError, match=r"opaque\.png"):
         make_banks(load_config(overrides=settings), ALONE)
 
 

@@ -89,7 +89,7 @@ def test_translucent_things_lie_before_solid_ones(monkeypatch, filled):
     def nothing(rng: np.random.Generator, size: int) -> Drawing:
         return Drawing(np.zeros((size, size), np.uint8))
 
-    monkeypatch.setattr(objects, "_WITHOUT_BODY", (nothing,))
+    monkeypatch.setattr(objects, "_TRANSLUCENT", (nothing,))
     monkeypatch.setattr(objects, "FILLED_SHARE", filled)
     pixels = draw_cutout(np.random.default_rng(0), 64, (nothing,))
     assert pixels[..., 3].any() == bool(filled)

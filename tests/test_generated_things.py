@@ -4,12 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from dataloader.generated import meshes, objects, shapes, strands, things
+from dataloader.generated import meshes, objects, shapes, source, strands, things, translucent
 from dataloader.generated.drawing import SUPERSAMPLING, Drawing
 from dataloader.generated.objects import draw_cutout, draw_subject
 from dataloader.generated.source import DrawnForeground, subject_chooser
 from dataloader.generated.subjects import Subject, continued, cutout_subject, find_subject
 from dataloader.image_file import ImageFileError
+from dataloader.photographs import LONGEST_SIDE, read_cutout, read_photograph
 from utils.files import write_png
 
 each_family = pytest.mark.parametrize("family", things.FAMILIES + meshes.FAMILIES, ids=lambda family: family.__name__)
@@ -110,20 +111,40 @@ def test_subjects_come_from_cutouts_and_photographs(tmp_path, monkeypatch):
     with pytest.raises(ImageFileError, match=r"empty\.png: alpha is 0 everywhere"):
         subject_chooser((), (empty,), 64)(rng)
     monkeypatch.setattr(objects, "SUBJECT_SHARE", 1.0)
+    monkeypatch.setattr(source, "AS_IT_IS_SHARE", 0.0)
     drawn = DrawnForeground(0, 0, 64, (), (shapes.figure,), cutouts=(disc,))
     pixels = drawn.read()
     assert pixels[pixels[..., 3] == 255][:, 2].mean() > 150
     assert "disc.png" in drawn.identity()[1]
 
 
-def test_hair_without_a_body_gets_one_at_times(monkeypatch):
-    monkeypatch.setattr(objects, "COUNT_SHARES", (1, 0, 0))
-    monkeypatch.setattr(objects, "JOINED_SHARE", 0)
-    counts = [len(list(objects._layers(np.random.default_rng(seed), 64, [strands.long_hair], (), None, None)))
-              for seed in range(30)]
-    assert set(counts) == {1, 2}
-    assert all(len(list(objects._layers(np.random.default_rng(seed), 64, [strands.fur], (strands.fur,), None, None)))
-               == 1 for seed in range(10))
+def test_small_cutouts_are_not_enlarged_much():
+    """One of 40 pixels covers at most (2.5 * 40 / 256)^2 of the picture."""
+    for seed in range(10):
+        subject = cutout_subject(np.random.default_rng(seed), cutout_of_a_disc(40), 256)
+        assert 0.08 < (subject.solid > 0).mean() < 0.16
+
+
+def test_foregrounds_that_are_a_cutout_as_it_is(tmp_path, monkeypatch):
+    half = cutout_of_a_disc()
+    half[..., 3] //= 2
+    write_png(tmp_path / "half.png", half)
+    monkeypatch.setattr(source, "AS_IT_IS_SHARE", 1.0)
+    pixels = DrawnForeground(0, 0, 96, (), cutouts=(tmp_path / "half.png",)).read()
+    assert pixels.shape == (96, 96, 4)
+    assert pixels[..., 3].max() == 127
+    assert (np.abs(pixels[pixels[..., 3] > 60][:, :3].astype(int) - (30, 60, 220)) <= 3).all()
+
+
+def test_files_are_read_as_photographs_and_as_cutouts(tmp_path):
+    """Large ones are reduced, and what is empty does not darken what is beside it."""
+    path = tmp_path / "large.png"
+    write_png(path, cutout_of_a_disc(2000))
+    for read, channels in ((read_photograph, 3), (read_cutout, 4), (read_photograph, 3)):
+        image = read(path)
+        assert image.shape == (LONGEST_SIDE, LONGEST_SIDE, channels)
+    cutout = read_cutout(path)
+    assert (cutout[cutout[..., 3] > 2][:, 2] >= 215).all()
 
 
 def test_meshes_have_many_holes():
@@ -135,6 +156,28 @@ def test_meshes_have_many_holes():
         signs = np.sign(middle - cv2.blur(middle.astype(np.float32), (25, 25)))
         crossings.append((np.diff(signs, axis=1) != 0).mean())
     assert np.median(crossings) > 0.1  # a wave of 20 pixels has as many
+
+
+def test_meshes_have_nearly_opaque_lines_where_they_are_folded():
+    sheet = meshes._fine_net(np.random.default_rng(4), 256)
+    assert sheet.dtype == np.uint8
+    lines = (sheet >= 192).all(axis=0)
+    assert 2 < lines.sum() < 0.5 * lines.size  # seams among them
+
+
+def test_film_gathers_at_the_knot():
+    """Denser near it than elsewhere, clear for the most part, and empty beyond the bag."""
+    near, far = [], []
+    for seed in range(8):
+        alpha = translucent.tied_bag(np.random.default_rng(seed), 192).alpha
+        assert (alpha == 0).mean() > 0.1
+        film = (alpha > 0) & (alpha < 255)
+        assert film.mean() > 0.15
+        knot = alpha[48:96].max(axis=0).argmax()  # its cord, or film as dense, lies between a quarter and a half
+        near.append(alpha[48:100, max(0, knot - 25):knot + 25].max())
+        far.append(np.median(alpha[film]))
+    assert np.median(near) == 255
+    assert np.median(far) < 160
 
 
 def test_colours_go_on_beyond_the_outline():

@@ -3,13 +3,15 @@
     python tools/fetch_cutouts.py --output data/cutouts
 
 Downloads Debian's package tuxpaint-stamps-default (GPL 2), takes those of its pictures that `cutouts.csv` beside this
-file lists, which are photographs, and writes them to OUTPUT as PNG files, with an empty border around small ones, so
-that no use of them enlarges them much. They serve as `data.cutouts`, on which hair, fur and film are drawn, and as
-`data.train_fg`. Started again after an interruption, the same command writes only what is missing.
+file lists, which are photographs, and writes them to OUTPUT as PNG files, with OUTPUT/SOURCES.csv: of each file where
+it comes from and under which licence. They serve as `data.cutouts`; small ones have an empty border, so that as
+`data.train_fg` they are not enlarged much. Started again after an interruption, the same command writes only what is
+missing.
 """
 
 import argparse
 import csv
+import io
 import sys
 from pathlib import Path
 
@@ -19,12 +21,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.fetch_photographs import FetchError, debian, fetch, members
-from utils.files import write_png
+from utils.files import atomic_path, write_png
 
 LIST = Path(__file__).with_name("cutouts.csv")
 PACKAGE = debian("t/tuxpaint-stamps/tuxpaint-stamps-default_2022.06.04-1_all.deb",
                  "6db6c1bfc870a47f1499d6203b083522eacb57c5f9c87d468f2e92eb6d9d5f34")
 FOLDER = "usr/share/tuxpaint/stamps"
+LICENCE, AUTHORS = "GPL-2.0", "Bill Kendrick and the contributors to Tux Paint"  # as debian/copyright states
 LEAST_SIDE = 400  # pixels
 
 
@@ -40,9 +43,12 @@ def framed(data: bytes) -> np.ndarray:
     Raises:
         FetchError: if it is no picture with alpha.
     """
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4 or not pixels[..., 3].any():
-        raise FetchError("no picture with alpha")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # of no data at all
+        pixels = None
+    if pixels is None or pixels.dtype != np.uint8 or pixels.shape[2:] != (4,) or not pixels[..., 3].any():
+        raise FetchError("no 8-bit picture with alpha")
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(pixels[..., 3]))
     pixels = cv2.cvtColor(pixels[top:top + height, left:left + width], cv2.COLOR_BGRA2RGBA)
     side = max(width, height, LEAST_SIDE)
@@ -73,6 +79,17 @@ def gather(wanted: dict[str, str], output: Path, cache: Path) -> list[str]:
     return reasons + [f"{path}: not in the package" for path in missing]
 
 
+def write_sources(wanted: dict[str, str], output: Path) -> None:
+    """Writes SOURCES.csv of the files that are there."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [("file", "package", "version", "original", "licence", "author")]
+        + [(f"{name}.png", "tuxpaint-stamps-default", PACKAGE.version, f"{FOLDER}/{original}", LICENCE, AUTHORS)
+           for original, name in wanted.items() if (output / f"{name}.png").is_file()])
+    with atomic_path(output / "SOURCES.csv") as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Gather cut-outs under a free licence.")
     parser.add_argument("--output", type=Path, default=Path("data/cutouts"), help="folder (default: %(default)s)")
@@ -81,6 +98,7 @@ def main() -> int:
     wanted = read_list(LIST)
     try:
         reasons = gather(wanted, args.output, args.cache or args.output / "packages")
+        write_sources(wanted, args.output)
     except (FetchError, OSError) as error:
         print(f"fetch_cutouts.py: {error}", file=sys.stderr)
         return 1

@@ -135,7 +135,7 @@ class Run:
 
     def _save_weights(self, clock: Clock, batches: Iterator[dict] | None) -> None:
         state, world = self.state, self.world
-        if batches and state.ema is not None and not self.config.train.freeze_bn:
+        if batches and state.ema is not None:
             recalibrate(state.result, batches, self.config, world, RECALIBRATION_SHARE * 60 * clock.minutes)
         clock.read(worked=True)
         self.about |= {"minutes": clock.minutes_spent, "steps": state.step, "finished": clock.is_finished}
@@ -243,8 +243,14 @@ def set_rate(state: TrainingState, config: EasyDict, share: float, first_step: i
 
 
 def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, world: World,
-                seconds: float = math.inf) -> None:
-    """Measures the statistics of batch normalisation anew, with the averaged weights, for about so long at most."""
+                seconds: float = math.inf, pixels: int | None = None) -> None:
+    """Measures the statistics of batch normalisation anew, with the averaged weights, for about so long at most.
+
+    With train.freeze_bn they stay as they are: they are those that the network was trained with.
+    """
+    if config.train.freeze_bn:
+        return
+    pixels = RECALIBRATION_PIXELS if pixels is None else pixels
     layers = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
@@ -256,7 +262,7 @@ def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, w
         seen += batch["alpha"].numel()
         with torch.no_grad(), arithmetic(world.device, config.train.precision):
             network(batch["image"].to(world.device), batch["trimap"].to(world.device))
-        if seen >= RECALIBRATION_PIXELS or time.monotonic() > end:
+        if seen >= pixels or time.monotonic() > end:
             break
     network.eval()
     for layer, momentum in zip(layers, momenta, strict=True):

@@ -62,7 +62,7 @@ KEYS = {
     "data.generated": Key(0, "number of drawn foregrounds beside those of data.train_fg; others in each epoch", low=0),
     "data.generated_size": Key(512, "their sides in pixels, and those of drawn backgrounds", low=64, high=4096),
     "data.photographs": Key(None, "folder of photographs for the colours of what is drawn"),
-    "data.cutouts": Key(None, "folder of RGBA cut-outs, on which hair, fur and film are drawn"),
+    "data.cutouts": Key(None, "folder of RGBA cut-outs, drawn as they are and below fur and film"),
     "data.finish": Key(False, "show composites as cameras do, and trimaps as people draw them; prefer crops with both "
                               "sides known"),
     "data.plain_share": Key(0.0, "with data.finish: share of samples in plain colours, which are learned from first",
@@ -240,6 +240,9 @@ def _check_together(values: dict, source: str) -> None:
     if values["data.finish"] and values["train.comp_weight"]:
         raise ConfigError(f"{source}: data.finish and train.comp_weight exclude each other: a camera's image is not "
                           "the composite of its layers")
+    if values["data.cutouts"] and not values["data.generated"]:
+        raise ConfigError(f"{source}: data.cutouts is set and data.generated is 0; expected the number of foregrounds "
+                          "to draw (data.train_fg is for cut-outs alone)")
     if values["data.on_device"]:
         for name in ("data.finish", "data.augmentation"):
             if not values[name]:

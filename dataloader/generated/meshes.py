@@ -16,24 +16,25 @@ def mesh_bag(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def _fine_net(rng: np.random.Generator, size: int) -> np.ndarray:
-    """The alpha (h, w) uint8 of a flat net, denser in some places than in others, with opaque seams and lines."""
+    """The alpha (h, w) uint8 of a flat net: denser in places, with opaque seams and nearly opaque lines."""
     height, width = (int(size * rng.uniform(0.7, 1.3)) for _ in range(2))
     pitch, stretch = log_uniform(rng, 4, max(5, size / 40)), rng.uniform(0.6, 1.6)
-    y, x = np.ogrid[:height, :width]
+    y, x = (at.astype(np.float32) for at in np.ogrid[:height, :width])
     x, y = np.float32(2 * np.pi / pitch) * x, np.float32(2 * np.pi / pitch / stretch) * y
-    wave = np.cos(x) + np.cos(y)
     if rng.random() < 0.5:  # in quincunx
-        wave = np.cos(0.5 * (x + y)) + np.cos(0.5 * (x - y))
+        x, y = (x + y) / 2, (x - y) / 2
+    wave = np.cos(x) + np.cos(y)
     density = noise(rng, max(height, width), size * rng.uniform(0.15, 0.6))[:height, :width]
-    density = rng.uniform(-0.8, 1) + np.float32(rng.uniform(0, 0.5)) * density
-    threads = np.clip(0.5 + (wave + density) * pitch / 4, 0, 1)
+    density = np.float32(rng.uniform(-0.8, 1)) + np.float32(rng.uniform(0, 0.5)) * density
+    threads = np.clip(0.5 + (wave + density) * np.float32(pitch / 4), 0, 1)
     if rng.random() < 0.6:  # threads that the lens does not resolve
         threads = cv2.GaussianBlur(threads, (0, 0), rng.uniform(0.05, 0.25) * pitch)
     sheet = to_uint8(threads * (1 if rng.random() < 0.6 else rng.uniform(0.6, 1)))
     seam = max(1, round(size * rng.uniform(0, 0.02)))
     sheet[:seam], sheet[-seam:], sheet[:, :seam], sheet[:, -seam:] = 255, 255, 255, 255
     for at in rng.uniform(0, width, int(rng.integers(5))).astype(int):  # where it is folded
-        sheet[:, at:at + max(1, round(rng.uniform(0.3, 2) * pitch))] |= 192
+        line = sheet[:, at:at + max(1, round(rng.uniform(0.3, 2) * pitch))]
+        np.maximum(line, 192, out=line)
     return sheet
 
 

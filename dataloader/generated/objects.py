@@ -19,7 +19,7 @@ FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in
 HELD_OUT: tuple[Family, ...] = tuple(family for module in _MODULES for family in getattr(module, "HELD_OUT", ()))
 JOINED_SHARE = 0.25  # objects that are two drawings in one
 FRAMED_SHARE = 0.5  # patterns that are joined to something solid
-FILLED_SHARE = 0.5  # translucent things and hair, with nothing below them, that lie before something solid
+FILLED_SHARE = 0.5  # translucent things, with nothing below them, that lie before something solid
 PALE_SHARE = 0.75  # translucent things that have hardly any colour
 SUBJECT_SHARE = 0.6  # bodies that are photographed subjects
 SUBJECT_SHADE = 0.35  # of a drawing's shade, on what a photograph has lit already
@@ -30,7 +30,6 @@ PHOTOGRAPH_SHARE = 0.75  # of the other objects, those whose colours are a photo
 _BODIES = (shapes.figure, shapes.defocused, shapes.motion_blurred, strands.fur, strands.whiskers, strands.bristles)
 _PATTERNS = patterns.FAMILIES + patterns.HELD_OUT + meshes.FAMILIES
 _TRANSLUCENT = translucent.FAMILIES + translucent.HELD_OUT
-_WITHOUT_BODY = (*_TRANSLUCENT, strands.long_hair, strands.curly_hair)
 
 View = Callable[[np.random.Generator], np.ndarray]  # draws a part of some photograph, (h, w, 3) uint8
 Subjects = Callable[[np.random.Generator], Subject | None]  # draws a photographed subject; None where none is found
@@ -67,7 +66,7 @@ def _layers(rng: np.random.Generator, size: int, chosen: list[Family], families:
             continue
         drawing = draw_object(rng, size, family, families)
         yield drawing.alpha, object_colours(rng, family, drawing, view)
-    if chosen[-1] in _WITHOUT_BODY and rng.random() < FILLED_SHARE:  # what is in the bag, or the hair grows on
+    if chosen[-1] in _TRANSLUCENT and rng.random() < FILLED_SHARE:  # what is in the bag
         if body := draw_subject(rng, size, shapes.figure, subjects):
             yield body
         else:

@@ -5,17 +5,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from dataloader.generated.colours import generated_background
 from dataloader.generated.drawing import Family
 from dataloader.generated.objects import FAMILIES, Subjects, View, draw_cutout
-from dataloader.generated.subjects import Subject, cutout_subject, find_subject
+from dataloader.generated.subjects import Subject, cutout_subject, cutout_view, find_subject
 from dataloader.photographs import photograph_surface, photograph_view, read_cutout, read_photograph
 
 GENERATED_BACKGROUND_SHARE = 0.1  # where there are photographs
 LARGE_PART_SHARE = 0.25  # of the surfaces that are photographs'
 CUTOUT_SHARE = 0.6  # of the subjects, where there are cut-outs: those that are one
+AS_IT_IS_SHARE = 0.1  # of the foregrounds, where there are cut-outs: those that are one and nothing else
 SUBJECT_TRIES = 3  # views in which a subject is looked for
 
 
@@ -51,6 +53,9 @@ class DrawnForeground(NamedTuple):
             ImageFileError: if a photograph or cut-out cannot be read.
         """
         rng = random_stream(self.seed, _FOREGROUNDS, self.epoch, self.number)
+        if self.cutouts and rng.random() < AS_IT_IS_SHARE:
+            alpha, colours = cutout_view(rng, _any_cutout(rng, self.cutouts), self.size, 1)
+            return cv2.merge([*cv2.split(colours), alpha])
         return draw_cutout(rng, self.size, self.families, surface_chooser(self.photographs, self.size),
                            subject_chooser(self.photographs, self.cutouts, self.size))
 
@@ -133,7 +138,7 @@ def subject_chooser(photographs: tuple[Path, ...], cutouts: tuple[Path, ...], si
 
     def subject(rng: np.random.Generator) -> Subject | None:
         if cutouts and (view is None or rng.random() < CUTOUT_SHARE):
-            return cutout_subject(rng, read_cutout(cutouts[int(rng.integers(len(cutouts)))]), size)
+            return cutout_subject(rng, _any_cutout(rng, cutouts), size)
         found = (find_subject(rng, view(rng), size) for _ in range(SUBJECT_TRIES))
         return next((each for each in found if each is not None), None)
 
@@ -142,6 +147,10 @@ def subject_chooser(photographs: tuple[Path, ...], cutouts: tuple[Path, ...], si
 
 def _any_photograph(rng: np.random.Generator, photographs: tuple[Path, ...]) -> np.ndarray:
     return read_photograph(photographs[int(rng.integers(len(photographs)))])
+
+
+def _any_cutout(rng: np.random.Generator, cutouts: tuple[Path, ...]) -> np.ndarray:
+    return read_cutout(cutouts[int(rng.integers(len(cutouts)))])
 
 
 def program_files() -> list[Path]:

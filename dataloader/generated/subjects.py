@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dataloader.generated.drawing import SUPERSAMPLING
+from dataloader.generated.drawing import SUPERSAMPLING, to_uint8
 
 SIDE = 96  # pixels at which views are segmented
 AREAS = (0.12, 0.5)  # shares of a view that a subject's outline is first drawn around
@@ -17,8 +17,10 @@ NEARNESS = (0.3, 1.2)  # how much distance from the subject's middle counts besi
 FRAMES = (1.0, 1.7)  # sides of what is then shown, as parts of the subject's longer side
 SMOOTHING = 1.6  # deviation of the blur that rounds its outline, in pixels of the segmentation
 CUTOUT_FRAMES = (0.55, 1.25)  # sides of what is shown of a cut-out, as parts of its longer side
+MOST_ENLARGED = 2.5  # pixels of the picture for one of a cut-out
 CUTOUT_TURN = 10  # degrees: deviation of the angle by which it is turned
 LEAST_SHOWN = 0.04  # of the picture, that a cut-out covers
+SOLID = 127  # alpha above which a cut-out is
 INSET = 1 / 40  # of the view: colours are taken from that far inside the outline, where nothing behind shines through
 
 
@@ -52,22 +54,33 @@ def cutout_subject(rng: np.random.Generator, cutout: np.ndarray, size: int) -> S
 
     None where hardly anything of it is seen.
     """
+    solid, colours = cutout_view(rng, cutout, size, SUPERSAMPLING)
+    solid = (solid > SOLID).view(np.uint8) * np.uint8(255)
+    if np.count_nonzero(solid) < LEAST_SHOWN * solid.size:
+        return None
+    return Subject(solid, continued(colours, cv2.resize(solid, (size, size), interpolation=cv2.INTER_AREA)))
+
+
+def cutout_view(rng: np.random.Generator, cutout: np.ndarray, size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """A square part of a cut-out, mirrored at times: alpha at `scale` times (size, size), and colours (size, size, 3).
+
+    Where nothing is shown colours are black.
+    """
     if rng.random() < 0.5:
         cutout = cutout[:, ::-1]
     height, width = cutout.shape[:2]
-    side = max(height, width) * rng.uniform(*CUTOUT_FRAMES)
+    side = max(max(height, width) * rng.uniform(*CUTOUT_FRAMES), size / MOST_ENLARGED)
     middle = [length / 2 + rng.uniform(-0.5, 0.5) * max(0.0, length - side) for length in (width, height)]
     turn = rng.normal(0, CUTOUT_TURN)
-    alpha = np.ascontiguousarray(cutout[..., 3])
-    side_seen = size * SUPERSAMPLING
-    solid = cv2.GaussianBlur(_shown(alpha, middle, side, turn, side_seen), (0, 0), max(1.0, side_seen / side / 2))
-    solid = (solid > 127).view(np.uint8) * np.uint8(255)
-    if np.count_nonzero(solid) < LEAST_SHOWN * solid.size:
-        return None
-    weight = alpha[..., None] * np.float32(1 / 255)
-    colours = _shown(np.dstack([cutout[..., :3] * weight, weight]), middle, side, turn, size)
-    colours = np.clip(colours[..., :3] / np.maximum(colours[..., 3:], 1 / 255), 0, 255).astype(np.uint8)
-    return Subject(solid, continued(colours, cv2.resize(solid, (size, size), interpolation=cv2.INTER_AREA)))
+    weight = cutout[..., 3:] * np.float32(1 / 255)
+    seen = _shown(np.dstack([cutout[..., :3] * weight, weight]), middle, side, turn, size)
+    colours = np.clip(seen[..., :3] / np.maximum(seen[..., 3:], 1e-6), 0, 255).astype(np.uint8)
+    if scale == 1:
+        alpha = to_uint8(seen[..., 3])
+        colours[alpha == 0] = 0
+        return alpha, colours
+    alpha = _shown(np.ascontiguousarray(cutout[..., 3]), middle, side, turn, scale * size)
+    return cv2.GaussianBlur(alpha, (0, 0), max(1.0, scale * size / side / 2)), colours
 
 
 def _shown(image: np.ndarray, middle: list[float], side: float, turn: float, size: int) -> np.ndarray:

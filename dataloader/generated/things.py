@@ -1,4 +1,4 @@
-"""Families of whole things as one photographs them for a matte: toys, cloth, string, brooms, cages, bags."""
+"""Families of whole things as one photographs them for a matte: toys, cloth, string, brooms, cages, wrapped ones."""
 
 import cv2
 import numpy as np

@@ -129,9 +129,10 @@ def in_order(items: list[Item], seed: int, rank: int, processes: int, first: int
 
 
 def _most_broken(items: list[Item]) -> int:
-    """How many files may turn out broken: not all photographs that give drawings their colours, and not all items."""
-    photographs = next((item.photographs for item in items if getattr(item, "photographs", ())), ())
-    return min(max(MOST_BROKEN, int(BROKEN_SHARE * len(items))), len(photographs or items) - 1)
+    """How many files may turn out broken: not all photographs or cut-outs for drawings, and not all items."""
+    material = {name: next((getattr(item, name) for item in items if getattr(item, name, ())), items)
+                for name in ("photographs", "cutouts")}
+    return min(max(MOST_BROKEN, int(BROKEN_SHARE * len(items))), *(len(files) - 1 for files in material.values()))
 
 
 def _held(items: list[Item], most: int, processes: int) -> int:
