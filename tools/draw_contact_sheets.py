@@ -1,6 +1,7 @@
 """Draws a sheet of training samples and, to compare, one of crops of real photographs around their unknown regions.
 
-    python tools/draw_contact_sheets.py --photographs data/photographs/train --output docs/samples_sheet.jpg
+    python tools/draw_contact_sheets.py --photographs data/photographs/train --set data.cutouts=data/cutouts \\
+        --output docs/samples_sheet.jpg
     python tools/draw_contact_sheets.py --photographs data/photographs/train --output samples.png \\
         --real photographs/merged photographs/trimap --real-output real.png
 
