@@ -36,7 +36,7 @@ def read_cutout(path: Path) -> np.ndarray:
     """What is not empty of a cut-out, (h, w, 4) uint8 RGBA, reduced and kept as photographs are.
 
     Raises:
-        ImageFileError: if the file cannot be read, or all of it is empty.
+        ImageFileError: if the file cannot be read, or its alpha is the same everywhere.
     """
     return _decoded(path, _trimmed)
 
@@ -44,8 +44,9 @@ def read_cutout(path: Path) -> np.ndarray:
 def _trimmed(path: Path) -> np.ndarray:
     pixels = read_foreground(Foreground(path, None, 0, 0))
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(pixels[..., 3]))
-    if not width:
-        raise ImageFileError(f"{path}: alpha is 0 everywhere; expected a cut-out")
+    lowest, highest = pixels[..., 3].min(), pixels[..., 3].max()
+    if lowest == highest:
+        raise ImageFileError(f"{path}: alpha is {lowest} everywhere; expected a cut-out")
     return np.ascontiguousarray(pixels[top:top + height, left:left + width])
 
 

@@ -204,7 +204,10 @@ def find_layers(config: EasyDict, drawing_seed: int) -> Layers:
                               "or data.generated for drawn ones")
     photographs = find_photographs(data.photographs) if data.photographs else ()
     foregrounds = find_foregrounds(data.train_fg, data.train_alpha or None) if data.train_fg else []
-    cutouts = tuple(each.colours for each in find_foregrounds(data.cutouts)) if data.cutouts else ()
+    try:
+        cutouts = tuple(each.colours for each in find_foregrounds(data.cutouts)) if data.cutouts else ()
+    except ImageFileError as error:  # a configuration may have set it, not its user
+        raise ImageFileError(f"data.cutouts: {error}") from None
     foregrounds += [DrawnForeground(drawing_seed, number, data.generated_size, photographs, cutouts=cutouts)
                     for number in range(data.generated)]
     backgrounds = find_backgrounds(data.train_bg) if data.train_bg else [

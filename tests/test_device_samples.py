@@ -191,7 +191,7 @@ def test_photographs_that_are_all_broken_stop_training(tmp_path):
 def test_cutouts_are_drawn_and_checked(tmp_path, monkeypatch):
     """Those of data.cutouts are drawn on; a missing folder, files without alpha and broken ones are told."""
     settings = [*SETTINGS, f"data.cutouts={tmp_path / 'cutouts'}"]
-    with pytest.raises(ImageFileError, match="cutouts: no such folder"):
+    with pytest.raises(ImageFileError, match=r"data\.cutouts: .*cutouts: no such folder"):
         make_banks(load_config(overrides=settings), ALONE)
     disc = np.zeros((80, 80, 4), np.uint8)
     cv2.circle(disc, (40, 40), 38, (30, 60, 220, 255), -1)
@@ -204,6 +204,9 @@ def test_cutouts_are_drawn_and_checked(tmp_path, monkeypatch):
     write_png(tmp_path / "cutouts" / "empty.png", np.zeros((80, 80, 4), np.uint8))
     (tmp_path / "cutouts" / "disc.png").unlink()
     with pytest.raises(TooManyBrokenFilesError, match=r"empty\.png: alpha is 0 everywhere"):
+        make_banks(load_config(overrides=settings), ALONE)
+    write_png(tmp_path / "cutouts" / "empty.png", np.full((80, 80, 4), 255, np.uint8))
+    with pytest.raises(TooManyBrokenFilesError, match=r"empty\.png: alpha is 255 everywhere"):
         make_banks(load_config(overrides=settings), ALONE)
     write_png(tmp_path / "cutouts" / "opaque.png", np.full((80, 80, 3), 90, np.uint8))
     with pytest.raises(ImageFileError, match=r"opaque\.png"):

@@ -76,6 +76,12 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_written(call, tmp_path, ca
     assert all("GPL-2.0" in row for row in rows[1:])
 
 
+def test_an_output_that_is_a_file(call, tmp_path, capsys):
+    (tmp_path / "out").touch()
+    assert call({"b.png": png(square(9, 1))}) == 1
+    assert "out: cannot be written to (" in capsys.readouterr().err
+
+
 def test_a_package_that_cannot_be_had(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(fetch_cutouts, "PACKAGE", Archive("1", ((tmp_path / "none_1.deb").as_uri(),), "0"))
     monkeypatch.setattr(sys, "argv", ["fetch_cutouts.py", f"--output={tmp_path / 'out'}"])

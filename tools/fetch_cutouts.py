@@ -99,8 +99,11 @@ def main() -> int:
     try:
         reasons = gather(wanted, args.output, args.cache or args.output / "packages")
         write_sources(wanted, args.output)
-    except (FetchError, OSError) as error:
+    except FetchError as error:
         print(f"fetch_cutouts.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"fetch_cutouts.py: {args.output}: cannot be written to ({error.strerror})", file=sys.stderr)
         return 1
     for reason in reasons:
         print(f"fetch_cutouts.py: {reason}", file=sys.stderr)

@@ -242,7 +242,7 @@ def _check_together(values: dict, source: str) -> None:
                           "the composite of its layers")
     if values["data.cutouts"] and not values["data.generated"]:
         raise ConfigError(f"{source}: data.cutouts is set and data.generated is 0; expected the number of foregrounds "
-                          "to draw (data.train_fg is for cut-outs alone)")
+                          "to draw; for cut-outs without drawn foregrounds set data.train_fg")
     if values["data.on_device"]:
         for name in ("data.finish", "data.augmentation"):
             if not values[name]:
