@@ -139,8 +139,7 @@ def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, 
     config = load_config(CONFIG, [
         "dist=false", "data.plain_share=0", "train.laplacian_weight=0", f"train.ema={EMA}",
         f"train.total_step={10**6}", f"data.crop_size={arm.crop}",
-        f"model.batch_size={max(4, 16 * CROP // arm.crop)}", "data.cutouts=", *settings,
-        *arm.settings])
+        f"model.batch_size={max(4, 16 * CROP // arm.crop)}", "data.cutouts=", *settings, *arm.settings])
     steps = max(1, samples * CROP**2 // (config.model.batch_size * arm.crop**2))
     torch.manual_seed(config.train.seed)
     network = MattingNetwork(Encoder(width=config.model.width, further_channels=arm.count),

@@ -24,8 +24,7 @@ FOREGROUND_LEVELS = 4  # resolutions that are kept: crops show drawings reduced 
 BACKGROUND_LEVELS = 6  # and backgrounds blurred over up to 32 pixels
 AHEAD = 4  # pictures for each process that wait to be put into a bank
 MOST_BROKEN, BROKEN_SHARE = 5, 0.01  # files that are left out before training stops, whichever is more
-
-MOST_IN_A_ROW = 10_000
+MOST_IN_A_ROW = 10_000  # pictures that cannot be read, even if it is the same few files each time
 
 log = logging.getLogger(__name__)
 
