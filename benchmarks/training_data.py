@@ -14,7 +14,7 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.short_training import ALONE, EMA, train_shortly
 from dataloader.folders import Triple, find_foregrounds, find_test_images
 from dataloader.generated import meshes, objects, patterns, plants, shapes, strands, things, translucent
+from dataloader.generated.drawing import Family
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
 from dataloader.on_device.samples import DeviceSamples, make_banks
 from networks import MattingNetwork, build_network
@@ -53,6 +54,15 @@ class Arm(NamedTuple):
     cutouts: bool = False  # those of the configuration, among the foregrounds and as bodies
 
 
+def weights_without(left_out: Family) -> Callable[[tuple[tuple[ModuleType, float], ...]], dict[Family, float]]:
+    """How often families are drawn (see `dataloader.generated.objects`) if the others of its module replace one."""
+    def weights(shares: tuple[tuple[ModuleType, float], ...]) -> dict[Family, float]:
+        kept = {module: [family for family in module.FAMILIES if family is not left_out] for module, _ in shares}
+        return {left_out: 0.0} | {family: share / len(kept[module]) for module, share in shares
+                                  for family in kept[module]}
+    return weights
+
+
 ARMS = {
     "present": Arm("as the samples made one by one"),
     "usual-trimaps": Arm("trimaps as wide as test sets'", PRESENT._replace(usual_trimap_share=0.5)),
@@ -73,6 +83,9 @@ ARMS = {
                           {"COUNT_SHARES": (0.95, 0.05, 0.0)}, cutouts=True),
     "many-objects": Arm("default, more over each other, more hues", REALISTIC._replace(second_share=0.5, hue=40),
                         {"COUNT_SHARES": (0.72, 0.22, 0.06)}, cutouts=True),
+    "no-decoys": Arm("default without decoys", REALISTIC._replace(decoy_share=0), {}, cutouts=True),
+    "no-tied-bags": Arm("default without tied bags", REALISTIC, {"_weights": weights_without(translucent.tied_bag)},
+                        cutouts=True),
     "all": Arm("the default recipe", REALISTIC, {}, cutouts=True),
 }
 
