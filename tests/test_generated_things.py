@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataloader.generated import meshes, objects, shapes, source, strands, things, translucent
+from dataloader.generated import meshes, objects, shapes, source, strands, things
 from dataloader.generated.drawing import SUPERSAMPLING, Drawing
 from dataloader.generated.objects import draw_cutout, draw_subject
 from dataloader.generated.source import DrawnForeground, subject_chooser
@@ -163,21 +163,6 @@ def test_meshes_have_nearly_opaque_lines_where_they_are_folded():
     assert sheet.dtype == np.uint8
     lines = (sheet >= 192).all(axis=0)
     assert 2 < lines.sum() < 0.5 * lines.size  # seams among them
-
-
-def test_film_gathers_at_the_knot():
-    """Denser near it than elsewhere, clear for the most part, and empty beyond the bag."""
-    near, far = [], []
-    for seed in range(8):
-        alpha = translucent.tied_bag(np.random.default_rng(seed), 192).alpha
-        assert (alpha == 0).mean() > 0.1
-        film = (alpha > 0) & (alpha < 255)
-        assert film.mean() > 0.15
-        knot = alpha[48:96].max(axis=0).argmax()  # its cord, or film as dense, lies between a quarter and a half
-        near.append(alpha[48:100, max(0, knot - 25):knot + 25].max())
-        far.append(np.median(alpha[film]))
-    assert np.median(near) == 255
-    assert np.median(far) < 160
 
 
 def test_colours_go_on_beyond_the_outline():

@@ -104,7 +104,15 @@ def glass(rng: np.random.Generator, size: int) -> Drawing:
 def plastic_bag(rng: np.random.Generator, size: int) -> Drawing:
     """Thin crumpled film: creases that catch the light, layers where it overlaps, opaque seams, perhaps handles."""
     side = min(size, 3 * _SOFT // 2)
-    lit = _creases(rng, side)
+    creases, at = np.zeros((side, side), np.float32), np.arange(side, dtype=np.float32)
+    for waves in (2, 3, 5, 8, 12):
+        way = headings(rng.uniform(0, 2 * np.pi, 1))[0].astype(np.float32) * np.float32(waves / side)
+        phase = at * way[0] + (at * way[1])[:, None] + np.float32(0.4) * noise(rng, side, side / 2)
+        creases += np.float32(2 / waves) * np.abs(phase - 2 * np.floor(phase / 2) - 1)
+    slope_x, slope_y = (cv2.Sobel(creases, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
+    light = headings(rng.uniform(0, 2 * np.pi, 1))[0].astype(np.float32)
+    lit = slope_x * light[0] + slope_y * light[1]
+    lit /= np.float32(lit.std())
     thickness = rng.uniform(0.2, 0.6) + 0.12 * np.abs(lit) + 0.1 * noise(rng, side, side * 0.3)
     glints = np.clip(lit - rng.uniform(1.3, 2.2), 0, 1)
     film = cv2.resize(to_uint8(np.clip(thickness, 0.15, 0.9) + glints), (size, size))
@@ -125,65 +133,6 @@ def plastic_bag(rng: np.random.Generator, size: int) -> Drawing:
     tapered(lines, folds, np.full(5, seam), rng.uniform(0.4, 1, 5))
     stroke(lines, [np.concatenate([curve, curve[:1]])], np.array([seam]), np.array([255]))
     return Drawing(over(cv2.min(lines, mask), alpha), shade)
-
-
-def _creases(rng: np.random.Generator, side: int) -> np.ndarray:
-    """How crumpled film slopes towards a light, (side, side) float32 of deviation 1: flat between sharp creases."""
-    creases, at = np.zeros((side, side), np.float32), np.arange(side, dtype=np.float32)
-    for waves in (2, 3, 5, 8, 12):
-        way = headings(rng.uniform(0, 2 * np.pi, 1))[0].astype(np.float32) * np.float32(waves / side)
-        phase = at * way[0] + (at * way[1])[:, None] + np.float32(0.4) * noise(rng, side, side / 2)
-        creases += np.float32(2 / waves) * np.abs(phase - 2 * np.floor(phase / 2) - 1)
-    slope_x, slope_y = (cv2.Sobel(creases, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
-    light = headings(rng.uniform(0, 2 * np.pi, 1))[0].astype(np.float32)
-    lit = slope_x * light[0] + slope_y * light[1]
-    return lit / np.float32(lit.std())
-
-
-def tied_bag(rng: np.random.Generator, size: int) -> Drawing:
-    """A bag of clear film tied with a cord: folds that gather at the knot and flash white, the opening spread above."""
-    knot = np.array([rng.uniform(0.35, 0.65), rng.uniform(0.25, 0.5)]) * size
-    at = np.arange(size, dtype=np.float32)
-    x, y = at[None] - np.float32(knot[0]), at[:, None] - np.float32(knot[1])
-    distance = np.hypot(x, y) / np.float32(size)
-    angle = np.arctan2(x, -y) + np.float32(0.25) * noise(rng, size, size / 2) * np.minimum(1, 4 * distance)  # 0 is up
-    slope = _radial_folds(rng, angle, distance)
-    slope += cv2.resize(_creases(rng, min(size, 3 * _SOFT // 2)), (size, size)) * np.float32(rng.uniform(0, 0.8))
-    glint = np.clip(slope - rng.uniform(0.8, 1.6), 0, 1) * np.float32(rng.uniform(0.4, 1))
-    gathered = np.exp(-(distance / np.float32(rng.uniform(0.04, 0.12))) ** 2) * np.float32(rng.uniform(0.3, 1))
-    film = np.float32(rng.uniform(0.08, 0.4)) + np.float32(rng.uniform(0.05, 0.2)) * np.abs(slope) + glint + gathered
-    opening, belly = rng.uniform(0.5, 1.1), rng.uniform(0.6, 1.3)
-    ragged = np.interp(angle, np.linspace(-np.pi, np.pi, 24), 0.25 + 0.08 * rng.standard_normal(24))
-    inside = ((np.abs(angle) < opening) & (distance < ragged)
-              | (np.pi - np.abs(angle) < belly * (0.5 + np.minimum(1, 2.5 * distance)) / 1.2))
-    inside = (blurred(inside.view(np.uint8) * np.uint8(255), size / 150) > 127).view(np.uint8) * np.uint8(255)
-    rim = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    alpha = over(cv2.convertScaleAbs(rim, alpha=rng.uniform(0.2, 0.9)),
-                 cv2.multiply(to_uint8(film), blurred(inside, 0.7), scale=1 / 255))
-    shade = to_uint8(0.5 + 0.08 * slope + 0.5 * glint)
-    if rng.random() < 0.7:
-        wide = size * rng.uniform(0.03, 0.08)
-        turns = [knot + np.array([[-wide, rise], [0, rise + wide / 5], [wide, rise]]) for rise in (-wide / 6, wide / 6)]
-        ends = grow(rng, knot + np.array([[-wide, 0], [wide, 0]]), np.array([np.pi, 0]) + rng.normal(0, 0.7, 2),
-                    size * rng.uniform(0.05, 0.3, 2))
-        width = size * rng.uniform(0.006, 0.015)
-        stroke(alpha, [*turns, *ends], np.full(4, width), np.full(4, 255))
-        stroke(shade, [*turns, *ends], np.full(4, width + 1), np.full(4, rng.uniform(10, 200)), cv2.LINE_8)
-    return Drawing(alpha, shade)
-
-
-def _radial_folds(rng: np.random.Generator, angle: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """How folds that meet at a point slope across, (S, S) float32 of deviation 1, at angles and distances from it."""
-    total = np.zeros_like(distance)
-    for folds, rows, height in ((12, 2, 0.8), (26, 4, 0.8), (60, 6, 0.7)):
-        folds = int(folds * rng.uniform(0.7, 1.4))
-        grid = rng.standard_normal((rows, folds)).astype(np.float32)
-        grid = np.sign(grid) * np.abs(grid) ** np.float32(1.5)  # a few are steep
-        grid = cv2.resize(np.hstack([grid, grid[:, :2]]), (8 * (folds + 2), 8 * rows), interpolation=cv2.INTER_CUBIC)
-        across = (angle / np.float32(2 * np.pi) % 1) * np.float32(8 * folds) + 4
-        along = np.minimum(1, distance) * np.float32(8 * rows - 1)
-        total += cv2.remap(grid, across, along, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) * np.float32(height)
-    return total / np.float32(total.std() + 1e-6)
 
 
 def water(rng: np.random.Generator, size: int) -> Drawing:
@@ -292,5 +241,5 @@ def _glint(rng: np.random.Generator, alpha: np.ndarray, shade: np.ndarray, paths
     stroke(shade, paths, widths + 2, np.full(len(paths), 255), cv2.LINE_8)
 
 
-FAMILIES = (smoke, cloud, glass, plastic_bag, tied_bag, water, veil)
+FAMILIES = (smoke, cloud, glass, plastic_bag, water, veil)
 HELD_OUT = (bubbles,)
