@@ -14,7 +14,7 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.short_training import ALONE, EMA, train_shortly
 from dataloader.folders import Triple, find_foregrounds, find_test_images
 from dataloader.generated import meshes, objects, patterns, plants, shapes, strands, things, translucent
-from dataloader.generated.drawing import Family
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
 from dataloader.on_device.samples import DeviceSamples, make_banks
 from networks import MattingNetwork, build_network
@@ -40,7 +39,7 @@ from utils.training_state import load_initial_weights
 CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
 
 
-EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0, "COUNT_SHARES": (0.72, 0.22, 0.06),
+EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0,
            "SHARES": {shapes: 0.14, strands: 0.36, plants: 0.14, patterns: 0.14, translucent: 0.22, meshes: 0.0,
                       things: 0.0}}
 
@@ -52,15 +51,6 @@ class Arm(NamedTuple):
     recipe: Recipe = PRESENT
     drawings: dict[str, object] = EARLIER  # other constants of `dataloader.generated.objects`
     cutouts: bool = False  # those of the configuration, among the foregrounds and as bodies
-
-
-def weights_without(left_out: Family) -> Callable[[tuple[tuple[ModuleType, float], ...]], dict[Family, float]]:
-    """How often families are drawn (see `dataloader.generated.objects`) if the others of its module replace one."""
-    def weights(shares: tuple[tuple[ModuleType, float], ...]) -> dict[Family, float]:
-        kept = {module: [family for family in module.FAMILIES if family is not left_out] for module, _ in shares}
-        return {left_out: 0.0} | {family: share / len(kept[module]) for module, share in shares
-                                  for family in kept[module]}
-    return weights
 
 
 ARMS = {
@@ -81,11 +71,8 @@ ARMS = {
     "all-drawn": Arm("the default recipe without cut-outs", REALISTIC, {}),
     "single-objects": Arm("default, hardly anything over another", REALISTIC._replace(second_share=0.1),
                           {"COUNT_SHARES": (0.95, 0.05, 0.0)}, cutouts=True),
-    "many-objects": Arm("default, more over each other, more hues", REALISTIC._replace(second_share=0.5, hue=40),
-                        {"COUNT_SHARES": (0.72, 0.22, 0.06)}, cutouts=True),
-    "no-decoys": Arm("default without decoys", REALISTIC._replace(decoy_share=0), {}, cutouts=True),
-    "no-tied-bags": Arm("default without tied bags", REALISTIC, {"_weights": weights_without(translucent.tied_bag)},
-                        cutouts=True),
+    "fewer-objects": Arm("default, less over each other, fewer hues", REALISTIC._replace(second_share=0.35, hue=30),
+                         {"COUNT_SHARES": (0.8, 0.16, 0.04)}, cutouts=True),
     "all": Arm("the default recipe", REALISTIC, {}, cutouts=True),
 }
 

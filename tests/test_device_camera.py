@@ -49,20 +49,6 @@ def test_spill_stays_at_edges():
     assert (spilt <= 220).all()
 
 
-def test_decoys_have_the_foregrounds_colours_out_of_focus():
-    """A foreground on the left gives a blurred thing of its colours on the right, and nothing on the left."""
-    alpha = torch.zeros(32, 1, 64, 64)
-    alpha[..., :32] = 1
-    colours, background = torch.full((32, 3, 64, 64), 200.0), torch.full((32, 3, 64, 64), 40.0)
-    behind = light.with_decoys(draws(0), background, colours, alpha)
-    assert torch.allclose(behind[..., :16], torch.tensor(40.0))
-    strength = (behind[..., 48:] - 40) / 160
-    assert 0.5 <= strength.min() < strength.max() <= 1.0001
-    steps = behind.diff(dim=-1).amax((1, 2, 3)) / 160
-    assert steps.max() < 0.51  # the edge takes several pixels
-    assert torch.equal(background, torch.full_like(background, 40.0))
-
-
 def test_plain_colours_differ():
     foreground, background = light.plain(draws(0), 200, 32)
     gap = (foreground.mean((2, 3)) - background.mean((2, 3))).norm(dim=1)

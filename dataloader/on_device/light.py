@@ -12,7 +12,6 @@ from dataloader.on_device.draws import Draws, per_sample
 PLAIN_DISTANCE = 90  # least distance of plain colours, in RGB
 PLAIN_CELLS = 3
 PARTS = 4  # along a background's side, of which one may be what a foreground looks like
-DECOY_BLURS = 4  # reductions by 2 to 16, which put decoys out of focus
 SPILL_CELLS = 16  # pixels over which the background's light is gathered
 GREATEST_GAIN = 2.5  # of matched light
 _GREY_AXIS = 3**-0.5
@@ -52,23 +51,6 @@ def nearer(draws: Draws, colours: Tensor, background: Tensor) -> Tensor:
     deviation, behind = (each.std((2, 3), keepdim=True) for each in (colours, background))
     gain = 1 + share * ((behind / deviation.clamp_min(1)).clamp(0.3, 2) - 1)
     return ((colours - mean) * gain + mean + share * (mean_behind - mean)).clamp(0, 255)
-
-
-def with_decoys(draws: Draws, background: Tensor, colours: Tensor, alpha: Tensor) -> Tensor:
-    """Backgrounds with a thing out of focus that has the foreground's colours, as what is behind hair may have them.
-
-    What tells it from the foreground is that it is not sharp, and what is known of it. Its shape is that of another
-    sample's foreground, and its colours are this one's, both mirrored.
-    """
-    shape, colours = alpha.roll(1, 0).flip(2, 3), colours.flip(3)
-    strength = per_sample(draws.uniform(0.5, 1, len(alpha)))
-    blurs = draws.whole(DECOY_BLURS, len(alpha)) + 1
-    layers = torch.cat([colours, shape * strength], dim=1)
-    for blur in range(1, DECOY_BLURS + 1):
-        chosen = (blurs == blur).nonzero().flatten()
-        small = F.avg_pool2d(layers[chosen], 2**blur)
-        layers[chosen] = F.interpolate(small, size=layers.shape[2:], mode="bilinear", align_corners=False)
-    return torch.lerp(background, layers[:, :3], layers[:, 3:])
 
 
 def matched(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor) -> Tensor:

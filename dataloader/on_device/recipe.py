@@ -17,7 +17,6 @@ class Recipe(NamedTuple):
     hue: float = 40  # degrees, to either side, by which foregrounds' colours are turned
     saturation: tuple[float, float] = (0.85, 1.15)  # factor on them
     near_share: float = 0.25  # foregrounds whose colours are moved towards the background's
-    decoy_share: float = 0.0  # backgrounds with a thing out of focus that has the foreground's colours
     matched_share: float = 0.0  # foregrounds lit as their background is
     spill_share: float = 0.0  # edges that the background's light falls on
     mosaic_share: float = 0.0  # images that a sensor saw through a colour filter
@@ -26,5 +25,4 @@ class Recipe(NamedTuple):
 
 
 PRESENT = Recipe()
-REALISTIC = Recipe(usual_trimap_share=0.5, defocused_share=0.5, soft_share=0.1, matched_share=0.2, spill_share=0.15,
-                   second_share=0.35, hue=30, decoy_share=0.25)
+REALISTIC = Recipe(usual_trimap_share=0.5, defocused_share=0.5, soft_share=0.1, matched_share=0.2, spill_share=0.15)

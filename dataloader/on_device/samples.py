@@ -58,7 +58,6 @@ def _make_samples(draws: Draws, banks: Banks, n: int, crop: int, recipe: Recipe)
     colours, alpha = layers[:, :3], layers[:, 3:] / 255
     background = place_backgrounds(draws, banks.backgrounds, crop, recipe, n)
     colours = lit(draws, colours, background, alpha, recipe)
-    background = for_some(draws, recipe.decoy_share, background, light.with_decoys, colours, alpha)
     image = camera.photographed(draws, torch.lerp(background, colours, alpha), recipe)
     return Samples(_with_plain(draws, image, alpha, recipe.plain_share), trimap, alpha)
 
