@@ -10,7 +10,7 @@ import torch
 
 from utils import timed_training
 from utils.distributed import World
-from utils.timed_training import STAGES, Clock, Progress, chosen_stages, rate_at, stage_at
+from utils.timed_training import STAGES, Clock, Progress, chosen_stages, in_turn, rate_at, stage_at
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -30,6 +30,10 @@ def test_stages_are_left_out_at_either_end():
     assert chosen_stages(512, 256) == ()
     assert stage_at(0.0, chosen_stages(256, 0)) == STAGES[2]
     assert stage_at(0.99, chosen_stages(0, 128)) == STAGES[1]  # the last one takes all the time that is left
+    (mixed,) = in_turn(chosen_stages(256, 0))
+    assert mixed.crops == (256, 384, 512)
+    assert (mixed.end, mixed.plain_share) == (1.0, STAGES[-1].plain_share)
+    assert in_turn(STAGES[:1])[0].crops == STAGES[0].crops == (64,)
 
 
 def test_the_rate_warms_up_stays_and_falls():

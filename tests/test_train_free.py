@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+from itertools import cycle
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,10 +13,10 @@ import torch
 from networks import build_network, to_published_names
 from tools import train_free
 from tools.make_generated_data import make
-from tools.train_free import main, staged
+from tools.train_free import main, recalibrate, staged
 from utils import timed_training
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint
-from utils.config import load_config
+from utils.config import architecture, load_config
 from utils.distributed import World
 from utils.parts import load_parts, save_parts
 from utils.timed_training import STAGES, Stage
@@ -160,6 +161,71 @@ def test_stages_with_smaller_crops_are_left_out(monkeypatch, tmp_path, caplog):
     assert crops == 2 * ["crops of 96 pixels"]  # the second call remembers
 
 
+def test_crops_in_turn(monkeypatch, tmp_path, caplog, capsys):
+    """Steps have the crops of all stages in turn, in a second call, too, which is not told; a third is told not to."""
+    short_and_small(monkeypatch)
+    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    shapes, take_step = [], train_free.take_step
+
+    def noted(model, state, step_batches, *others):
+        shapes.append([tuple(batch["alpha"].shape[::3]) for batch in step_batches])
+        return take_step(model, state, step_batches, *others)
+
+    monkeypatch.setattr(train_free, "take_step", noted)
+    options = [f"--parts={tmp_path / 'parts'}", "--minutes=0.05", "--set=train.accumulate=2",
+               "--set=model.batch_size=8"]
+    assert call(monkeypatch, tmp_path, *options, "--mixed-crops") == 1
+    assert "data.on_device is false; crops of several sizes in turn (--mixed-crops) need it" in capsys.readouterr().err
+    options += ["--set=data.on_device=true", "--set=data.bank=3", "--set=data.renew=3"]
+    samples = 0
+    with caplog.at_level("INFO"):
+        for further in (["--mixed-crops", "--total=0.25"], []):
+            shapes.clear()
+            assert call(monkeypatch, tmp_path, *options, *further) == 0
+            assert len(shapes) >= 2
+            assert shapes == [[(8, 64)] * 2 if step % 2 == 0 else [(5, 96)] * 2 for step in range(len(shapes))]
+            samples += sum(n for step in shapes for n, _ in step)
+    about = json.loads((tmp_path / "parts/about.json").read_text())
+    assert about["samples"] == samples
+    assert len(about["validations"]) >= 4  # statistics were measured between steps
+    assert sum(message.startswith("crops of 64, 96 pixels, 16, 10 in a step") for message in caplog.messages) == 2
+    line = json.loads((tmp_path / "parts/progress.jsonl").read_text().splitlines()[-1])
+    assert line["crop"] == [64, 96]
+    assert call(monkeypatch, tmp_path, *options, "--no-mixed-crops") == 0
+    assert json.loads((tmp_path / "parts/progress.jsonl").read_text().splitlines()[-1])["crop"] == 96
+
+
+def test_crops_in_turn_are_of_random_numbers_of_their_own():
+    config = load_config("config/gca-free-light.toml")
+    run = SimpleNamespace(config=config, about={"samples": 7}, world=World(0, 1, torch.device("cpu")), banks=None)
+    made = []
+
+    def noted(banks, config, world):
+        made.append((config.data.crop_size, config.train.seed))
+        return cycle([config.data.crop_size])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_free, "DeviceSamples", noted)
+        batches = train_free.batches_in_turn(run, Stage(1.0, 512, 0.0, (256, 384)))
+        assert [next(batches) for _ in range(4)] == [256, 384, 512, 256]
+    assert [side for side, _ in made] == [256, 384, 512]
+    assert len({seed for _, seed in made}) == 3
+
+
+def test_statistics_take_whole_rounds():
+    """Although enough pixels are seen after the first of three sizes."""
+    config = load_config(overrides=["model.width=0.06", "model.imagenet_pretrain=false"])
+    network = build_network(**architecture(config))
+    alone = World(0, 1, torch.device("cpu"))
+    sides = cycle([32, 64, 96])
+    batches = ({"image": torch.randn(4, 3, side, side), "trimap": torch.ones(4, 3, side, side),
+                "alpha": torch.zeros(4, 1, side, side)} for side in sides)
+    recalibrate(network, batches, config, alone, pixels=1, round_length=3)
+    assert next(batches)["alpha"].shape[-1] == 32
+    recalibrate(network, batches, config, alone, pixels=1, round_length=3)
+    assert next(batches)["alpha"].shape[-1] == 64
+
+
 def test_a_training_that_is_over(monkeypatch, tmp_path, capsys):
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
@@ -176,6 +242,11 @@ def test_missing_parts(monkeypatch, tmp_path, capsys):
 def test_no_stage_is_left(monkeypatch, tmp_path, capsys):
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     assert call(monkeypatch, tmp_path, f"--parts={tmp_path}", "--minutes=1", "--first-crop=512", "--last-crop=64") == 1
+    assert "no stage has crops of 512 to 64 pixels" in capsys.readouterr().err
+    weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
+    about = {"steps": 3, "minutes": 1.0, "samples": 12, "total": 2.0, "first_crop": 512}
+    save_parts(tmp_path / "parts", weights, about)
+    assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=1", "--last-crop=64") == 1
     assert "no stage has crops of 512 to 64 pixels" in capsys.readouterr().err
 
 

@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -58,13 +59,14 @@ from utils.parts import ABOUT, half_precision, load_about, load_parts, save_part
 from utils.precision import arithmetic
 from utils.run_log import FORMAT, RunLog, logging_to_file
 from utils.signals import StopRequest
-from utils.timed_training import STAGES, Clock, Progress, Stage, chosen_stages, rate_at, stage_at
+from utils.timed_training import STAGES, Clock, Progress, Stage, chosen_stages, in_turn, rate_at, stage_at
 from utils.training_state import TrainingState, start_or_resume
 
 SAVE_EVERY = 5.0  # minutes
 FIRST_SAVE = 1 / 3  # of a call's minutes
 RECALIBRATION_SHARE = 0.03  # of a call's minutes, at most, for each save
 MOST_STEPS = 10**9  # of a stage, which ends by the clock
+SEED_STRIDE = 10**9  # between the seeds of crops that steps have in turn: more than there are samples
 WORTH_COMPILING = 4.0  # minutes
 FEWEST_SAMPLES = 4  # of a batch, which batch normalisation needs
 RECALIBRATION_PIXELS = 2**24  # for the statistics of batch normalisation that belong to the averaged weights
@@ -77,7 +79,7 @@ class Run:
     """A call's training: the state, its records, and what the parts tell about all calls together."""
 
     def __init__(self, config: EasyDict, world: World, parts: Path, total: float | None, first_crop: int = 0,
-                 last_crop: int = 0):
+                 last_crop: int = 0, mixed: bool | None = None):
         self.config, self.world, self.parts = config, world, parts
         self.test_images = validation_images(config)
         self.about = {"minutes": 0.0, "samples": 0, "steps": 0, "validations": [], "architecture": architecture(config)}
@@ -93,12 +95,21 @@ class Run:
         self.about["total"] = total or self.about.get("total")
         self.about["first_crop"] = first_crop or self.about.get("first_crop", 0)
         self.about["last_crop"] = last_crop or self.about.get("last_crop", 0)
+        self.about["mixed_crops"] = self.about.get("mixed_crops", False) if mixed is None else mixed
         self.stages = chosen_stages(self.about["first_crop"], self.about["last_crop"])
+        if not self.stages:
+            raise TrainingError(
+                f"no stage has crops of {self.about['first_crop']} to {self.about['last_crop']} pixels")
+        if self.about["mixed_crops"]:
+            if not config.data.on_device:
+                raise ConfigError("data.on_device is false; crops of several sizes in turn (--mixed-crops) need it")
+            self.stages = in_turn(self.stages)
         self.state.step = self.first_step = self.about["steps"]
         self.minutes_before = self.about["minutes"]
         self.saved_at, self.saved_step = 0.0, None  # minutes of this call
         self.progress = Progress(parts / PROGRESS, world, self.minutes_before)
         self.banks: Banks | None = None  # with data.on_device, for all stages
+        self.round_length = 1  # batches until the stage's crops begin anew
 
     def report(self, clock: Clock, run_log: RunLog, stage: Stage, at_once: bool = False) -> None:
         """Writes a line about the progress, once a minute."""
@@ -106,7 +117,8 @@ class Run:
         self.progress.report(
             clock.elapsed, run_log.seconds_waited, at_once,
             minutes=round(clock.minutes_spent, 2), samples=self.about["samples"],
-            crop=stage.crop, learning_rate=self.state.optimizer.param_groups[0]["lr"],
+            crop=list(stage.crops) if stage.others else stage.crop,
+            learning_rate=self.state.optimizer.param_groups[0]["lr"],
             validation=latest and {name: round(latest[name], 4) for name in ("sad", "mse")})
 
     def is_to_be_saved(self, clock: Clock) -> bool:
@@ -136,7 +148,8 @@ class Run:
     def _save_weights(self, clock: Clock, batches: Iterator[dict] | None) -> None:
         state, world = self.state, self.world
         if batches and state.ema is not None:
-            recalibrate(state.result, batches, self.config, world, RECALIBRATION_SHARE * 60 * clock.minutes)
+            recalibrate(state.result, batches, self.config, world, RECALIBRATION_SHARE * 60 * clock.minutes,
+                        round_length=self.round_length)
         clock.read(worked=True)
         self.about |= {"minutes": clock.minutes_spent, "steps": state.step, "finished": clock.is_finished}
         copy_from_main(world, state.result.buffers())
@@ -150,22 +163,22 @@ class Run:
 
 
 def train_for(config: EasyDict, world: World, minutes: float, total: float | None, parts: Path,
-              first_crop: int = 0, last_crop: int = 0) -> int:
+              first_crop: int = 0, last_crop: int = 0, mixed: bool | None = None) -> int:
     """Trains for some minutes of a training that is to last `total`; returns the exit status.
 
     Args:
         total: None takes that of the earlier calls, and for a first call `minutes`.
         first_crop, last_crop: leave out the stages whose crops are smaller, or larger, for this call and those that
             follow; 0 does as the earlier calls did.
+        mixed: whether steps have the crops of these stages in turn, instead of one stage after the other; None does as
+            the earlier calls did.
 
     Raises:
         ConfigError, ImageFileError, CheckpointError, TrainingError: as `trainer.train` does; also where the total time
-            is over.
+            is over, no stage is left, or crops are mixed without data.on_device.
     """
     set_arithmetic(config)
-    run = Run(config, world, parts, total, first_crop, last_crop)
-    if not run.stages:
-        raise TrainingError(f"no stage has crops of {run.about['first_crop']} to {run.about['last_crop']} pixels")
+    run = Run(config, world, parts, total, first_crop, last_crop, mixed)
     run.about["total"] = run.about["total"] or minutes
     clock = Clock(world, minutes, run.minutes_before, run.about["total"])
     if clock.is_over:
@@ -181,13 +194,25 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
     return 128 + stopping if stopping else 0
 
 
-def stage_batches(run: Run, config: EasyDict) -> Iterator[dict]:
+def stage_batches(run: Run, stage: Stage, config: EasyDict) -> Iterator[dict]:
     """All batches of a stage; from the banks, which serve all stages, or of samples made one by one."""
     if run.banks is not None:
-        return made_ahead(DeviceSamples(run.banks, config, run.world), run.world.device)
+        return made_ahead(batches_in_turn(run, stage), run.world.device)
     # A cache keeps foregrounds for all stages; without one they are others in each.
     data = make_training_dataset(config, config.train.seed, run.config.train.seed if config.data.cache else None)
     return (batch for batch in training_loader(data, config, run.world, 0))
+
+
+def batches_in_turn(run: Run, stage: Stage) -> Iterator[dict]:
+    """Batches of the stage's crops, those of a step of one side, from streams of random numbers of their own."""
+    sizes = []
+    for number, crop in enumerate(stage.crops):
+        config = staged(run.config, stage._replace(crop=crop), run.about["samples"])
+        config.train.seed += number * SEED_STRIDE
+        sizes.append(DeviceSamples(run.banks, config, run.world))
+    for samples in cycle(sizes):
+        for _ in range(run.config.train.accumulate):
+            yield next(samples)
 
 
 def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: StopRequest) -> int:
@@ -195,16 +220,20 @@ def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: Sto
     state, world = run.state, run.world
     minutes = clock.left(1.0 if stage is run.stages[-1] else stage.end)
     config = staged(run.config, stage, run.about["samples"], minutes)
-    images = config.model.batch_size * config.train.accumulate * world.size
-    log.info("crops of %d pixels, %d in a step, %.0f %% of them plain", stage.crop, images, 100 * stage.plain_share)
+    sizes = [staged(run.config, stage._replace(crop=crop), 0).model.batch_size for crop in stage.crops]
+    sizes = [size * config.train.accumulate * world.size for size in sizes]
+    log.info("crops of %s pixels, %s in a step, %.0f %% of them plain", *(
+        ", ".join(map(str, numbers)) for numbers in (stage.crops, sizes)), 100 * stage.plain_share)
+    run.round_length = len(stage.crops) * config.train.accumulate
     model = parallel_model(state.network, config, world)
     clock.read(worked=True)
-    with closing(stage_batches(run, config)) as batches:
+    with closing(stage_batches(run, stage, config)) as batches:
         run.progress.begin(run_log.seconds_waited)
         stopping = 0
         while not stopping and stage_at(share := clock.read(), run.stages) == stage and not clock.is_over:
             set_rate(state, config, share, run.first_step)
             step_batches = next_batches(batches, config, world, run_log)
+            images = world.size * sum(len(batch["alpha"]) for batch in step_batches)
             count, stopping = agree(world, step_batches, stop)
             values, _ = take_step(model, state, step_batches, count, config, world)
             state.step += 1
@@ -212,7 +241,8 @@ def train_stage(run: Run, stage: Stage, clock: Clock, run_log: RunLog, stop: Sto
             run_log.advance(state.step)
             run.progress.add(values, images)
             if run_log.due(state.step):
-                run_log.record(state.step, values | {"learning_rate": state.optimizer.param_groups[0]["lr"]}, images)
+                run_log.record(state.step, values | {"learning_rate": state.optimizer.param_groups[0]["lr"]},
+                               sum(sizes) / len(sizes))
             if run.is_to_be_saved(clock):
                 run.save(clock, batches)
             run.report(clock, run_log, stage)
@@ -226,14 +256,14 @@ def staged(config: EasyDict, stage: Stage, samples: int, minutes: float = math.i
     """The configuration for a stage that begins after so many samples, with samples that were not seen before.
 
     Its batches shrink as crops grow; model.batch_size is that of the first of `STAGES`. In few minutes nothing is
-    compiled, which takes one or two itself.
+    compiled, which takes one or two itself, nor where steps have crops of several sizes, each of which would be.
     """
     config = copy.deepcopy(config)
     config.train.seed += samples
     config.data.crop_size, config.data.plain_share = stage.crop, stage.plain_share
     config.model.batch_size = max(FEWEST_SAMPLES, round(config.model.batch_size * STAGES[0].crop / stage.crop))
     config.train.total_step = MOST_STEPS
-    config.train.compile = config.train.compile and minutes >= WORTH_COMPILING
+    config.train.compile = config.train.compile and minutes >= WORTH_COMPILING and not stage.others
     return config
 
 
@@ -243,10 +273,11 @@ def set_rate(state: TrainingState, config: EasyDict, share: float, first_step: i
 
 
 def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, world: World,
-                seconds: float = math.inf, pixels: int | None = None) -> None:
+                seconds: float = math.inf, pixels: int | None = None, round_length: int = 1) -> None:
     """Measures the statistics of batch normalisation anew, with the averaged weights, for about so long at most.
 
-    With train.freeze_bn they stay as they are: they are those that the network was trained with.
+    With train.freeze_bn they stay as they are: they are those that the network was trained with. Whole rounds of
+    batches are taken, after which the next one is of the side that it would have been of.
     """
     if config.train.freeze_bn:
         return
@@ -258,11 +289,11 @@ def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, w
         layer.momentum = None  # a plain mean of all batches
     network.train()
     seen, end = 0, time.monotonic() + seconds
-    for batch in batches:
+    for number, batch in enumerate(batches, 1):
         seen += batch["alpha"].numel()
         with torch.no_grad(), arithmetic(world.device, config.train.precision):
             network(batch["image"].to(world.device), batch["trimap"].to(world.device))
-        if seen >= pixels or time.monotonic() > end:
+        if number % round_length == 0 and (seen >= pixels or time.monotonic() > end):
             break
     network.eval()
     for layer, momentum in zip(layers, momenta, strict=True):
@@ -292,6 +323,9 @@ def parse_arguments() -> argparse.Namespace:
                              "(default: the earlier calls')")
     parser.add_argument("--last-crop", type=int, choices=[stage.crop for stage in STAGES], default=0,
                         help="leave out the stages with larger crops (default: the earlier calls')")
+    parser.add_argument("--mixed-crops", action=argparse.BooleanOptionalAction,
+                        help="let steps have the crops of the stages that are not left out in turn, instead of one "
+                             "stage after the other; with data.on_device, not compiled (default: the earlier calls')")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE",
                         help="join the parts to this file, whatever the time; when the time is over they are joined to "
                              "VERSION.pth beside them in any case")
@@ -310,7 +344,7 @@ def main() -> int:
         if args.minutes:
             with logging_to_file(config, world):
                 status = train_for(config, world, args.minutes, args.total, args.parts, args.first_crop,
-                                   args.last_crop)
+                                   args.last_crop, args.mixed_crops)
         if world.is_main:
             finished = args.minutes and load_about(args.parts).get("finished")
             for path in [args.parts / f"{config.version}.pth"] * bool(finished) + [args.checkpoint] * bool(

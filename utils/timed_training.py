@@ -22,6 +22,12 @@ class Stage(NamedTuple):
     end: float  # as a share of the whole time
     crop: int  # side in pixels
     plain_share: float  # of the samples
+    others: tuple[int, ...] = ()  # smaller sides, which steps have in turn with `crop`
+
+    @property
+    def crops(self) -> tuple[int, ...]:
+        """The sides of its crops, in the order of its steps."""
+        return *self.others, self.crop
 
 
 STAGES = (Stage(0.08, 64, 0.03), Stage(0.20, 128, 0.03), Stage(0.50, 256, 0.02), Stage(0.75, 384, 0.01),
@@ -31,6 +37,12 @@ STAGES = (Stage(0.08, 64, 0.03), Stage(0.20, 128, 0.03), Stage(0.50, 256, 0.02),
 def chosen_stages(first_crop: int, last_crop: int) -> tuple[Stage, ...]:
     """`STAGES` without those of smaller and larger crops; 0 leaves out none at that end."""
     return tuple(stage for stage in STAGES if first_crop <= stage.crop <= (last_crop or stage.crop))
+
+
+def in_turn(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """One stage for all the time, whose steps have the crops of these stages in turn; the last one's in all else."""
+    *others, last = stages
+    return (last._replace(end=1.0, others=tuple(stage.crop for stage in others)),)
 
 
 def stage_at(share: float, stages: tuple[Stage, ...]) -> Stage:
@@ -97,9 +109,10 @@ class Clock:
 class Progress:
     """Writes a line of JSON a minute to the standard output and to a file; rank 0 only.
 
-    A line holds "minutes" (of all calls), "samples", "crop", "samples_per_second" and "waiting_share" (of the time,
-    for samples) since the line before, "loss" and its parts (means since then), "learning_rate", and "validation", the
-    latest errors or null. Steps whose gradients are not finite count as samples alone.
+    A line holds "minutes" (of all calls), "samples", "crop" (a list where steps have several in turn),
+    "samples_per_second" and "waiting_share" (of the time, for samples) since the line before, "loss" and its parts
+    (means since then), "learning_rate", and "validation", the latest errors or null. Steps whose gradients are not
+    finite count as samples alone.
 
     Args:
         minutes: of the calls before; what a call that was killed has written beyond them is dropped.
