@@ -34,13 +34,17 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> argparse._Mutually
     return weights
 
 
+def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", type=device_argument, metavar="NAME",
+                        help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
+
+
 def add_matting_arguments(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     """Adds all the arguments; returns the same group as `add_network_arguments`."""
     weights = add_network_arguments(parser)
     weights.add_argument("--random-weights", action="store_true",
                          help="try the program without a checkpoint; the mattes are meaningless")
-    parser.add_argument("--device", type=device_argument, metavar="NAME",
-                        help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
+    add_device_argument(parser)
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
                         help="arithmetic; tf32, bf16 and fp16 are faster on GPUs and less exact (default: %(default)s)")
     parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",

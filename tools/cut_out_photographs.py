@@ -1,0 +1,258 @@
+"""Cuts subjects out of photographs along outlines drawn by hand: animals, flowers and things as they were taken.
+
+    python tools/cut_out_photographs.py --photographs data/photographs/train data/further/photographs \\
+        --output data/subjects
+
+`outlines.toml` beside this file says, for each photograph by its file's name, where its subject surely is and surely
+is not. From the trimap that this makes, alpha is the mean of the network's and of PyMatting's closed-form matte, but 0
+or 1 where that is close, and the colours are estimated as for any cut-out. OUTPUT/NAME.png receives the subject, RGBA;
+what the photograph's frame cuts off ends there in a straight edge. What is there already is not made again, whatever
+its outline has become. A photograph that is not found, or whose outline says too little, is named, and the others are
+cut out all the same.
+
+An outline's coordinates are thousandths of the photograph's width and height, x and y in turn; `band` and the first
+number of each strand are thousandths of its longer side. In lists, all are whole numbers.
+
+    ["owl.jpg"]
+    band = 8                                           # unknown on either side of every boundary
+    foreground = [[350, 10, 650, 20, 640, 980]]        # polygons
+    background = [[480, 900, 520, 900, 500, 960]]      # polygons: holes in it
+    unknown = [[340, 0, 660, 0, 500, 60]]              # polygons: fluff, hair
+    strands = [[12, 300, 400, 220, 380, 180, 420]]     # width, then a line: whiskers, single hairs, stalks
+"""
+
+import argparse
+import io
+import sys
+from collections import Counter
+from contextlib import redirect_stdout
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import toml
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from cutout import check_pymatting, estimate_foreground, with_alpha
+from dataloader.image_file import read_image
+from inference import Matting
+from utils.chosen import add_device_argument, add_network_arguments, chosen_network
+from utils.config import architecture
+from utils.errors import InputError, one_line
+from utils.files import write_png
+
+OUTLINES = Path(__file__).with_name("outlines.toml")
+BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
+UNITS = 1000  # to the width and to the height
+SHIFT = 4  # bits of OpenCV's fractional coordinates
+CLEAR = 0.03  # alpha this near to 0 or 1 is that: a veil would follow the subject onto each new background
+
+
+class Outline(NamedTuple):
+    """Where a photograph's subject is; polygons and lines as arrays (n, 2) of x and y in 0..1."""
+
+    band: float = 0.008
+    foreground: tuple[np.ndarray, ...] = ()
+    background: tuple[np.ndarray, ...] = ()
+    unknown: tuple[np.ndarray, ...] = ()
+    strands: tuple[tuple[float, np.ndarray], ...] = ()
+
+
+def read_outlines(path: Path) -> dict[str, Outline]:
+    """The outlines of a file by the names of their photographs.
+
+    Raises:
+        InputError: if it cannot be read, or an entry is not as this module says.
+    """
+    try:
+        entries = toml.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror.lower()}") from None
+    except (ValueError, IndexError) as error:  # both are raised by toml
+        raise InputError(f"{path}: {one_line(error)}") from None
+    outlines = {}
+    for name, entry in entries.items():
+        try:
+            outlines[name] = _outline(entry)
+        except ValueError as error:
+            raise InputError(f"{path}: {name}: {error}") from None
+    stems = Counter(Path(name).stem for name in outlines)
+    twice = [stem for stem, count in stems.items() if count > 1]
+    if twice:
+        raise InputError(f"{path}: {twice[0]} is the name of two photographs, whose cut-outs would be one file")
+    return outlines
+
+
+def _outline(entry: object) -> Outline:
+    """Raises ValueError if an entry is none."""
+    if not isinstance(entry, dict):
+        raise ValueError("no table of polygons")
+    unexpected = set(entry) - set(Outline._fields)
+    if unexpected:
+        raise ValueError(f"{sorted(unexpected)[0]} is none of {', '.join(Outline._fields)}; a photograph's name, which "
+                         "has a dot, has to stand in quotes")
+    if not entry.get("foreground"):
+        raise ValueError("no foreground; expected at least one polygon")
+    band = entry.get("band", UNITS * Outline().band)
+    if isinstance(band, bool) or not isinstance(band, int | float) or not 0 <= band <= UNITS:
+        raise ValueError(f"band is {band!r}; expected a number of thousandths")
+    lists = {kind: [_numbers(kind, number, each) for number, each in enumerate(_listed(kind, entry.get(kind, [])), 1)]
+             for kind in Outline._fields[1:]}
+    strands = tuple((line[0] / UNITS, _points("strands", number, line[1:], 2))
+                    for number, line in enumerate(lists.pop("strands"), 1))
+    polygons = {kind: tuple(_points(kind, number, each, 3) for number, each in enumerate(each_kind, 1))
+                for kind, each_kind in lists.items()}
+    return Outline(band / UNITS, **polygons, strands=strands)
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
+def _listed(kind: str, value: object) -> list:
+    if not isinstance(value, list):
+        raise ValueError(f"{kind} is {value!r}; expected a list of lists")
+    return value
+
+
+def _numbers(kind: str, number: int, value: object) -> list[int]:
+    if not isinstance(value, list) or not value or not all(map(_is_whole, value)):
+        raise ValueError(f"{kind}, number {number}, is no list of whole numbers; expected one in a list of its own")
+    return value
+
+
+def _points(kind: str, number: int, numbers: list[int], least: int) -> np.ndarray:
+    if len(numbers) % 2 or len(numbers) < 2 * least:
+        raise ValueError(f"{kind}, number {number}, has {len(numbers)} coordinates; expected x and y of at least "
+                         f"{least} points")
+    return np.array(numbers, np.float64).reshape(-1, 2) / UNITS
+
+
+def draw_trimap(outline: Outline, height: int, width: int) -> np.ndarray:
+    """The trimap (height, width) uint8 that an outline says: 0, 128 and 255; lines are a pixel wide at least."""
+    longest = max(height, width)
+    trimap = np.full((height, width), BACKGROUND, np.uint8)
+
+    def fill(polygons: tuple[np.ndarray, ...], value: int) -> None:
+        for polygon in polygons:
+            cv2.fillPoly(trimap, [_fixed_point(polygon, height, width)], value, shift=SHIFT)
+
+    def stroke(line: np.ndarray, share: float, closed: bool) -> None:
+        cv2.polylines(trimap, [_fixed_point(line, height, width)], closed, UNKNOWN, max(1, round(share * longest)),
+                      shift=SHIFT)
+
+    fill(outline.foreground, FOREGROUND)
+    fill(outline.background, BACKGROUND)
+    for polygon in chain(outline.foreground, outline.background):
+        stroke(polygon, 2 * outline.band, closed=True)
+    fill(outline.unknown, UNKNOWN)
+    for share, line in outline.strands:
+        stroke(line, share, closed=False)
+    return trimap
+
+
+def _fixed_point(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    return np.round((points * (width, height) - 0.5) * 2**SHIFT).astype(np.int32)
+
+
+def cut_out_subject(matting: Matting, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    """The subject of an image (H, W, 3) uint8 RGB, what it fills: (h, w, 4) uint8 RGBA.
+
+    Raises:
+        InputError: if the closed-form matte does not converge.
+    """
+    import pymatting
+
+    try:
+        with redirect_stdout(io.StringIO()):  # where PyMatting tells of preconditioners that it tried in vain
+            closed_form = pymatting.estimate_alpha_cf(image / 255, trimap / 255)
+    except ValueError as error:
+        raise InputError(f"no closed-form matte ({one_line(error)})") from None
+    alpha = (matting(image, trimap) + closed_form.clip(0, 1)) / 2
+    alpha = ((alpha - CLEAR) / (1 - 2 * CLEAR)).clip(0, 1).astype(np.float32)
+    pixels = with_alpha(estimate_foreground(image, alpha), alpha)
+    pixels[pixels[..., 3] == 0] = 0
+    left, top, width, height = cv2.boundingRect(np.ascontiguousarray(pixels[..., 3]))
+    return np.ascontiguousarray(pixels[top:top + height, left:left + width])
+
+
+def check_both_known(path: Path, trimap: np.ndarray) -> None:
+    """Raises InputError if a photograph's trimap knows no foreground or no background."""
+    for value, side in ((FOREGROUND, "foreground"), (BACKGROUND, "background")):
+        if value not in trimap:
+            raise InputError(f"{path}: its outline leaves no {side}")
+
+
+def find_photograph(name: str, folders: list[Path]) -> Path:
+    """The file of that name in the first of some folders that has one.
+
+    Raises:
+        InputError: if none has.
+    """
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{name}: in none of {', '.join(map(str, folders))}")
+
+
+def make(matting: Matting, name: str, outline: Outline, args: argparse.Namespace) -> None:
+    """Writes the cut-out of a photograph, and its trimap if asked, unless it is there.
+
+    Raises:
+        InputError: where it cannot be made.
+        OSError: where it cannot be written.
+    """
+    result = args.output / f"{Path(name).stem}.png"
+    if result.exists():
+        return
+    path = find_photograph(name, args.photographs)
+    image = read_image(path)
+    trimap = draw_trimap(outline, *image.shape[:2])
+    if args.trimaps:
+        write_png(args.trimaps / result.name, trimap)
+    check_both_known(path, trimap)
+    try:
+        pixels = cut_out_subject(matting, image, trimap)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    write_png(result, pixels)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Cut subjects out of photographs along outlines drawn by hand.")
+    parser.add_argument("--photographs", type=Path, nargs="+", required=True, metavar="FOLDER")
+    parser.add_argument("--outlines", type=Path, default=OUTLINES, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--output", type=Path, default=Path("data/subjects"), help="folder (default: %(default)s)")
+    parser.add_argument("--trimaps", type=Path, metavar="FOLDER", help="write the trimaps there, to look at")
+    add_network_arguments(parser)
+    add_device_argument(parser)
+    args = parser.parse_args()
+    try:
+        check_pymatting()
+        outlines = read_outlines(args.outlines)
+        config, checkpoint = chosen_network(args)
+        matting = Matting.from_checkpoint(checkpoint, args.device, **architecture(config))
+    except InputError as error:
+        print(f"cut_out_photographs.py: {error}", file=sys.stderr)
+        return 1
+    failed = 0
+    with tqdm(outlines.items(), unit="photograph", disable=None) as bar:
+        for name, outline in bar:
+            try:
+                make(matting, name, outline, args)
+            except InputError as error:
+                failed += 1
+                bar.write(f"cut_out_photographs.py: {error}", file=sys.stderr)
+            except OSError as error:
+                print(f"cut_out_photographs.py: {error.filename}: {error.strerror.lower()}", file=sys.stderr)
+                return 1
+    print(f"{args.output}: {len(outlines) - failed} of {len(outlines)} cut-outs")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
