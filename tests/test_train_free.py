@@ -3,7 +3,6 @@
 import itertools
 import json
 import sys
-from itertools import cycle
 from types import SimpleNamespace
 
 import numpy as np
@@ -202,7 +201,7 @@ def test_crops_in_turn_are_of_random_numbers_of_their_own():
 
     def noted(banks, config, world):
         made.append((config.data.crop_size, config.train.seed))
-        return cycle([config.data.crop_size])
+        return itertools.cycle([config.data.crop_size])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_free, "DeviceSamples", noted)
@@ -217,7 +216,7 @@ def test_statistics_take_whole_rounds():
     config = load_config(overrides=["model.width=0.06", "model.imagenet_pretrain=false"])
     network = build_network(**architecture(config))
     alone = World(0, 1, torch.device("cpu"))
-    sides = cycle([32, 64, 96])
+    sides = itertools.cycle([32, 64, 96])
     batches = ({"image": torch.randn(4, 3, side, side), "trimap": torch.ones(4, 3, side, side),
                 "alpha": torch.zeros(4, 1, side, side)} for side in sides)
     recalibrate(network, batches, config, alone, pixels=1, round_length=3)
