@@ -24,16 +24,29 @@ import cv2
 import gradio as gr
 import numpy as np
 
-from cutout import check_pymatting, to_depth
 from dataloader.image_file import find_partner, list_images
 from demo import build_matting
-from inference import Matting, alpha_to_uint8, size_text
+from matting.cutout import check_pymatting, to_depth
+from matting.cutout_files import BLUR, read_background
+from matting.options import add_matting_arguments, chosen_network
+from matting.predictor import Matting, alpha_to_uint8, size_text
+from matting.trimaps import overlay
 from utils.arguments import memory_size, port_number, positive_int
-from utils.chosen import add_matting_arguments, chosen_network
-from utils.cutout_files import BLUR, read_background
 from utils.device import is_out_of_memory
 from utils.errors import InputError, one_line
-from utils.page import (
+from webpage.layout import (
+    BLURRED,
+    COLOUR,
+    CSS,
+    DOWNLOADS,
+    PICTURE,
+    RECTANGLE,
+    SCROLL_TO_RESULTS,
+    THEME,
+    brush,
+    build_layout,
+)
+from webpage.page import (
     Result,
     composite,
     display_copy,
@@ -48,19 +61,6 @@ from utils.page import (
     trimap_text,
     write_files,
 )
-from utils.page_layout import (
-    BLURRED,
-    COLOUR,
-    CSS,
-    DOWNLOADS,
-    PICTURE,
-    RECTANGLE,
-    SCROLL_TO_RESULTS,
-    THEME,
-    brush,
-    build_layout,
-)
-from utils.trimaps import overlay
 
 SAMPLES = Path(__file__).parent / "demo"
 SAMPLE_PHOTOS = SAMPLES / "input_lowres"

@@ -39,11 +39,11 @@ from dataloader.image_file import (
     read_grey,
     read_image,
 )
-from ensemble import Ensemble
-from onnx_matting import OnnxMatting
+from matting.cutout_files import NO_CUTOUT_FILES, CutoutFiles, add_cutout_arguments, cutout_files, write_cutout_files
+from matting.ensemble import Ensemble
+from matting.onnx_predictor import OnnxMatting
+from matting.options import add_matting_arguments, chosen_network
 from utils.arguments import positive_float, positive_int
-from utils.chosen import add_matting_arguments, chosen_network
-from utils.cutout_files import NO_CUTOUT_FILES, CutoutFiles, add_cutout_arguments, cutout_files, write_cutout_files
 from utils.device import as_memory_allows, is_out_of_memory
 from utils.errors import InputError, one_line
 from utils.files import write_png
@@ -55,7 +55,7 @@ if TYPE_CHECKING:  # what needs PyTorch is imported where it is used
     import torch
     from easydict import EasyDict
 
-    from inference import Matting
+    from matting.predictor import Matting
 
     Predictor = Matting | OnnxMatting | Ensemble
 
@@ -208,7 +208,7 @@ def build_matting(config: EasyDict, checkpoint: Path | None, device: torch.devic
     """The predictor of a configuration, with a checkpoint's weights or (None) random ones; options as it takes them."""
     import torch
 
-    from inference import Matting
+    from matting.predictor import Matting
     from networks import build_network
     from utils.checkpoint import load_network
     from utils.config import architecture

@@ -16,10 +16,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey
+from evaluation.metrics import Errors, check_inputs, matting_errors, top_left
+from evaluation.report import print_table, write_csv, write_json
 from utils.arguments import positive_int
-from utils.metrics import Errors, check_inputs, matting_errors, top_left
 from utils.processes import process_pool
-from utils.report import print_table, write_csv, write_json
 
 
 def score(prediction: Path, truth: Path, trimap: Path, fast: bool = False, multiple: int = 1) -> Errors:
@@ -30,7 +30,7 @@ def score(prediction: Path, truth: Path, trimap: Path, fast: bool = False, multi
         multiple: look at the top left part alone whose sides are multiples of this; see `top_left`.
 
     Raises:
-        ValueError: if a file cannot be read, or the three do not fit (see `utils.metrics`).
+        ValueError: if a file cannot be read, or the three do not fit (see `evaluation.metrics`).
     """
     images = [top_left(read_grey(path), multiple) for path in (prediction, truth, trimap)]
     check_inputs(*images, names=(str(prediction), str(truth), str(trimap)))

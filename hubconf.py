@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 
 def check_modules() -> None:
     """Raises ImportError where modules of other programs have names that this one's import statements would find."""
-    for name in ("utils", "networks", "inference"):
+    for name in ("utils", "networks", "matting"):
         loaded = sys.modules.get(name)
         place = next(iter(getattr(loaded, "__path__", [])), getattr(loaded, "__file__", None))
         if loaded and (place is None or not Path(place).resolve().is_relative_to(HERE)):
@@ -24,7 +24,7 @@ def check_modules() -> None:
 
 check_modules()
 
-from inference import Matting  # noqa: E402
+from matting.predictor import Matting  # noqa: E402
 from utils.defaults import DEFAULT_CHECKPOINT  # noqa: E402
 
 dependencies = ["torch", "numpy", "cv2", "PIL"]
@@ -37,7 +37,7 @@ def gca_matting(checkpoint: str | Path | None = None, device: str | torch.device
     Args:
         checkpoint: file with the weights; by default the one the demo takes, which comes with this folder.
         device: where to compute; by default CUDA where there is one.
-        options: of `inference.Matting.from_checkpoint`, such as precision="bf16" or encoder="...".
+        options: of `matting.predictor.Matting.from_checkpoint`, such as precision="bf16" or encoder="...".
 
     Raises:
         utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.

@@ -12,11 +12,11 @@ import sys
 from dataloader.image_file import ImageFileError
 from tester import test
 from trainer import TrainingError, train
+from training.run_log import logging_to_file
 from utils.checkpoint import CheckpointError
 from utils.config import ConfigError, add_config_arguments, load_config
 from utils.device import device_argument
 from utils.distributed import World, join_world, leave_world
-from utils.run_log import logging_to_file
 
 
 def parse_arguments() -> argparse.Namespace:

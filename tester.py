@@ -16,16 +16,16 @@ from tqdm import tqdm
 from dataloader.folders import Triple, find_test_images
 from dataloader.image_file import ImageFileError, read_grey, read_image
 from evaluate import score
-from inference import BACKGROUND, FOREGROUND, STRIDE, Matting, alpha_to_uint8, size_text, trimap_labels
+from evaluation.metrics import Errors, top_left
+from evaluation.report import print_table, write_csv, write_json
+from matting.predictor import BACKGROUND, FOREGROUND, STRIDE, Matting, alpha_to_uint8, size_text, trimap_labels
 from utils.checkpoint import load_network
 from utils.config import ConfigError, architecture
 from utils.device import as_memory_allows
 from utils.distributed import World, gather, wait_for_all
 from utils.files import atomic_path, write_png
-from utils.metrics import Errors, top_left
 from utils.pictures import contact_sheet, error_map, panel
 from utils.processes import process_pool
-from utils.report import print_table, write_csv, write_json
 
 WORST_SHOWN = 10
 SHEET_ROW_HEIGHT = 240

@@ -18,25 +18,19 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from dataloader.dataset import Layers, TrainingData, find_layers, make_training_dataset, start_worker
 from dataloader.folders import Triple, find_test_images
 from dataloader.image_file import ImageFileError, read_grey, read_image
-from dataloader.on_device.samples import DeviceSamples, encode_labels, make_banks
-from dataloader.stream import StepBatches
-from dataloader.training import Layers, TrainingData, find_layers, make_training_dataset, start_worker
-from inference import UNKNOWN, Matting, trimap_labels
+from dataloader.on_device.batches import DeviceSamples, encode_labels, make_banks
+from dataloader.sampler import StepBatches
+from evaluation.metrics import mse, sad
+from matting.predictor import UNKNOWN, Matting, trimap_labels
 from networks import MattingNetwork, MattingOutput
-from utils import losses
-from utils.config import save_config
-from utils.distributed import World, copy_from_main, total
-from utils.files import atomic_path
-from utils.metrics import mse, sad
-from utils.pictures import training_pictures
-from utils.precision import arithmetic
-from utils.processes import in_advance
-from utils.run_log import RunLog, text_log
-from utils.schedule import clip_to_moving_norm, learning_rate
-from utils.signals import StopRequest
-from utils.training_state import (
+from training import losses
+from training.run_log import RunLog, text_log
+from training.schedule import clip_to_moving_norm, learning_rate
+from training.signals import StopRequest
+from training.state import (
     TrainingState,
     checkpoint_folder,
     remove_halves,
@@ -44,6 +38,12 @@ from utils.training_state import (
     save_state,
     start_or_resume,
 )
+from utils.config import save_config
+from utils.distributed import World, copy_from_main, total
+from utils.files import atomic_path
+from utils.pictures import training_pictures
+from utils.precision import arithmetic
+from utils.processes import in_advance
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataloader.generated.objects import FAMILIES
-from dataloader.photographs import read_photograph
-from dataloader.training import make_training_dataset
+from dataloader.dataset import make_training_dataset
+from dataloader.synthetic.objects import FAMILIES
+from dataloader.synthetic.photographs import read_photograph
 from utils.arguments import positive_int
 from utils.config import load_config
 

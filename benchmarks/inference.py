@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.memory import peak_memory
 from benchmarks.published import published_network, random_network
-from inference import UNKNOWN, Matting, encode_trimap, normalise, trimap_labels
+from matting.predictor import UNKNOWN, Matting, encode_trimap, normalise, trimap_labels
 from utils.device import default_device, device_argument
 from utils.precision import arithmetic
 

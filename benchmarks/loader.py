@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks.whole_image_pipeline import oracle_sample
 from dataloader.cache import decode_cached
+from dataloader.dataset import TrainingData, to_tensors
 from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds, read_foreground
 from dataloader.sample import draw_sample
-from dataloader.training import TrainingData, to_tensors
-from tests.oracle_pipeline import oracle_sample
 
 FOREGROUNDS, BACKGROUNDS = 6, 8
 FOREGROUND_SIZE, BACKGROUND_SIZE = (1500, 2000), (480, 640)

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataloader.dataset import make_training_dataset, start_worker
+from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.recipe import PRESENT, REALISTIC
-from dataloader.on_device.samples import DeviceSamples, make_banks
-from dataloader.training import make_training_dataset, start_worker
 from utils.arguments import positive_int
 from utils.config import load_config
 from utils.device import device_argument

@@ -10,8 +10,8 @@ from tqdm import tqdm
 from networks import MattingNetwork
 from tools.train_free import recalibrate
 from trainer import parallel_model, take_step, unknown_mask
+from training.state import TrainingState
 from utils.distributed import World
-from utils.training_state import TrainingState
 
 EMA = 0.99  # shorter than that of long trainings
 WARMUP = 50  # steps

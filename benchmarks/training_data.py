@@ -26,15 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.short_training import ALONE, EMA, train_shortly
 from dataloader.folders import Triple, find_foregrounds, find_test_images
-from dataloader.generated import meshes, objects, patterns, plants, shapes, strands, things, translucent
+from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
-from dataloader.on_device.samples import DeviceSamples, make_banks
+from dataloader.synthetic import meshes, objects, patterns, plants, shapes, strands, things, translucent
 from networks import MattingNetwork, build_network
 from trainer import validate
+from training.state import load_initial_weights
 from utils.arguments import positive_int, whole_number
 from utils.config import architecture, load_config
 from utils.errors import InputError
-from utils.training_state import load_initial_weights
 
 CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
 
@@ -49,7 +49,7 @@ class Arm(NamedTuple):
 
     about: str
     recipe: Recipe = PRESENT
-    drawings: dict[str, object] = EARLIER  # other constants of `dataloader.generated.objects`
+    drawings: dict[str, object] = EARLIER  # other constants of `dataloader.synthetic.objects`
     cutouts: bool = False  # those of the configuration, among the foregrounds and as bodies
 
 

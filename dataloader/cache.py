@@ -1,7 +1,7 @@
 """Decoded foregrounds on disk, memory-mapped: shared by all workers and ranks, decoded (or drawn) once.
 
 An entry is two files named after the foreground's identity, such as paths and state of its files: `...rgba.npy`
-(H, W, 4), not compressed, and `...blocks.npy`, `dataloader.window.block_labels` of the alpha. A source file
+(H, W, 4), not compressed, and `...blocks.npy`, `dataloader.crop.block_labels` of the alpha. A source file
 that changes gets another entry; the old one is removed. Backgrounds are not kept: each is used once in an
 epoch, and decoding one costs less than reading it from a disk ten times as large.
 """
@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dataloader.crop import BLOCK, block_labels
 from dataloader.folders import Foreground
 from dataloader.image_file import ImageFileError
-from dataloader.window import BLOCK, block_labels
 from utils.files import atomic_path
 
 _VERSION = 2  # of the format of entries

@@ -28,7 +28,7 @@ from dataloader.augment import (
     resize_matrix,
     rounded_matrix,
 )
-from dataloader.window import (
+from dataloader.crop import (
     MARGIN,
     Layer,
     Window,

@@ -1,7 +1,7 @@
 """The matting networks: built from arguments, knowing nothing of files or configurations."""
 
 from networks.attention import GuidedContextualAttention
-from networks.matting import DECODERS, ENCODERS, MattingNetwork, MattingOutput, build_network
+from networks.matting_network import DECODERS, ENCODERS, MattingNetwork, MattingOutput, build_network
 from networks.spectral import from_published_names, to_published_names
 
 __all__ = [

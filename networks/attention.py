@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from networks.attention_sums import attend
+from networks.attention_chunked import attend
 
 SELF_PENALTY = -1e4  # added to the logit of an unknown position with itself
 MIN_NORM = 1e-4
@@ -76,7 +76,7 @@ class GuidedContextualAttention(nn.Module):
         key_scale = torch.where(unknown_keys, scales[:, :1, None], scales[:, 1:, None]) / _patch_norms(feature)
         own_penalty = SELF_PENALTY * unknown_keys
         if self.by_row:
-            from networks.attention_scan import attend_by_row  # not every version of torch has what it needs
+            from networks.attention_onnx import attend_by_row  # not every version of torch has what it needs
 
             message, strongest = attend_by_row(feature, alpha, key_scale, own_penalty)
         else:

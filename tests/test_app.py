@@ -21,11 +21,11 @@ pytest.importorskip("gradio")
 import app
 from dataloader.image_file import ImageFileError, read_grey, read_image
 from demo import build_matting
-from inference import alpha_to_uint8
-from utils.chosen import MISSING_PUBLISHED
+from matting.options import MISSING_PUBLISHED
+from matting.predictor import alpha_to_uint8
 from utils.config import load_config
 from utils.files import write_png
-from utils.page import BRUSHES
+from webpage.page import BRUSHES
 
 DEMO = Path(app.__file__).parent / "demo"
 NAMES = sorted(path.stem for path in (DEMO / "input_lowres").iterdir())

@@ -2,9 +2,9 @@
 
 import cv2
 import numpy as np
-import oracle_pipeline as oracle
 import pytest
 
+from benchmarks import whole_image_pipeline as oracle
 from dataloader import augment
 from dataloader.augment import (
     FILTERS,
@@ -23,7 +23,7 @@ from dataloader.augment import (
     resize_matrix,
     rounded_matrix,
 )
-from inference import BACKGROUND, FOREGROUND, UNKNOWN
+from matting.predictor import BACKGROUND, FOREGROUND, UNKNOWN
 
 NO_FLIP = np.array([False, False])
 ALL_KINDS = np.array([0, 1, 100, 254, 255], np.uint8)

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataloader.generated.camera import (
+from dataloader.synthetic.camera import (
     UNTOUCHED_SHARE,
     compressed,
     developed,

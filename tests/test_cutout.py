@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-import cutout
 import demo
-from cutout import (
+from dataloader.image_file import read_grey, read_image, read_photo
+from matting import cutout
+from matting.cutout import (
     CutoutError,
     blurred_background,
     compose_onto,
@@ -21,8 +22,7 @@ from cutout import (
     to_depth,
     with_alpha,
 )
-from dataloader.image_file import read_grey, read_image, read_photo
-from utils.cutout_files import background_for, read_background
+from matting.cutout_files import background_for, read_background
 from utils.files import with_icc_profile, write_png
 
 ROOT = Path(__file__).parent.parent

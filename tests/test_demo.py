@@ -15,12 +15,12 @@ from PIL import Image
 from reference import reference_network
 
 import demo
-import inference
 from dataloader.image_file import ImageFileError, read_grey, read_image
-from inference import Matte, Matting, alpha_to_uint8
+from matting import predictor
+from matting.options import add_matting_arguments, chosen_network
+from matting.predictor import Matte, Matting, alpha_to_uint8
 from networks import build_network
 from utils.checkpoint import save_checkpoint
-from utils.chosen import add_matting_arguments, chosen_network
 from utils.errors import InputError
 from utils.files import write_png
 
@@ -200,7 +200,7 @@ def test_random_weights_are_labelled(monkeypatch, capsys, pictures):
 
 def test_options_of_the_predictor(monkeypatch, pictures, networks):
     made = []
-    monkeypatch.setattr(inference, "Matting", lambda *arguments, **options: made.append(options) or Matting(*arguments))
+    monkeypatch.setattr(predictor, "Matting", lambda *arguments, **options: made.append(options) or Matting(*arguments))
     assert run(monkeypatch, pictures, *BASELINE, "--checkpoint", str(networks["baseline"]),
                "--precision", "bf16", "--memory-limit", "1.5GB", "--compile") == 0
     assert made == [{"precision": "bf16", "memory_limit": 1_500_000_000, "compile": True}]

@@ -6,14 +6,14 @@ import pytest
 import torch
 from generated_images import write_training_set
 
-from dataloader.generated.source import DrawnBackground, DrawnForeground
+from dataloader.dataset import make_training_dataset
 from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
-from dataloader.on_device.banks import Banks, in_order
+from dataloader.on_device.batches import DeviceSamples, encode_labels, make_banks, make_samples, to_batch
 from dataloader.on_device.draws import Draws
+from dataloader.on_device.layer_banks import Banks, in_order
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
-from dataloader.on_device.samples import DeviceSamples, encode_labels, make_banks, make_samples, to_batch
-from dataloader.training import make_training_dataset
-from inference import BACKGROUND, FOREGROUND, UNKNOWN, denormalise
+from dataloader.synthetic.items import DrawnBackground, DrawnForeground
+from matting.predictor import BACKGROUND, FOREGROUND, UNKNOWN, denormalise
 from utils.config import load_config
 from utils.distributed import World
 from utils.files import write_png
@@ -196,7 +196,7 @@ def test_cutouts_are_drawn_and_checked(tmp_path, monkeypatch):
     disc = np.zeros((80, 80, 4), np.uint8)
     cv2.circle(disc, (40, 40), 38, (30, 60, 220, 255), -1)
     write_png(tmp_path / "cutouts" / "disc.png", disc)
-    monkeypatch.setattr("dataloader.generated.source.AS_IT_IS_SHARE", 1.0)
+    monkeypatch.setattr("dataloader.synthetic.items.AS_IT_IS_SHARE", 1.0)
     with make_banks(load_config(overrides=settings), ALONE) as banks:
         pictures = banks.foregrounds.levels[0].view(torch.uint8).unflatten(-1, (-1, 4)).numpy()
     assert 0.2 < (pictures[..., 3] == 255).mean() < 0.95

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ensemble import Ensemble
-from inference import Matte
+from matting.ensemble import Ensemble
+from matting.predictor import Matte
 
 
 class LeftToRight:

@@ -6,8 +6,8 @@ from reference import reference_network
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from matting.folding import Bounded, folded
 from networks import MattingNetwork, build_network
-from networks.folding import Bounded, folded
 
 
 def example(network: MattingNetwork) -> tuple[torch.Tensor, torch.Tensor]:

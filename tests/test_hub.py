@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import hubconf
-from inference import Matting
+from matting.predictor import Matting
 from networks import build_network
 from utils.checkpoint import CheckpointError, save_checkpoint
 from utils.defaults import DEFAULT_CHECKPOINT

@@ -7,8 +7,8 @@ import pytest
 import torch
 from easydict import EasyDict
 
-from inference import normalise
-from utils import losses
+from matting.predictor import normalise
+from training import losses
 
 
 def images(*rows: list[float]) -> torch.Tensor:

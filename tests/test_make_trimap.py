@@ -9,10 +9,7 @@ import pytest
 from PIL import Image
 
 from dataloader.image_file import read_grey
-from tools import make_trimap
-from tools.make_trimap import Length, length, rectangle
-from utils.files import write_png
-from utils.trimaps import (
+from matting.trimaps import (
     WIDTHS,
     mask_from_rectangle,
     mask_from_scribbles,
@@ -21,6 +18,9 @@ from utils.trimaps import (
     trimap_from_mask,
     widen_at_hair,
 )
+from tools import make_trimap
+from tools.make_trimap import Length, length, rectangle
+from utils.files import write_png
 
 
 def disc(size: int, radius: float, inner: int = 255) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dataloader.image_file import read_grey
-from utils.metrics import (
+from evaluation.metrics import (
     _gaussian_filters,
     _largest_component,
     connectivity_error,

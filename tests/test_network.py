@@ -5,7 +5,7 @@ import pytest
 import torch
 from reference import ARCHITECTURES, load_cases, reference_network, shape_table
 
-from inference import encode_trimap, normalise, trimap_labels
+from matting.predictor import encode_trimap, normalise, trimap_labels
 from networks import build_network, from_published_names, to_published_names
 
 CASES = load_cases("network_cases.npz")

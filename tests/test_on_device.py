@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from dataloader.on_device import trimaps
+from dataloader.on_device import batch_trimaps
 from dataloader.on_device.bank import Bank, read_bilinear
-from dataloader.on_device.distances import any_of_cells, squared_distances
-from dataloader.on_device.draws import Draws, for_some
-from dataloader.on_device.pictures import (
+from dataloader.on_device.bank_images import (
     PLACES,
     foreground_places,
     read_background,
     squared,
     with_colours_everywhere,
 )
+from dataloader.on_device.distances import any_of_cells, squared_distances
+from dataloader.on_device.draws import Draws, for_some
 from dataloader.on_device.placing import around, fitted, over, read_levels, softened
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
@@ -217,9 +217,9 @@ def disc(n: int, size: int, radius: float) -> torch.Tensor:
 @pytest.mark.parametrize("usual_share", [0.0, 1.0])
 @pytest.mark.parametrize("crop", [32, 64, 160])
 def test_what_trimaps_know_is_right(crop, usual_share):
-    alpha = disc(48, crop + 2 * trimaps.MARGIN, crop / 3)
-    trimap = trimaps.draw_trimaps(draws(crop), alpha, crop, usual_share)
-    inside = alpha[:, trimaps.MARGIN:-trimaps.MARGIN, trimaps.MARGIN:-trimaps.MARGIN]
+    alpha = disc(48, crop + 2 * batch_trimaps.MARGIN, crop / 3)
+    trimap = batch_trimaps.draw_trimaps(draws(crop), alpha, crop, usual_share)
+    inside = alpha[:, batch_trimaps.MARGIN:-batch_trimaps.MARGIN, batch_trimaps.MARGIN:-batch_trimaps.MARGIN]
     assert trimap.shape == (48, crop, crop)
     assert trimap.dtype == torch.uint8
     assert (inside[trimap == FOREGROUND] == 255).all()
@@ -230,13 +230,13 @@ def test_what_trimaps_know_is_right(crop, usual_share):
 
 def test_usual_trimaps_are_as_wide_as_said():
     crop, radius = 160, 40
-    alpha = disc(64, crop + 2 * trimaps.MARGIN, radius)
-    trimap = trimaps.draw_trimaps(draws(5), alpha, crop, 1.0)
+    alpha = disc(64, crop + 2 * batch_trimaps.MARGIN, radius)
+    trimap = batch_trimaps.draw_trimaps(draws(5), alpha, crop, 1.0)
     middle = trimap[:, crop // 2]  # a row through the disc
     widths = (middle[:, :crop // 2] == UNKNOWN).sum(1)
     ringed = widths < 60  # others are dabbed, their width changes along the edge
     assert ringed.float().mean() > 0.5
-    low, high = 2 * 0.7 * trimaps.USUAL_RADII[0], 2 * 1.3 * trimaps.USUAL_RADII[-1] + 4
+    low, high = 2 * 0.7 * batch_trimaps.USUAL_RADII[0], 2 * 1.3 * batch_trimaps.USUAL_RADII[-1] + 4
     assert low < widths[ringed].float().median() < high
     assert (widths[ringed] >= low).float().mean() > 0.9
 
@@ -246,16 +246,16 @@ def test_eroded_by_hand():
     alpha = torch.zeros(1, 64, 64)
     alpha[..., 32:] = 255
     squares = [squared_distances(region, 8) for region in (alpha < 255, alpha > 0)]
-    trimap = trimaps._eroded(squares, torch.full((2, 1), 2.0))
+    trimap = batch_trimaps._eroded(squares, torch.full((2, 1), 2.0))
     assert trimap[0, 10].tolist() == 30 * [BACKGROUND] + 4 * [UNKNOWN] + 30 * [FOREGROUND]
 
 
 @pytest.mark.parametrize("way", ["_widened", "_brushed", "_coarse", "_without_islands", "_scribbled", "_as_test_sets"])
 def test_ways_of_drawing(way):
     """Each leaves something known of a disc in most cases, and makes more unknown than there was."""
-    trimap = trimaps.draw_trimaps(draws(1), disc(32, 128, 30), 96, 0.0)
+    trimap = batch_trimaps.draw_trimaps(draws(1), disc(32, 128, 30), 96, 0.0)
     trimap = trimap[:1].repeat(32, 1, 1)
-    unknown = getattr(trimaps, way)(draws(2), trimap)
+    unknown = getattr(batch_trimaps, way)(draws(2), trimap)
     assert unknown.shape == trimap.shape
     assert unknown.dtype == torch.bool
     added = (unknown & (trimap != UNKNOWN)).flatten(1).any(1)

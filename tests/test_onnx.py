@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from dataloader.image_file import read_grey
-from inference import Matting, encode_trimap, normalise
+from matting.predictor import Matting, encode_trimap, normalise
 from networks import MattingNetwork, build_network
 from utils.checkpoint import save_checkpoint
 from utils.files import write_png
@@ -21,8 +21,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-import onnx_matting  # noqa: E402
-from onnx_matting import OnnxFileError, OnnxMatting  # noqa: E402
+from matting import onnx_predictor  # noqa: E402
+from matting.onnx_predictor import OnnxFileError, OnnxMatting  # noqa: E402
 from tools import export_onnx  # noqa: E402
 
 ROOT = Path(__file__).parent.parent
@@ -198,8 +198,8 @@ def test_one_process_is_enough(monkeypatch, tmp_path):
 def test_too_little_memory_is_told_before_it_is_taken(monkeypatch, exported):
     matting = OnnxMatting(exported, border=0, threads=1)
     pair = random_pair(64, 64)
-    needed = 64 * 64 * (onnx_matting.BYTES_PER_PIXEL + onnx_matting.BYTES_BY_WIDTH * WIDTH)
-    monkeypatch.setattr(onnx_matting, "available_memory", lambda: needed)
+    needed = 64 * 64 * (onnx_predictor.BYTES_PER_PIXEL + onnx_predictor.BYTES_BY_WIDTH * WIDTH)
+    monkeypatch.setattr(onnx_predictor, "available_memory", lambda: needed)
     assert matting(*pair).shape == (64, 64)
     with pytest.raises(MemoryError):
         matting.predict_batch([pair, pair])

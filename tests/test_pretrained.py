@@ -5,8 +5,8 @@ import torch
 import torchvision
 
 from networks import build_network, to_published_names
+from training.pretrained import load_imagenet_encoder, with_colour_inputs
 from utils.checkpoint import CheckpointError, load_weights
-from utils.pretrained import load_imagenet_encoder, with_colour_inputs
 
 BASELINE = {"encoder": "res_shortcut_encoder_29", "decoder": "res_shortcut_decoder_22"}
 

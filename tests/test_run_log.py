@@ -5,10 +5,10 @@ import sys
 import torch
 
 from networks import MattingOutput
+from training.run_log import RunLog, append_row, drop_rows_from
 from utils.config import load_config
 from utils.distributed import World
 from utils.pictures import training_pictures
-from utils.run_log import RunLog, append_row, drop_rows_from
 
 
 def test_rows_after_the_resumed_step_are_dropped(tmp_path):

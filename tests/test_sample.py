@@ -2,13 +2,12 @@
 
 import cv2
 import numpy as np
-import oracle_pipeline as oracle
 import pytest
 from generated_images import cutout, texture
 
+from benchmarks import whole_image_pipeline as oracle
 from dataloader.augment import FILTERS, Filters, draw_affine, draw_kernel_sizes, joint_alpha, rounded_matrix
-from dataloader.sample import Draws, draw_sample, place_layers, plain_sample, render_sample, render_window
-from dataloader.window import (
+from dataloader.crop import (
     Window,
     any_window,
     block_labels,
@@ -18,7 +17,8 @@ from dataloader.window import (
     possibly_unknown,
     resize_window,
 )
-from inference import BACKGROUND, FOREGROUND, UNKNOWN
+from dataloader.sample import Draws, draw_sample, place_layers, plain_sample, render_sample, render_window
+from matting.predictor import BACKGROUND, FOREGROUND, UNKNOWN
 
 CROP = 64
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from dataloader.stream import StepBatches
-from utils.schedule import clip_to_moving_norm, learning_rate
+from dataloader.sampler import StepBatches
+from training.schedule import clip_to_moving_norm, learning_rate
 
 
 def test_learning_rate():

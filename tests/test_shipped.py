@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import hubconf
-from inference import UNKNOWN, trimap_labels
+from matting.predictor import UNKNOWN, trimap_labels
 from utils.config import architecture, load_config
 from utils.defaults import DEFAULT_CHECKPOINT, DEFAULT_CONFIG
 

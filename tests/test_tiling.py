@@ -6,9 +6,10 @@ import torch
 from reference import reference_network
 from torch import Tensor
 
-from networks import MattingNetwork, build_network, colour_samples, tiling
+from matting import tiling
+from matting.folding import folded
+from networks import MattingNetwork, build_network, colour_samples
 from networks.colour_samples import GRID
-from networks.folding import folded
 from utils.boxes import Box
 
 HEIGHT, WIDTH = 192, 256

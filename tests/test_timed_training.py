@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from utils import timed_training
+from training import timed_training
+from training.timed_training import STAGES, Clock, Progress, chosen_stages, in_turn, rate_at, stage_at
 from utils.distributed import World
-from utils.timed_training import STAGES, Clock, Progress, chosen_stages, in_turn, rate_at, stage_at
 
 ALONE = World(0, 1, torch.device("cpu"))
 

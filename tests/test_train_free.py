@@ -13,12 +13,12 @@ from networks import build_network, to_published_names
 from tools import train_free
 from tools.make_generated_data import make
 from tools.train_free import main, recalibrate, staged
-from utils import timed_training
+from training import timed_training
+from training.timed_training import STAGES, Stage
+from training.weight_shards import load_parts, save_parts
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint
 from utils.config import architecture, load_config
 from utils.distributed import World
-from utils.parts import load_parts, save_parts
-from utils.timed_training import STAGES, Stage
 
 ARCHITECTURE = {"width": 0.06}
 
@@ -40,7 +40,7 @@ def test_little_time_is_not_spent_on_compiling():
 
 
 def test_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.parts.LARGEST_PART", 300_000)
+    monkeypatch.setattr("training.weight_shards.LARGEST_PART", 300_000)
     weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
     save_parts(tmp_path, weights, {"steps": 1})
     save_parts(tmp_path, weights, {"steps": 22})

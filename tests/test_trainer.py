@@ -15,10 +15,10 @@ import torch
 from dataloader.image_file import read_grey
 from networks import build_network
 from tools.make_generated_data import make
+from training.state import start_or_resume
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint, save_checkpoint
 from utils.config import ConfigError, load_config
 from utils.distributed import World
-from utils.training_state import start_or_resume
 
 ROOT = Path(__file__).parent.parent
 ALONE = World(0, 1, torch.device("cpu"))

@@ -10,10 +10,10 @@ import torch
 from generated_images import write_training_set
 from torch.utils.data import DataLoader
 
+from dataloader.dataset import TooManyBrokenFilesError, TrainingData, make_training_dataset, start_worker
 from dataloader.folders import find_backgrounds, find_foregrounds
-from dataloader.stream import StepBatches
-from dataloader.training import TooManyBrokenFilesError, TrainingData, make_training_dataset, start_worker
-from inference import normalise
+from dataloader.sampler import StepBatches
+from matting.predictor import normalise
 from utils.config import ConfigError, load_config
 
 CROP = 64
@@ -137,7 +137,7 @@ def test_broken_files_cost_a_sample_and_are_named_once(folder, tmp_path, workers
     expected = samples(training_data(folder))
     damage(folder / "bg" / "b2.jpg")
     handler = logging.FileHandler(tmp_path / "log")  # workers, too, write to it
-    logger = logging.getLogger("dataloader.training")
+    logger = logging.getLogger("dataloader.dataset")
     logger.addHandler(handler)
     data = training_data(folder)
     rounds = [samples(data, workers) for _ in range(3)]

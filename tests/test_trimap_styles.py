@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataloader.generated.trimaps import (
+from dataloader.synthetic.trimap_styles import (
     UNCHANGED_SHARE,
     brushed,
     coarse,
@@ -13,7 +13,7 @@ from dataloader.generated.trimaps import (
     widened,
     without_islands,
 )
-from inference import BACKGROUND, FOREGROUND, UNKNOWN
+from matting.predictor import BACKGROUND, FOREGROUND, UNKNOWN
 
 
 def disc(size: int = 96) -> np.ndarray:

@@ -37,10 +37,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cutout import check_pymatting, estimate_foreground, with_alpha
 from dataloader.image_file import read_image
-from inference import Matting
-from utils.chosen import add_device_argument, add_network_arguments, chosen_network
+from matting.cutout import check_pymatting, estimate_foreground, with_alpha
+from matting.options import add_device_argument, add_network_arguments, chosen_network
+from matting.predictor import Matting
 from utils.config import architecture
 from utils.errors import InputError, one_line
 from utils.files import write_png

@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.folders import find_partner
 from dataloader.image_file import ImageFileError, list_images, read_grey, read_image
+from dataloader.on_device.batches import make_banks, make_samples
 from dataloader.on_device.draws import Draws
 from dataloader.on_device.recipe import PRESENT, REALISTIC
-from dataloader.on_device.samples import make_banks, make_samples
 from utils.arguments import positive_int, whole_number
 from utils.config import load_config
 from utils.distributed import World

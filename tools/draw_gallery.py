@@ -13,10 +13,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.augment import composite
-from dataloader.generated.drawing import Family
-from dataloader.generated.objects import FAMILIES, HELD_OUT, object_colours
-from dataloader.generated.source import DrawnBackground, surface_chooser
 from dataloader.image_file import ImageFileError, list_images
+from dataloader.synthetic.drawing import Family
+from dataloader.synthetic.items import DrawnBackground, surface_chooser
+from dataloader.synthetic.objects import FAMILIES, HELD_OUT, object_colours
 from utils.arguments import positive_int, whole_number
 from utils.files import atomic_path
 from utils.pictures import as_rgb

@@ -12,7 +12,7 @@ and W multiples of 32; all float32. The file's metadata holds version, trimap_ch
 encoder, decoder, stride.
 
 Before the file is there under its name, ONNX Runtime has computed the same alpha with it as PyTorch, at several sizes.
-Attention goes row by row (`networks.attention_scan`): the matrix of scores is never whole. Everything else is computed
+Attention goes row by row (`networks.attention_onnx`): the matrix of scores is never whole. Everything else is computed
 for the whole image at once, which takes about 1.3 GB a megapixel at the published width. Measured in ONNX Runtime, with
 a border of 32: 0.7 GB for 512 x 512 pixels, 1.8 GB for 1024 x 1024, 6.1 GB for 2048 x 2048.
 """
@@ -30,11 +30,11 @@ from torch.export import Dim
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from matting.folding import folded
+from matting.onnx_predictor import load_session, run_session
+from matting.options import add_network_arguments, chosen_network
 from networks import GuidedContextualAttention, MattingNetwork
-from networks.folding import folded
-from onnx_matting import load_session, run_session
 from utils.checkpoint import load_network
-from utils.chosen import add_network_arguments, chosen_network
 from utils.config import architecture
 from utils.errors import InputError
 from utils.files import atomic_path

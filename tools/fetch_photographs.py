@@ -32,7 +32,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import ImageFileError
-from dataloader.photographs import read_photograph
+from dataloader.synthetic.photographs import read_photograph
 from tools.panoramas import perspective_view, read_panorama, tone_mapped
 from utils.files import atomic_path
 

@@ -22,13 +22,13 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.augment import make_trimap
-from dataloader.generated.finish import as_photographed, plain
-from dataloader.generated.objects import FAMILIES, HELD_OUT
-from dataloader.generated.source import DrawnBackground, DrawnForeground, random_stream
-from dataloader.generated.trimaps import redraw_trimap
 from dataloader.image_file import ImageFileError, list_images
 from dataloader.sample import Crop
-from inference import trimap_grey
+from dataloader.synthetic.items import DrawnBackground, DrawnForeground, random_stream
+from dataloader.synthetic.objects import FAMILIES, HELD_OUT
+from dataloader.synthetic.postprocess import as_photographed, plain
+from dataloader.synthetic.trimap_styles import redraw_trimap
+from matting.predictor import trimap_grey
 from utils.arguments import positive_int, whole_number
 from utils.files import write_png
 from utils.processes import process_pool

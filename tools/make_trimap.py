@@ -24,10 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.folders import read_alpha
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
-from utils.errors import one_line
-from utils.files import write_png
-from utils.preprocessing import size_text
-from utils.trimaps import (
+from matting.trimaps import (
     WIDTHS,
     mask_from_rectangle,
     mask_from_scribbles,
@@ -36,6 +33,9 @@ from utils.trimaps import (
     trimap_from_mask,
     widen_at_hair,
 )
+from utils.errors import one_line
+from utils.files import write_png
+from utils.preprocessing import size_text
 
 HAIR_REACH = 3  # times the outer half of the band
 

@@ -32,10 +32,10 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataloader.dataset import make_training_dataset
 from dataloader.image_file import ImageFileError
-from dataloader.on_device.banks import Banks
-from dataloader.on_device.samples import DeviceSamples, make_banks
-from dataloader.training import make_training_dataset
+from dataloader.on_device.batches import DeviceSamples, make_banks
+from dataloader.on_device.layer_banks import Banks
 from networks import build_network, to_published_names
 from trainer import (
     TrainingError,
@@ -49,18 +49,18 @@ from trainer import (
     validate,
     validation_images,
 )
+from training.run_log import FORMAT, RunLog, logging_to_file
+from training.signals import StopRequest
+from training.state import TrainingState, start_or_resume
+from training.timed_training import STAGES, Clock, Progress, Stage, chosen_stages, in_turn, rate_at, stage_at
+from training.weight_shards import ABOUT, half_precision, load_about, load_parts, save_parts, write_about
 from utils.arguments import positive_float
 from utils.checkpoint import CheckpointError, load_weights
 from utils.config import ConfigError, add_config_arguments, architecture, load_config
 from utils.device import device_argument
 from utils.distributed import World, copy_from_main, join_world, leave_world
 from utils.files import atomic_path
-from utils.parts import ABOUT, half_precision, load_about, load_parts, save_parts, write_about
 from utils.precision import arithmetic
-from utils.run_log import FORMAT, RunLog, logging_to_file
-from utils.signals import StopRequest
-from utils.timed_training import STAGES, Clock, Progress, Stage, chosen_stages, in_turn, rate_at, stage_at
-from utils.training_state import TrainingState, start_or_resume
 
 SAVE_EVERY = 5.0  # minutes
 FIRST_SAVE = 1 / 3  # of a call's minutes

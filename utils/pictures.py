@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
-from inference import UNKNOWN, denormalise
+from matting.predictor import UNKNOWN, denormalise
 from networks import MattingOutput
 
 OFFSET_PICTURE_SIDE = 512  # pixels of the short side

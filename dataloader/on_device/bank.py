@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.on_device.pictures import PLACES
+from dataloader.on_device.bank_images import PLACES
 
 
 class Bank:

@@ -1,0 +1,103 @@
+"""What the banks' pictures are made of, read and drawn by processes of their own; needs no PyTorch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dataloader.cache import decode_cached
+from dataloader.folders import Background, Foreground
+from dataloader.image_file import ImageFileError
+from dataloader.synthetic.items import DrawnBackground, DrawnForeground
+
+PLACES = 512  # kept for each foreground, at which its alpha is neither 0 nor 1
+SOLID = 255
+
+Picture = tuple[np.ndarray, np.ndarray]  # pixels (S, S, 4) uint8, and places (PLACES, 2): points x, y in pixels
+
+
+def read_foreground(item: Foreground | DrawnForeground, size: int, cache: str | Path | None = None) -> Picture:
+    """A foreground as a bank holds it, its longer side reduced or enlarged to `size`, and where crops can be centred.
+
+    Raises:
+        ImageFileError: if a file cannot be read.
+    """
+    pixels = np.asarray(item.read() if cache is None else decode_cached(item, cache)[0])
+    pixels = squared(with_colours_everywhere(pixels), size)
+    return pixels, foreground_places(pixels[..., 3])
+
+
+def read_background(item: Background | DrawnBackground, size: int) -> Picture:
+    """A background as a bank holds it: its middle square at `size`.
+
+    Raises:
+        ImageFileError: if a file cannot be read.
+    """
+    image = item.read()
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    image = _resized(np.ascontiguousarray(image[top:top + side, left:left + side]), (size, size))
+    return cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), np.full((PLACES, 2), (size - 1) / 2)
+
+
+def read_or_error(read: Callable[..., Picture], item: object, **arguments: object) -> Picture | ImageFileError:
+    """What a function reads, or the error in its place: raised in another process it would end all that follow."""
+    try:
+        return read(item, **arguments)
+    except ImageFileError as error:
+        return error
+
+
+def squared(pixels: np.ndarray, size: int) -> np.ndarray:
+    """RGBA (h, w, 4) in the middle of (size, size, 4), its longer side enlarged or reduced to `size`; empty around."""
+    height, width = pixels.shape[:2]
+    factor = size / max(height, width)
+    height, width = (max(1, round(side * factor)) for side in (height, width))
+    pixels = _resized(pixels, (width, height))
+    top, left = (size - height) // 2, (size - width) // 2
+    around = (top, size - height - top, left, size - width - left)
+    alpha = cv2.copyMakeBorder(np.ascontiguousarray(pixels[..., 3]), *around, cv2.BORDER_CONSTANT, value=0)
+    pixels = cv2.copyMakeBorder(pixels, *around, cv2.BORDER_REPLICATE)
+    pixels[..., 3] = alpha
+    return pixels
+
+
+def foreground_places(alpha: np.ndarray) -> np.ndarray:
+    """`PLACES` points (x, y) that crops of an alpha (S, S) uint8 should show: where it is neither 0 nor 255.
+
+    Without such pixels these are the pixels beside an edge, and without an edge the middle.
+    """
+    between = (alpha > 0) & (alpha < SOLID)
+    if not between.any():
+        solid, around = (alpha == SOLID).view(np.uint8), np.ones((3, 3), np.uint8)
+        between = cv2.dilate(solid, around) != cv2.erode(solid, around)
+    rows, columns = np.nonzero(between)
+    if not len(rows):
+        return np.full((PLACES, 2), (len(alpha) - 1) / 2)
+    chosen = np.linspace(0, len(rows) - 1, PLACES).round().astype(int)
+    return np.column_stack([columns[chosen], rows[chosen]]).astype(float)
+
+
+def with_colours_everywhere(pixels: np.ndarray) -> np.ndarray:
+    """RGBA (h, w, 4) uint8 whose pixels of alpha 0 have the colours of the nearest others, as those of drawings have.
+
+    Files often hold black there, which interpolation would bring into the edges.
+    """
+    unseen = (pixels[..., 3] == 0).view(np.uint8)
+    if not unseen.any() or unseen.all() or pixels[unseen > 0, :3].any():
+        return pixels
+    _, labels = cv2.distanceTransformWithLabels(unseen, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL)
+    nearest = np.zeros(labels.max() + 1, int)
+    nearest[labels[unseen == 0]] = np.flatnonzero(unseen == 0)
+    filled = pixels.copy()
+    filled[..., :3] = pixels[..., :3].reshape(-1, 3)[nearest[labels]]
+    return filled
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels at (width, height)."""
+    if pixels.shape[1::-1] == size:
+        return pixels
+    reduces = size[0] < pixels.shape[1]
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if reduces else cv2.INTER_LINEAR)

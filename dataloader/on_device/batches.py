@@ -1,0 +1,137 @@
+"""Training samples made in batches on the device, from banks of foregrounds and backgrounds that stay there.
+
+    with make_banks(config, world) as banks:
+        for batch in DeviceSamples(banks, config, world, first_step=0):
+            ...  # image, trimap, alpha as `dataloader.dataset.TrainingData` makes them, batched and on the device
+
+A batch depends on seed, rank and number, and on what the banks hold then, which depends on the number of samples alone;
+the same on one kind of device, on GPUs up to rounding.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from easydict import EasyDict
+from torch import Tensor
+
+from dataloader.dataset import Layers, find_layers
+from dataloader.on_device import batch_camera, light
+from dataloader.on_device.batch_trimaps import MARGIN, draw_trimaps
+from dataloader.on_device.draws import Draws, for_some
+from dataloader.on_device.layer_banks import Banks
+from dataloader.on_device.placing import over, place_backgrounds, place_foregrounds, softened
+from dataloader.on_device.recipe import REALISTIC, Recipe
+from utils.distributed import World
+from utils.preprocessing import DEVIATION, MEAN
+
+CPU_PIXELS = 2**18  # of samples made at once, on CPUs: more do not stay in their caches
+
+
+class Samples(NamedTuple):
+    """Samples before they become the network's input; tensors of S x S pixels."""
+
+    image: Tensor  # (n, 3, S, S) float32 RGB in 0..255, whole numbers but for plain ones
+    trimap: Tensor  # (n, S, S) uint8 labels
+    alpha: Tensor  # (n, 1, S, S) float32 in 0..1, multiples of 1/255
+
+
+def make_samples(draws: Draws, banks: Banks, n: int, crop: int, recipe: Recipe) -> Samples:
+    """n samples of crop x crop pixels, without gradients, in single precision also under autocast.
+
+    Args:
+        crop: side in pixels, a multiple of 32.
+    """
+    with torch.no_grad(), torch.autocast(draws.device.type, enabled=False):
+        return _make_samples(draws, banks, n, crop, recipe)
+
+
+def _make_samples(draws: Draws, banks: Banks, n: int, crop: int, recipe: Recipe) -> Samples:
+    layers = place_foregrounds(draws, banks.foregrounds, crop, MARGIN, recipe, n)
+    layers[:, 3:] = layers[:, 3:].round()
+    layers = for_some(draws, recipe.second_share, layers, lambda draws, upper: over(upper, place_foregrounds(
+        draws, banks.foregrounds, crop, MARGIN, recipe, len(upper))))
+    layers = for_some(draws, recipe.soft_share, layers, softened)
+    trimap = draw_trimaps(draws, layers[:, 3], crop, recipe.usual_trimap_share)
+    layers = layers[..., MARGIN:MARGIN + crop, MARGIN:MARGIN + crop]
+    colours, alpha = layers[:, :3], layers[:, 3:] / 255
+    background = place_backgrounds(draws, banks.backgrounds, crop, recipe, n)
+    colours = lit(draws, colours, background, alpha, recipe)
+    image = batch_camera.photographed(draws, torch.lerp(background, colours, alpha), recipe)
+    return Samples(_with_plain(draws, image, alpha, recipe.plain_share), trimap, alpha)
+
+
+def lit(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor, recipe: Recipe) -> Tensor:
+    """Foregrounds' colours after all that light does to them."""
+    colours = light.jittered(draws, colours, alpha, recipe.hue, recipe.saturation)
+    colours = for_some(draws, recipe.near_share, colours, light.nearer, background)
+    colours = for_some(draws, recipe.matched_share, colours, light.matched, background, alpha)
+    return for_some(draws, recipe.spill_share, colours, light.spilt, background, alpha)
+
+
+def _with_plain(draws: Draws, image: Tensor, alpha: Tensor, share: float) -> Tensor:
+    chosen = draws.some(share, len(image))
+    if not len(chosen):
+        return image
+    foreground, background = light.plain(draws, len(chosen), image.shape[-1])
+    return image.index_copy(0, chosen, torch.lerp(background, foreground, alpha[chosen]))
+
+
+def to_batch(samples: Samples, trimap_channel: int) -> dict[str, Tensor]:
+    """The network's input and its truth, as `dataloader.dataset.to_tensors` makes them of one sample."""
+    device = samples.image.device
+    mean, deviation = (torch.from_numpy(each).to(device) for each in (MEAN, DEVIATION))
+    trimap = encode_labels(samples.trimap, trimap_channel)
+    return {"image": (samples.image / 255 - mean) / deviation, "trimap": trimap, "alpha": samples.alpha}
+
+
+def encode_labels(labels: Tensor, channels: int) -> Tensor:
+    """Labels (n, H, W) as the network takes trimaps, float32: one-hot (n, 3, H, W), or (n, 1, H, W) holding 0, 1, 2."""
+    if channels == 1:
+        return labels[:, None].float()
+    return F.one_hot(labels.long(), 3).permute(0, 3, 1, 2).float().contiguous()
+
+
+def make_banks(config: EasyDict, world: World, samples: int = 0, layers: Layers | None = None) -> Banks:
+    """The banks of a configuration, filled.
+
+    Args:
+        samples: that this process has made before, of a run that goes on.
+        layers: what `dataloader.dataset.find_layers` has found, if it has been called.
+
+    Raises:
+        ConfigError, ImageFileError: as `dataloader.dataset.find_layers`; also for files that cannot be read.
+    """
+    foregrounds, backgrounds = layers or find_layers(config, config.train.seed)
+    data = config.data
+    return Banks(foregrounds, backgrounds, data.generated_size, data.bank, data.renew, config.train.seed, data.workers,
+                 data.cache or None, world.device, world.rank, world.size, samples)
+
+
+class DeviceSamples:
+    """Batches without end, from a step on.
+
+    Args:
+        first_step: the first step's number; with train.accumulate each step takes several batches.
+    """
+
+    def __init__(self, banks: Banks, config: EasyDict, world: World, first_step: int = 0,
+                 recipe: Recipe = REALISTIC):
+        self.banks, self.world = banks, world
+        self.size, self.crop = config.model.batch_size, config.data.crop_size
+        self.channels = config.model.trimap_channel
+        self.seed, self.number = config.train.seed, first_step * config.train.accumulate
+        self.recipe = recipe._replace(plain_share=config.data.plain_share)
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return self
+
+    def __next__(self) -> dict[str, Tensor]:
+        self.banks.renew(self.size)
+        draws = Draws(self.world.device, self.seed, self.world.rank, self.number)
+        self.number += 1
+        most = max(1, CPU_PIXELS // self.crop**2) if self.world.device.type == "cpu" else self.size
+        parts = [make_samples(draws, self.banks, min(most, self.size - first), self.crop, self.recipe)
+                 for first in range(0, self.size, most)]
+        return to_batch(Samples(*map(torch.cat, zip(*parts, strict=True))), self.channels)

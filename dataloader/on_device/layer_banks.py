@@ -1,0 +1,139 @@
+"""Foregrounds and backgrounds on the device, and the processes that draw further ones while training goes on."""
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import torch
+from tqdm import trange
+
+from dataloader.cache import prepare_cache
+from dataloader.folders import Background, Foreground
+from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
+from dataloader.on_device.bank import Bank
+from dataloader.on_device.bank_images import Picture, read_background, read_foreground, read_or_error
+from dataloader.sampler import permutation
+from dataloader.synthetic.items import DrawnBackground, DrawnForeground
+from utils.processes import in_advance, process_pool
+
+FOREGROUND_LEVELS = 4  # resolutions that are kept: crops show drawings reduced 8 times at most
+BACKGROUND_LEVELS = 6  # and backgrounds blurred over up to 32 pixels
+AHEAD = 4  # pictures for each process that wait to be put into a bank
+MOST_BROKEN, BROKEN_SHARE = 5, 0.01  # files that are left out before training stops, whichever is more
+MOST_IN_A_ROW = 10_000  # pictures that cannot be read, even if it is the same few files each time
+
+log = logging.getLogger(__name__)
+
+Item = Foreground | Background | DrawnForeground | DrawnBackground
+
+
+class Banks:
+    """A bank of foregrounds and one of backgrounds, of which the oldest pictures are replaced one by one.
+
+    The pictures come in the order of `permutation`, epoch after epoch, and each process has every `processes`-th of
+    them. Drawn ones are others in each epoch, unless a cache keeps the foregrounds. The k-th lies in slot k modulo the
+    bank's length, so that what the banks hold depends on how many samples were made, not on when pictures are ready.
+
+    Args:
+        foregrounds, backgrounds: files' or drawn ones, as of `dataloader.dataset.TrainingData`.
+        size: sides of the pictures in pixels, at least 64; a multiple of 32.
+        most: pictures that a bank holds at most.
+        renew: samples of this process for which one foreground and one background are replaced; 0: never.
+        seed: of the order.
+        workers: processes that read and draw; 0: this one does, and training waits meanwhile.
+        cache: folder for foregrounds, see `dataloader.cache`.
+        samples: made before, by a run that goes on.
+
+    Raises:
+        TooManyBrokenFilesError: if more than 5 files, and more than 1 % of the foregrounds or backgrounds, cannot be
+            read, or none can; the first ones are left out, with a warning each. (After that the banks of a run that
+            goes on can differ from what they would have held.)
+    """
+
+    def __init__(self, foregrounds: list[Foreground | DrawnForeground], backgrounds: list[Background | DrawnBackground],
+                 size: int, most: int, renew: int = 0, seed: int = 0, workers: int = 0,
+                 cache: str | Path | None = None, device: torch.device | str = "cpu", rank: int = 0,
+                 processes: int = 1, samples: int = 0):
+        device = torch.device(device)
+        self.foregrounds = Bank(_held(foregrounds, most, processes), size, FOREGROUND_LEVELS, device)
+        self.backgrounds = Bank(_held(backgrounds, most, processes), size, BACKGROUND_LEVELS, device)
+        self._renew, self._samples, self._streams = renew, samples, []
+        if cache:
+            prepare_cache(cache, foregrounds)
+        with ExitStack() as resources:
+            pool = resources.enter_context(process_pool(workers)) if workers else None
+            self._fill(pool, foregrounds, backgrounds, size, seed, AHEAD * workers, cache, rank, processes)
+            self._resources = resources.pop_all()
+
+    def _fill(self, pool: Executor | None, foregrounds: list[Item], backgrounds: list[Item], size: int, seed: int,
+              ahead: int, cache: str | Path | None, rank: int, processes: int) -> None:
+        first = self._samples // self._renew if self._renew else 0
+        read_foregrounds = partial(read_or_error, read_foreground, size=size, cache=cache)
+        read_backgrounds = partial(read_or_error, read_background, size=size)
+        for bank, items, keep, read in ((self.foregrounds, foregrounds, bool(cache), read_foregrounds),
+                                        (self.backgrounds, backgrounds, False, read_backgrounds)):
+            order = in_order(items, seed, rank, processes, first, keep)
+            pictures = in_advance(pool, read, order, ahead) if pool else map(read, order)
+            self._streams.append((bank, pictures, count(first), _most_broken(items), set()))
+        for stream in self._streams:
+            for _ in trange(len(stream[0]), desc="pictures", leave=False, disable=None):
+                self._replace_oldest(*stream)
+
+    def renew(self, samples: int) -> None:
+        """Replaces what is due once so many further samples are made."""
+        if not self._renew:
+            return
+        due = (self._samples + samples) // self._renew - self._samples // self._renew
+        self._samples += samples
+        for _ in range(due):
+            for stream in self._streams:
+                self._replace_oldest(*stream)
+
+    def close(self) -> None:
+        """Ends the processes."""
+        self._resources.close()
+
+    def __enter__(self) -> "Banks":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _replace_oldest(self, bank: Bank, pictures: Iterator[Picture | ImageFileError], numbers: Iterator[int],
+                        most_broken: int, broken: set[str]) -> None:
+        in_a_row = 0
+        while isinstance(picture := next(pictures), ImageFileError):
+            in_a_row += 1
+            if str(picture) not in broken:
+                broken.add(str(picture))
+                log.warning("broken image file, left out: %s", picture)
+            if len(broken) > most_broken or in_a_row > MOST_IN_A_ROW:
+                raise TooManyBrokenFilesError(f"{len(broken)} files are broken, the last of them: {picture}")
+        bank.put(next(numbers) % len(bank), *picture)
+
+
+def in_order(items: list[Item], seed: int, rank: int, processes: int, first: int, keep: bool) -> Iterator[Item]:
+    """A process's items without end, from its `first` on; drawn ones are others in each epoch unless they are kept.
+
+    All processes together see every item once an epoch.
+    """
+    for number in count(first * processes + rank, processes):
+        epoch, position = divmod(number, len(items))
+        item = items[int(permutation(len(items), seed, epoch)[position])]
+        yield item.anew(epoch) if hasattr(item, "anew") and not keep else item
+
+
+def _most_broken(items: list[Item]) -> int:
+    """How many files may turn out broken: not all photographs or cut-outs for drawings, and not all items."""
+    material = {name: next((getattr(item, name) for item in items if getattr(item, name, ())), items)
+                for name in ("photographs", "cutouts")}
+    return min(max(MOST_BROKEN, int(BROKEN_SHARE * len(items))), *(len(files) - 1 for files in material.values()))
+
+
+def _held(items: list[Item], most: int, processes: int) -> int:
+    """How many pictures a process holds of these."""
+    return max(1, min(most, -(-len(items) // processes)))

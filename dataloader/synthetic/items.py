@@ -1,0 +1,168 @@
+"""Drawn foregrounds and backgrounds as items of a training set, beside those that are files."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from dataloader.synthetic.colours import generated_background
+from dataloader.synthetic.drawing import Family
+from dataloader.synthetic.objects import FAMILIES, Subjects, View, draw_cutout
+from dataloader.synthetic.photographs import photograph_surface, photograph_view, read_cutout, read_photograph
+from dataloader.synthetic.subjects import Subject, cutout_subject, cutout_view, find_subject
+
+GENERATED_BACKGROUND_SHARE = 0.1  # where there are photographs
+LARGE_PART_SHARE = 0.25  # of the surfaces that are photographs'
+CUTOUT_SHARE = 0.6  # of the subjects, where there are cut-outs: those that are one
+AS_IT_IS_SHARE = 0.1  # of the foregrounds, where there are cut-outs: those that are one and nothing else
+SUBJECT_TRIES = 3  # views in which a subject is looked for
+
+
+class DrawnForeground(NamedTuple):
+    """The `number`-th foreground of a seed: the same pixels whenever it is read."""
+
+    seed: int
+    number: int
+    size: int
+    photographs: tuple[Path, ...] = ()
+    families: tuple[Family, ...] = FAMILIES
+    epoch: int = 0
+    cutouts: tuple[Path, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"drawn{self.number:06d}"
+
+    @property
+    def width(self) -> int:
+        return self.size
+
+    height = width
+
+    def anew(self, epoch: int) -> "DrawnForeground":
+        """Another one in its place."""
+        return self._replace(epoch=epoch)
+
+    def read(self) -> np.ndarray:
+        """(size, size, 4) uint8 RGBA, the colours not multiplied by alpha.
+
+        Raises:
+            ImageFileError: if a photograph or cut-out cannot be read.
+        """
+        rng = random_stream(self.seed, _FOREGROUNDS, self.epoch, self.number)
+        if self.cutouts and rng.random() < AS_IT_IS_SHARE:
+            alpha, colours = cutout_view(rng, _any_cutout(rng, self.cutouts), self.size, 1)
+            return cv2.merge([*cv2.split(colours), alpha])
+        return draw_cutout(rng, self.size, self.families, surface_chooser(self.photographs, self.size),
+                           subject_chooser(self.photographs, self.cutouts, self.size))
+
+    def identity(self) -> tuple[str, str]:
+        """What names it in a cache, and what makes an entry outdated: the programs that draw it."""
+        return (f"{self.seed} {self.epoch} {self.number} {self.size}",
+                f"{_programs()} {[[path.name for path in paths] for paths in (self.photographs, self.cutouts)]} "
+                f"{[family.__name__ for family in self.families]}")
+
+
+class DrawnBackground(NamedTuple):
+    """The `number`-th background of a seed: part of a photograph, or generated."""
+
+    seed: int
+    number: int
+    size: int
+    photographs: tuple[Path, ...] = ()
+    epoch: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"view{self.number:06d}"
+
+    def anew(self, epoch: int) -> "DrawnBackground":
+        """Another one in its place."""
+        return self._replace(epoch=epoch)
+
+    def read(self) -> np.ndarray:
+        """(h, w, 3) uint8 RGB, the sides at most about `size`.
+
+        Raises:
+            ImageFileError: if a photograph cannot be read.
+        """
+        rng = random_stream(self.seed, _BACKGROUNDS, self.epoch, self.number)
+        view = photograph_chooser(self.photographs, self.size)
+        if view is None or rng.random() < GENERATED_BACKGROUND_SHARE:
+            return generated_background(rng, self.size, self.size)
+        return view(rng)
+
+
+_FOREGROUNDS, _BACKGROUNDS = range(2)  # streams of one seed
+_DRAWN = 1
+
+
+def random_stream(*numbers: int) -> np.random.Generator:
+    """A generator that no other numbers give, nor these as the seed of something else: NumPy pads seeds with zeros."""
+    return np.random.default_rng((*numbers, _DRAWN, len(numbers)))
+
+
+def surface_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
+    """Draws what things are made of at each call: mostly surfaces, at times larger parts of photographs."""
+    view = photograph_chooser(photographs, size)
+    if view is None:
+        return None
+
+    def surface(rng: np.random.Generator) -> np.ndarray:
+        if rng.random() < LARGE_PART_SHARE:
+            return view(rng)
+        return photograph_surface(rng, _any_photograph(rng, photographs), size)
+
+    return surface
+
+
+def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
+    """Draws a part of one of the photographs at each call; None where there are none."""
+    if not photographs:
+        return None
+
+    def view(rng: np.random.Generator) -> np.ndarray:
+        return photograph_view(rng, _any_photograph(rng, photographs), size, size)
+
+    return view
+
+
+def subject_chooser(photographs: tuple[Path, ...], cutouts: tuple[Path, ...], size: int) -> Subjects | None:
+    """Draws a subject at each call, of a cut-out or of a part of a photograph; None where there is neither."""
+    view = photograph_chooser(photographs, size)
+    if view is None and not cutouts:
+        return None
+
+    def subject(rng: np.random.Generator) -> Subject | None:
+        if cutouts and (view is None or rng.random() < CUTOUT_SHARE):
+            return cutout_subject(rng, _any_cutout(rng, cutouts), size)
+        found = (find_subject(rng, view(rng), size) for _ in range(SUBJECT_TRIES))
+        return next((each for each in found if each is not None), None)
+
+    return subject
+
+
+def _any_photograph(rng: np.random.Generator, photographs: tuple[Path, ...]) -> np.ndarray:
+    return read_photograph(photographs[int(rng.integers(len(photographs)))])
+
+
+def _any_cutout(rng: np.random.Generator, cutouts: tuple[Path, ...]) -> np.ndarray:
+    return read_cutout(cutouts[int(rng.integers(len(cutouts)))])
+
+
+def program_files() -> list[Path]:
+    """The programs that decide what a drawn foreground looks like."""
+    here = Path(__file__).parent
+    return sorted(here.glob("*.py"))
+
+
+@lru_cache(1)
+def _programs() -> str:
+    """A digest of `program_files`, so that no cache outlives a change of what they draw."""
+    digest = hashlib.sha256()
+    for path in program_files():
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Errors of mattes against the truth."""

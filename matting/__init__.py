@@ -1,0 +1,1 @@
+"""Image and trimap to alpha, and from there to cut-outs and files."""

@@ -1,0 +1,81 @@
+"""Mattes averaged over mirrored and rescaled versions of an image: slower, and often a little better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN, Matte, as_pair, trimap_labels
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from matting.onnx_predictor import OnnxMatting
+    from matting.predictor import Matting
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+
+class Ensemble:
+    """A predictor as `matting.predictor.Matting`, whose alpha is the mean over versions of the image.
+
+    Args:
+        matting: the predictor of each version.
+        flip: also predict the mirror image.
+        scales: factors on the sides; the versions at another scale are resized back.
+    """
+
+    def __init__(self, matting: Matting | OnnxMatting, flip: bool = False, scales: Sequence[float] = (1.0,)):
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"scales are {list(scales)}; expected one or more numbers above 0")
+        self.matting, self.flip, self.scales = matting, flip, tuple(scales)
+        self.device = matting.device
+
+    def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
+        """Alpha (H, W) float32 in 0..1; arguments as `Matting.predict` takes them."""
+        return self.predict(image, trimap).alpha
+
+    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
+        """Alpha, and what attention found in the first version; arguments as `Matting.predict` takes them."""
+        return self.predict_batch([as_pair(image, trimap)])[0]
+
+    def predict_batch(self, pairs: Sequence[Pair]) -> list[Matte]:
+        """`predict` for several images of one size."""
+        mattes: list[list[Matte]] = []
+        for scale in self.scales:
+            resized = [_resized(pair, scale) for pair in pairs]
+            mattes.append(self.matting.predict_batch(resized))
+            if self.flip:
+                mirrored = self.matting.predict_batch([_mirrored(pair) for pair in resized])
+                mattes.append([matte._replace(alpha=matte.alpha[:, ::-1]) for matte in mirrored])
+        return [_mean([version[i] for version in mattes], trimap) for i, (_, trimap) in enumerate(pairs)]
+
+
+def _mirrored(pair: Pair) -> Pair:
+    return tuple(np.ascontiguousarray(image[:, ::-1]) for image in pair)
+
+
+def _resized(pair: Pair, scale: float) -> Pair:
+    if scale == 1:
+        return pair
+    image, trimap = pair
+    size = tuple(max(1, round(side * scale)) for side in trimap.shape[::-1])
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    resized = cv2.resize(trimap, size, interpolation=cv2.INTER_NEAREST)
+    unknown = (trimap_labels(trimap) == UNKNOWN).astype(np.float32)
+    resized[cv2.resize(unknown, size, interpolation=cv2.INTER_AREA) > 0] = 128  # so that thin bands stay
+    return cv2.resize(image, size, interpolation=smooth), resized
+
+
+def _mean(versions: list[Matte], trimap: np.ndarray) -> Matte:
+    size = trimap.shape[::-1]
+    alpha = np.mean([version.alpha if version.alpha.shape == trimap.shape else
+                     cv2.resize(np.ascontiguousarray(version.alpha), size, interpolation=cv2.INTER_LINEAR)
+                     for version in versions], axis=0, dtype=np.float32)
+    labels = trimap_labels(trimap)
+    alpha[labels == BACKGROUND] = 0
+    alpha[labels == FOREGROUND] = 1
+    return versions[0]._replace(alpha=alpha)

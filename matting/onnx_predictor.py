@@ -1,0 +1,128 @@
+"""The predictor on an exported network, computed by ONNX Runtime. Needs no PyTorch."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from utils.errors import InputError
+from utils.memory import available_memory
+from utils.preprocessing import (
+    BORDER,
+    UNKNOWN,
+    Matte,
+    as_pair,
+    checked_labels,
+    finished_alpha,
+    normalised_planes,
+    padding,
+    trimap_planes,
+)
+
+METADATA = ("version", "trimap_channel", "width", "encoder", "decoder", "stride")  # of files by tools/export_onnx.py
+
+# Of memory for each pixel, about, and what the width is a factor on; measured at the published width and at 3/8 of it.
+BYTES_PER_PIXEL, BYTES_BY_WIDTH = 650, 700
+
+
+class OnnxFileError(InputError):
+    """A network in ONNX that cannot be used. The message names the file."""
+
+
+class OnnxMatting:
+    """Alpha mattes from photos and trimaps with an exported network; used as `matting.predictor.Matting` is.
+
+    >>> matting = OnnxMatting("gca.onnx")
+    >>> alpha = matting(image, trimap)
+
+    The whole padded image goes through the network at once: about 1.3 GB for each megapixel.
+
+    Args:
+        path: what tools/export_onnx.py wrote.
+        border: pixels of reflection around the image, as `matting.predictor.Matting` takes it.
+        threads: processor cores to compute on; 0: all.
+
+    Raises:
+        OnnxFileError: if the file is missing, damaged or another network, or ONNX Runtime is not installed.
+    """
+
+    device = "cpu"
+
+    def __init__(self, path: str | Path, border: int = BORDER, threads: int = 0):
+        self.session = load_session(path, threads)
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        missing = [name for name in METADATA if name not in metadata]
+        if missing:
+            raise OnnxFileError(f"{path}: not a matting network of tools/export_onnx.py: "
+                                f"its metadata lacks {', '.join(missing)}")
+        self.border = border
+        self.version = metadata["version"]
+        self.trimap_channel = int(metadata["trimap_channel"])
+        self.width = float(metadata["width"])
+
+    def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
+        """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
+        return self.predict(image, trimap).alpha
+
+    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
+        """Alpha; without what the attention looked at. Arguments and errors as in `Matting.predict`.
+
+        Raises:
+            MemoryError: where memory does not suffice.
+        """
+        return self.predict_batch([as_pair(image, trimap)])[0]
+
+    def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
+        """As `predict`, for several (image, trimap) of one size at once."""
+        labels = checked_labels(pairs)
+        if not any((label == UNKNOWN).any() for label in labels):
+            return [Matte(finished_alpha(np.zeros(label.shape, np.float32), label, 0), (), ()) for label in labels]
+        pad = padding(*labels[0].shape, self.border)
+        padded = np.add(labels[0].shape, [sum(sides) for sides in pad])
+        check_memory(len(pairs) * int(padded.prod()), self.width)
+        images = np.stack([normalised_planes(np.pad(image, (*pad, (0, 0)), mode="reflect")) for image, _ in pairs])
+        trimaps = np.stack([trimap_planes(np.pad(label, pad, mode="reflect"), self.trimap_channel)
+                            for label in labels])
+        alphas = run_session(self.session, images, trimaps)
+        return [Matte(finished_alpha(alpha[0], label, self.border), (), ())
+                for alpha, label in zip(alphas, labels, strict=True)]
+
+
+def check_memory(pixels: int, width: float) -> None:
+    """Raises MemoryError where so many padded pixels take more than there is; the system might end the program."""
+    needed, available = pixels * (BYTES_PER_PIXEL + BYTES_BY_WIDTH * width), available_memory()
+    if needed > available:
+        raise MemoryError(f"{pixels} pixels take about {needed / 1e9:.1f} GB; {available / 1e9:.1f} GB are available")
+
+
+def load_session(path: str | Path, threads: int = 0):
+    """An ONNX Runtime session of a file, on the CPU; OnnxFileError if it cannot be."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise OnnxFileError("ONNX Runtime is not installed: pip install -r requirements-onnx-run.txt") from None
+    path = Path(path)
+    if not path.is_file():
+        raise OnnxFileError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4  # errors come as exceptions
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # each kind of failure has a class of its own, with Exception as their base
+        reason = str(error).strip().splitlines()[0]
+        raise OnnxFileError(f"{path}: not an ONNX file that can be run ({reason})") from None
+
+
+def run_session(session, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    """Alpha (N, 1, H, W) float32 of what a network takes: (N, 3, H, W) and (N, trimap_channel, H, W) float32.
+
+    Raises:
+        MemoryError: where memory does not suffice.
+    """
+    try:
+        return session.run(["alpha"], {"image": image, "trimap": trimap})[0]
+    except Exception as error:  # as above
+        if "allocate memory" in str(error) or "bad_alloc" in str(error):
+            raise MemoryError(f"not enough memory for {image.shape[3]} x {image.shape[2]} pixels") from None
+        raise

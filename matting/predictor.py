@@ -1,0 +1,185 @@
+"""The predictor: a photo and a trimap in, alpha out. Everything that needs a matte calls it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from matting.folding import compile_stages, folded
+from matting.tiling import CELL, largest_tile, run_tiled, working_memory
+from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
+from utils.boxes import Box
+from utils.checkpoint import load_network
+from utils.device import default_device, is_out_of_memory
+from utils.memory import default_memory_limit
+from utils.precision import AUTOCAST, arithmetic
+from utils.preprocessing import (
+    BACKGROUND,
+    BORDER,
+    DEVIATION,
+    FOREGROUND,
+    MEAN,
+    STRIDE,
+    UNKNOWN,
+    Matte,
+    alpha_to_uint8,
+    as_pair,
+    checked_labels,
+    finished_alpha,
+    normalised_planes,
+    padding,
+    size_text,
+    trimap_grey,
+    trimap_labels,
+    trimap_planes,
+)
+
+__all__ = ["BACKGROUND", "FOREGROUND", "STRIDE", "UNKNOWN", "Matte", "Matting", "alpha_to_uint8", "denormalise",
+           "encode_trimap", "normalise", "size_text", "trimap_grey", "trimap_labels"]
+
+MEMORY_ATTEMPTS = 4  # times an image is tried, each with half the memory of the one before
+
+
+class Matting:
+    """Alpha mattes from photos and trimaps with a given network.
+
+    >>> matting = Matting.from_checkpoint("checkpoints/gca-dist-all-data/gca-dist-all-data.pth")
+    >>> alpha = matting(image, trimap)
+
+    Args:
+        network: as `networks.build_network` makes it, with its weights loaded.
+        device: where to compute, such as "cpu" or "cuda:1"; by default CUDA where there is one.
+        border: pixels of reflection around the image, before it is padded at the bottom and right up
+            to a multiple of 32. 32 is what the published demo does, 0 what its evaluation does.
+        precision: "fp32"; "tf32", on GPUs that have it; "bf16" or "fp16", under autocast.
+        memory_limit: bytes that one call may take, about, besides the network. It decides how large
+            the tiles are, and cannot go below the features of the image at 1/8. By default most of
+            the free memory of a GPU, on the CPU 4 GiB or half of what is available.
+        fold: compute with a folded copy of the network (`matting.folding`), which leaves the network
+            as it is and does not follow its training. False puts the network itself in evaluation mode.
+        compile: have torch.compile work on the folded copy. The first images take minutes.
+
+    Raises:
+        ValueError: for an unknown precision, or compile without fold.
+    """
+
+    def __init__(self, network: MattingNetwork, device: str | torch.device | None = None, border: int = BORDER,
+                 precision: str = "fp32", memory_limit: int | None = None, fold: bool = True, compile: bool = False):
+        if precision not in AUTOCAST:
+            raise ValueError(f"precision is {precision!r}; expected one of {', '.join(AUTOCAST)}")
+        if compile and not fold:
+            raise ValueError("compile needs fold: it would change the network that was passed")
+        self.device = torch.device(device or default_device())
+        self.border = border
+        self.precision = precision
+        self.memory_limit = memory_limit
+        self.network = (folded(network) if fold else network.eval()).to(self.device)
+        if compile:
+            compile_stages(self.network)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, device: str | torch.device | None = None, border: int = BORDER,
+                        precision: str = "fp32", memory_limit: int | None = None, compile: bool = False,
+                        **architecture: str | float) -> "Matting":
+        """A predictor with the weights of a checkpoint file.
+
+        Args:
+            architecture: arguments of `networks.build_network`; by default the published network.
+
+        Raises:
+            utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
+        """
+        return cls(load_network(path, **architecture), device, border, precision, memory_limit, compile=compile)
+
+    def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
+        """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`.
+
+        >>> alpha = matting(Image.open("photo.jpg"), Image.open("trimap.png"))
+        >>> cut_out = Image.open("photo.jpg").convert("RGB")
+        >>> cut_out.putalpha(Image.fromarray(alpha_to_uint8(alpha)))
+        >>> cut_out.mode
+        'RGBA'
+        """
+        return self.predict(image, trimap).alpha
+
+    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
+        """Alpha, and where the network looked for it.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, of any size from 1 x 1 up; or an image of Pillow's: grey, RGB,
+                palette, CMYK, with or without alpha, which is not looked at. EXIF orientation is applied.
+            trimap: (H, W) uint8; below 85 is background, from 170 foreground, between unknown. Or as the image.
+
+        Raises:
+            ValueError: for arrays of another shape or type, and Pillow's images of more than 8 bits.
+        """
+        return self.predict_batch([as_pair(image, trimap)])[0]
+
+    @torch.inference_mode()
+    def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
+        """As `predict`, for several (image, trimap) of one size at once.
+
+        Raises:
+            ValueError: also where their sizes differ.
+        """
+        labels = checked_labels(pairs)
+        output = self._as_memory_allows([image for image, _ in pairs], labels)
+        return [self._matte(output, i, label) for i, label in enumerate(labels)]
+
+    def _as_memory_allows(self, images: list[np.ndarray], labels: list[np.ndarray]) -> MattingOutput:
+        """As `_run`, with half the memory again and again where it runs out."""
+        limit = self.memory_limit or default_memory_limit(self.device)
+        for _ in range(MEMORY_ATTEMPTS - 1):
+            try:
+                return self._run(images, labels, limit)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            limit //= 2  # here, where the error no longer holds what the attempt had in memory
+        return self._run(images, labels, limit)
+
+    def _run(self, images: list[np.ndarray], labels: list[np.ndarray], memory_limit: int) -> MattingOutput:
+        """The network's output for padded images, alpha 0 where no cell of 8 x 8 pixels holds an unknown one."""
+        pad = padding(*labels[0].shape, self.border)
+        images = [np.pad(image, (*pad, (0, 0)), mode="reflect") for image in images]
+        inside = np.pad(np.any([label == UNKNOWN for label in labels], axis=0), pad)
+        labels = [np.pad(label, pad, mode="reflect") for label in labels]
+
+        def read(box: Box) -> torch.Tensor:
+            channels = self.network.trimap_channel
+            return torch.stack([torch.cat([normalise(image[box.slices]), encode_trimap(label[box.slices], channels)])
+                                for image, label in zip(images, labels, strict=True)]).to(self.device)
+
+        height, width = (side // CELL for side in inside.shape)
+        wanted = inside.reshape(height, CELL, width, CELL).any(axis=(1, 3))
+        unknown = np.stack([label[None, ::CELL, ::CELL] == UNKNOWN for label in labels])
+        has_colours = self.network.colour_channels is not None
+        working = working_memory(memory_limit, len(images), height, width, has_colours)
+        for module in self.network.modules():
+            if isinstance(module, GuidedContextualAttention):
+                module.memory_budget = working
+        with arithmetic(self.device, self.precision):
+            return run_tiled(self.network, read, torch.from_numpy(unknown).float().to(self.device), wanted,
+                             largest_tile(working, len(images), self.device, has_colours))
+
+    def _matte(self, output: MattingOutput, i: int, labels: np.ndarray) -> Matte:
+        """The i-th image of a batch, without padding, its known pixels set."""
+        alpha = finished_alpha(output.alpha[i, 0].float().cpu().numpy(), labels, self.border)
+        return Matte(alpha, tuple(offset[i].cpu().numpy() for offset in output.offsets),
+                     tuple(scale[i].float().cpu().numpy() for scale in output.scales))
+
+
+def normalise(image: np.ndarray) -> torch.Tensor:
+    """`normalised_planes` as a tensor (3, H, W)."""
+    return torch.from_numpy(normalised_planes(image))
+
+
+def denormalise(image: torch.Tensor) -> torch.Tensor:
+    """The inverse of `normalise`, of (..., 3, H, W), as colours in 0..1."""
+    return image * torch.from_numpy(DEVIATION).to(image) + torch.from_numpy(MEAN).to(image)
+
+
+def encode_trimap(labels: np.ndarray, channels: int) -> torch.Tensor:
+    """`trimap_planes` as a tensor (channels, H, W)."""
+    return torch.from_numpy(trimap_planes(labels, channels))

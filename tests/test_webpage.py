@@ -1,0 +1,225 @@
+"""What the web page computes, without the page."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from reference import reference_network
+
+from dataloader.image_file import ImageFileError
+from matting.predictor import Matte, Matting, alpha_to_uint8
+from utils.files import write_png
+from webpage.page import (
+    BRUSHES,
+    Result,
+    checkerboard,
+    composite,
+    display_copy,
+    hex_colour,
+    is_trimap,
+    looks,
+    matte_photo,
+    on_checkerboard,
+    open_background,
+    open_photo,
+    open_trimap,
+    painted_over,
+    propose,
+    stroke_levels,
+    write_files,
+)
+
+
+def layer(height: int, width: int, **strokes: tuple[slice, slice]) -> np.ndarray:
+    """(height, width, 4) as the editor hands it over: nothing but strokes, by the names of the brushes."""
+    picture = np.zeros((height, width, 4), np.uint8)
+    for name, (colour, _) in BRUSHES.items():
+        if name.split()[0].lower() in strokes:
+            picture[strokes[name.split()[0].lower()]] = *bytes.fromhex(colour[1:]), 178
+    return picture
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    """A red square of 30 x 30 on a blue ground of 60 x 80."""
+    image = np.full((60, 80, 3), (20, 40, 200), np.uint8)
+    image[10:40, 20:50] = (220, 30, 10)
+    write_png(tmp_path / "photo.png", image)
+    return tmp_path / "photo.png"
+
+
+def test_strokes_have_the_levels_of_their_colours():
+    strokes = layer(4, 8, subject=np.s_[0], uncertain=np.s_[1], background=np.s_[2])
+    levels, painted = stroke_levels([strokes], (4, 8))
+    assert levels[:, 0].tolist() == [255, 128, 0, 0]
+    assert painted[:, 5].tolist() == [True, True, True, False]
+
+
+def test_strokes_are_enlarged_to_the_image_and_the_uppermost_layer_counts():
+    below, above = layer(2, 4, subject=np.s_[:]), layer(2, 4, uncertain=np.s_[:, 2:])
+    levels, painted = stroke_levels([below, above], (6, 12))
+    assert painted.all()
+    assert np.array_equal(levels, np.repeat([[255] * 6 + [128] * 6], 6, axis=0))
+
+
+def test_faint_rims_of_strokes_do_not_count_and_mixed_colours_count_as_the_nearest():
+    strokes = layer(1, 2, subject=np.s_[:])
+    strokes[0, 0, 3] = 20
+    strokes[0, 1, :3] = strokes[0, 1, :3] * 0.6 + np.array([250, 204, 21]) * 0.4
+    levels, painted = stroke_levels([strokes], (1, 2))
+    assert painted.tolist() == [[False, True]]
+    assert levels[0, 1] == 255
+
+
+def test_strokes_go_over_a_trimap():
+    trimap = np.repeat(np.array([[0, 128, 255]], np.uint8), 3, axis=0)
+    strokes = layer(3, 3, subject=np.s_[0], background=np.s_[1])
+    assert painted_over(trimap, [strokes], (3, 3)).tolist() == [[255] * 3, [0] * 3, [0, 128, 255]]
+    assert painted_over(None, [strokes], (3, 3)).tolist() == [[255] * 3, [0] * 3, [0] * 3]
+
+
+def test_an_empty_trimap_is_refused():
+    with pytest.raises(ValueError, match="paint the subject"):
+        painted_over(None, [], (3, 3))
+
+
+@pytest.mark.parametrize(("strokes", "rectangle"), [
+    ({"subject": np.s_[5:46, 15:56]}, True),
+    ({"subject": np.s_[5:6, 15:16], "background": np.s_[45:46, 55:56]}, True),  # whatever the colours
+    ({"subject": np.s_[20:30, 30:40], "background": np.s_[:, 60:70]}, False),
+])
+def test_a_trimap_is_proposed_from_strokes(photo, strokes, rectangle):
+    trimap = propose(open_photo(photo, 10**6), [layer(60, 80, **strokes)], "narrow", rectangle)
+    expected = np.zeros((60, 80), np.uint8)
+    expected[9:41, 19:51] = 128  # bands of 0.8 pixels, of which one from the centres of the outermost pixels
+    assert set(np.unique(trimap)) <= {0, 128, 255}
+    assert (trimap[13:37, 23:47] == 255).all()
+    assert not trimap[expected == 0].any()
+
+
+def test_nothing_is_proposed_from_nothing(photo):
+    with pytest.raises(ValueError, match="Nothing is painted"):
+        propose(open_photo(photo, 10**6), [], "narrow")
+    with pytest.raises(ValueError, match="Strokes of both kinds are needed"):
+        propose(open_photo(photo, 10**6), [layer(60, 80, subject=np.s_[20:30, 30:40])], "narrow", rectangle=False)
+
+
+def test_a_large_photo_is_refused_by_its_name_alone(photo):
+    write_png(photo, np.zeros((70, 80, 3), np.uint8))
+    assert open_photo(photo, 5600).shape == (70, 80, 3)
+    with pytest.raises(ImageFileError, match=r"^photo\.png: 80 x 70 pixels; expected at most 0\.0056 million$"):
+        open_photo(photo, 5599)
+
+
+def test_thin_photos_count_as_64_pixels_wide(photo):
+    write_png(photo, np.zeros((1, 1000, 3), np.uint8))
+    assert open_photo(photo, 64_000).shape == (1, 1000, 3)
+    with pytest.raises(ImageFileError, match=r"^photo\.png: 1000 x 1 pixels, with what is added around thin photos;"):
+        open_photo(photo, 63_999)
+
+
+def test_no_other_format_gets_round_the_limit(tmp_path):
+    """Pillow would not tell the size of some files that OpenCV reads."""
+    Image.new("RGB", (80, 70)).save(tmp_path / "photo.ppm")
+    (tmp_path / "photo.ppm").rename(tmp_path / "photo.png")
+    with pytest.raises(ImageFileError, match=r"^photo\.png: cannot be decoded; expected a PNG, JPEG, WebP"):
+        open_photo(tmp_path / "photo.png", 100)
+
+
+def test_a_background_keeps_its_depth(tmp_path):
+    write_png(tmp_path / "deep.png", np.full((70, 80, 3), 12345, np.uint16))
+    assert open_background(tmp_path / "deep.png", 10_000).dtype == np.uint16
+    with pytest.raises(ImageFileError, match="expected at most"):
+        open_background(tmp_path / "deep.png", 5599)
+
+
+def test_what_is_no_image_is_refused_by_its_name_alone(tmp_path):
+    (tmp_path / "notes.png").write_text("no image")
+    with pytest.raises(ImageFileError, match=r"^notes\.png: cannot be decoded"):
+        open_photo(tmp_path / "notes.png", 100)
+
+
+def test_trimaps_are_told_from_masks():
+    steps = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    assert is_trimap(np.array([[0, 128, 255]], np.uint8))
+    assert is_trimap(np.array([[2, 120, 250]], np.uint8))
+    assert not is_trimap(np.array([[0, 255]], np.uint8))
+    assert not is_trimap(steps)
+
+
+def test_a_trimap_file_is_taken_as_it_is_and_a_mask_gets_a_band(tmp_path):
+    image = np.zeros((100, 100, 3), np.uint8)
+    mask = np.zeros((100, 100), np.uint8)
+    mask[30:70, 30:70] = 255
+    write_png(tmp_path / "mask.png", mask)
+    Image.fromarray(np.dstack([image, mask])).save(tmp_path / "cutout.png")
+    made = open_trimap(tmp_path / "mask.png", image, "wide")  # 2 pixels on either side of the outline
+    assert made[50].tolist() == [0] * 28 + [128] * 4 + [255] * 36 + [128] * 4 + [0] * 28
+    assert np.array_equal(open_trimap(tmp_path / "cutout.png", image, "wide"), made)
+    write_png(tmp_path / "trimap.png", made)
+    assert np.array_equal(open_trimap(tmp_path / "trimap.png", image, "narrow"), made)
+    with pytest.raises(ImageFileError, match=r"^mask\.png: 100 x 100 pixels, but the photo is 120 x 90$"):
+        open_trimap(tmp_path / "mask.png", np.zeros((90, 120, 3), np.uint8), "wide")
+
+
+def test_colours_of_the_browser():
+    assert hex_colour("#00B140") == "#00B140"
+    assert hex_colour("rgba(0, 177.4, 64, 1)") == "#00b140"
+    with pytest.raises(ValueError, match="'blue' is no colour"):
+        hex_colour("blue")
+
+
+def test_checkerboard():
+    board = checkerboard(20, 40)
+    assert board.shape == (20, 40, 3)
+    assert board[[0, 0, 19, 19], [0, 16, 0, 16], 0].tolist() == [255, 204, 204, 255]
+
+
+def test_display_copies_have_at_most_1024_pixels_a_side():
+    assert display_copy(np.zeros((2048, 1000, 3), np.uint8)).shape == (1024, 500, 3)
+    assert display_copy(np.zeros((30, 40), np.uint8)).shape == (30, 40)
+
+
+def test_lines_lead_from_unknown_places_to_where_these_looked():
+    """A single unknown place, in row and column 4 of the padded image, looks at row 4 and column 7."""
+    trimap = np.zeros((128, 128), np.uint8)
+    trimap[32:48, 32:48] = 128
+    offset = np.zeros((2, 12, 12), np.int64)
+    offset[:, 4, 4] = 4 - 6, 7 - 6
+    picture = looks(np.zeros((128, 128, 3), np.uint8), trimap, Matte(None, (offset,), ()), border=32)
+    rows, columns = np.nonzero(picture.any(axis=2))
+    assert (rows.min(), rows.max()) == pytest.approx((40, 40), abs=5)  # 16 * 4 + 8 - 32
+    assert (columns.min(), columns.max()) == pytest.approx((40, 88), abs=5)
+    assert picture[40, 60].argmax() == 0  # to the right: red
+
+
+@pytest.mark.parametrize(("kind", "has_looks"), [("gca", True), ("baseline", False)])
+def test_a_photo_is_matted_by_the_predictor(tmp_path, photo, kind, has_looks):
+    matting, image = Matting(reference_network(kind), "cpu"), open_photo(photo, 10**6)
+    trimap = propose(image, [layer(60, 80, subject=np.s_[5:46, 15:56])], "wide")
+    steps = []
+    result = matte_photo(matting, photo, image, trimap, lambda share, text: steps.append(share))
+    assert np.allclose(result.alpha, matting(image, trimap), atol=1e-4)
+    assert (result.looks is not None) == has_looks
+    assert steps == sorted(steps) and len(steps) == 3
+    assert on_checkerboard(result).shape == image.shape
+    green = composite(photo, result, np.array([0, 177, 64], np.uint8))
+    assert green[0, 0].tolist() == [0, 177, 64]
+    assert np.array_equal(green[trimap == 255], image[trimap == 255])
+    paths = write_files(tmp_path, "photo", result, green)
+    assert [path.name for path in paths] == [f"photo_{kind}.png" for kind in ("alpha", "cutout", "composite", "trimap")]
+    alpha, cutout, _, written = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths)
+    assert np.array_equal(alpha, alpha_to_uint8(result.alpha))
+    assert np.array_equal(cutout[..., 3], alpha)
+    assert np.array_equal(written, trimap)
+
+
+def test_a_blurred_background_comes_from_the_photo_in_its_depth(tmp_path):
+    image = np.full((40, 50, 3), 12345, np.uint16)
+    write_png(tmp_path / "deep.png", image)
+    result = Result(np.zeros((40, 50), np.uint8), np.zeros((40, 50), np.float32), np.zeros_like(image), None, None)
+    final = composite(tmp_path / "deep.png", result, "blur")
+    assert final.dtype == np.uint16
+    assert np.abs(final.astype(int) - 12345).max() <= 1

@@ -1,0 +1,1 @@
+"""Training, apart from data and the loop itself: losses, schedule, state, logs."""

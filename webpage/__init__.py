@@ -1,0 +1,1 @@
+"""The web page, apart from the program that serves it."""
