@@ -13,63 +13,10 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
-from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey
-from evaluation.metrics import Errors, check_inputs, matting_errors, top_left
+from dataloader.image_file import ImageFileError
 from evaluation.report import print_table, write_csv, write_json
+from evaluation.score import score_folders
 from utils.arguments import positive_int
-from utils.processes import process_pool
-
-
-def score(prediction: Path, truth: Path, trimap: Path, fast: bool = False, multiple: int = 1) -> Errors:
-    """The errors of one matte, from three 8-bit grey image files.
-
-    Args:
-        fast: only SAD and MSE.
-        multiple: look at the top left part alone whose sides are multiples of this; see `top_left`.
-
-    Raises:
-        ValueError: if a file cannot be read, or the three do not fit (see `evaluation.metrics`).
-    """
-    images = [top_left(read_grey(path), multiple) for path in (prediction, truth, trimap)]
-    check_inputs(*images, names=(str(prediction), str(truth), str(trimap)))
-    return matting_errors(*images, fast)
-
-
-def score_folders(prediction_dir: Path, alpha_dir: Path, trimap_dir: Path,
-                  processes: int = 1) -> tuple[dict[str, Errors], dict[str, str]]:
-    """Scores every alpha of `alpha_dir` against the prediction and with the trimap of its name.
-
-    Returns:
-        File name -> errors, and file name -> reason for each that could not be scored.
-
-    Raises:
-        ImageFileError: if a folder is missing or without images.
-    """
-    predictions, truths, trimaps = (list_images(folder) for folder in (prediction_dir, alpha_dir, trimap_dir))
-    triples, failed = {}, {}
-    for truth in truths:
-        try:
-            triples[truth.name] = (find_partner(truth, predictions, "prediction", prediction_dir), truth,
-                                   find_partner(truth, trimaps, "trimap", trimap_dir))
-        except ImageFileError as error:
-            failed[truth.name] = str(error)
-    used = {prediction for prediction, _, _ in triples.values()}
-    stems = {truth.stem for truth in truths}
-    for prediction in predictions:
-        if prediction not in used and prediction.stem not in stems:
-            failed[prediction.name] = f"{prediction}: no alpha named {prediction.stem}.* in {alpha_dir}"
-
-    errors = {}
-    with process_pool(processes) as pool:
-        tasks = {name: pool.submit(score, *paths) for name, paths in triples.items()}
-        for name, task in tqdm(tasks.items(), "scoring", unit="image", disable=None):
-            try:
-                errors[name] = task.result()
-            except ValueError as error:
-                failed[name] = str(error)
-    return errors, failed
 
 
 def parse_arguments() -> argparse.Namespace:

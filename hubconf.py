@@ -24,8 +24,8 @@ def check_modules() -> None:
 
 check_modules()
 
+from matting.options import DEFAULT_CHECKPOINT  # noqa: E402
 from matting.predictor import Matting  # noqa: E402
-from utils.defaults import DEFAULT_CHECKPOINT  # noqa: E402
 
 dependencies = ["torch", "numpy", "cv2", "PIL"]
 

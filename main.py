@@ -11,10 +11,12 @@ import sys
 
 from dataloader.image_file import ImageFileError
 from tester import test
-from trainer import TrainingError, train
+from trainer import train
 from training.run_log import logging_to_file
+from training.step import TrainingError
+from utils.arguments import add_config_arguments
 from utils.checkpoint import CheckpointError
-from utils.config import ConfigError, add_config_arguments, load_config
+from utils.config import ConfigError, load_config
 from utils.device import device_argument
 from utils.distributed import World, join_world, leave_world
 

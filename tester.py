@@ -1,11 +1,9 @@
-"""The test phase: predictions of a test set, their errors, and a look at the worst."""
+"""The test phase: predictions of a test set, their errors, and a contact sheet of the worst."""
 
 import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -15,16 +13,18 @@ from tqdm import tqdm
 
 from dataloader.folders import Triple, find_test_images
 from dataloader.image_file import ImageFileError, read_grey, read_image
-from evaluate import score
 from evaluation.metrics import Errors, top_left
 from evaluation.report import print_table, write_csv, write_json
-from matting.predictor import BACKGROUND, FOREGROUND, STRIDE, Matting, alpha_to_uint8, size_text, trimap_labels
-from utils.checkpoint import load_network
+from evaluation.score import score_files
+from matting.predictor import Matting
+from utils.batching import batches_of_equal
+from utils.checkpoint import checkpoint_path, load_network
 from utils.config import ConfigError, architecture
-from utils.device import as_memory_allows
-from utils.distributed import World, gather, wait_for_all
+from utils.device import batch_or_one_by_one
+from utils.distributed import World, all_gather, barrier
 from utils.files import atomic_path, write_png
 from utils.pictures import contact_sheet, error_map, panel
+from utils.preprocessing import STRIDE, alpha_to_uint8, set_known, size_text, trimap_labels
 from utils.processes import process_pool
 
 WORST_SHOWN = 10
@@ -34,11 +34,10 @@ log = logging.getLogger(__name__)
 
 
 def test(config: EasyDict, world: World) -> int:
-    """Predicts and scores the images of test.*, shared out over the processes.
+    """Predicts and scores the images of test.*, distributed over the processes.
 
-    Predictions go to <test.alpha_path>/<version>/, with errors.csv, errors.json and
-    worst_images/sheet.png. What an interrupted run with the same weights has predicted is not
-    predicted again.
+    Writes predictions, errors.csv, errors.json and worst_images/sheet.png to <test.alpha_path>/<version>/.
+    Predictions of an interrupted run with the same weights and images are kept.
 
     Returns:
         0, or 1 if an image could not be scored.
@@ -46,35 +45,33 @@ def test(config: EasyDict, world: World) -> int:
     Raises:
         ConfigError, ImageFileError, CheckpointError: if folders or weights are missing or do not fit.
     """
-    triples = find_test_images(*test_folders(config))
-    checkpoint = test_checkpoint(config)
+    triples = find_test_images(*evaluation_folders(config))
+    checkpoint = checkpoint_path(config, config.test.checkpoint)
     matting = Matting(load_network(checkpoint, **architecture(config)), world.device, border=0)
     output = Path(config.test.alpha_path) / config.version
     if world.is_main:
-        keep_or_start_anew(output, {"scale": config.test.scale, "files": fingerprint(checkpoint, triples)})
-    wait_for_all(world)
+        remove_outdated(output, {"scale": config.test.scale, "files": fingerprint(checkpoint, triples)})
+    barrier(world)
     errors, failed = predict_and_score(matting, triples[world.rank::world.size], output, config, world)
-    errors = {name: row for part in gather(world, errors) for name, row in part.items()}
-    failed = {name: reason for part in gather(world, failed) for name, reason in part.items()}
+    errors = {name: row for part in all_gather(world, errors) for name, row in part.items()}
+    failed = {name: reason for part in all_gather(world, failed) for name, reason in part.items()}
     return report(dict(sorted(errors.items())), failed, triples, output, config) if world.is_main else 0
 
 
-def test_folders(config: EasyDict) -> tuple[str, str, str]:
-    """The folders of merged images, alphas and trimaps."""
+def evaluation_folders(config: EasyDict) -> tuple[str, str, str]:
+    """The folders of images, alphas and trimaps.
+
+    Raises:
+        ConfigError: if one is not set.
+    """
     for key in ("merged", "alpha", "trimap"):
         if not config.test[key]:
             raise ConfigError(f"test.{key} is not set; testing needs the folders of images, alphas and trimaps")
     return config.test.merged, config.test.alpha, config.test.trimap
 
 
-def test_checkpoint(config: EasyDict) -> Path:
-    """The file of test.checkpoint: a path, or a name in the run's folder such as "best_model"."""
-    name = config.test.checkpoint
-    return Path(name) if name.endswith(".pth") else Path(config.log.checkpoint_path) / config.version / f"{name}.pth"
-
-
 def fingerprint(checkpoint: Path, triples: list[Triple]) -> str:
-    """A digest of all that predictions are made from: the weights, and the files of images and trimaps."""
+    """A digest of what determines the predictions: weights, images and trimaps."""
     digest = hashlib.sha256(checkpoint.read_bytes())
     for path in (path for triple in triples for path in (triple.image, triple.trimap)):
         status = path.stat()
@@ -82,18 +79,18 @@ def fingerprint(checkpoint: Path, triples: list[Triple]) -> str:
     return digest.hexdigest()
 
 
-def keep_or_start_anew(output: Path, made_with: dict[str, str]) -> None:
-    """Removes predictions that were made with something else.
+def remove_outdated(output: Path, made_with: dict[str, str]) -> None:
+    """Removes predictions made from other weights, images or settings.
 
     Raises:
-        ConfigError: if the folder holds pictures of another origin, which must not be taken for predictions.
+        ConfigError: if the folder holds images that are not predictions.
     """
-    marker, pictures = output / "made_with.json", list(output.glob("*.png"))
-    if pictures and not marker.exists():
-        raise ConfigError(f"test.alpha_path: {output} holds pictures that are no predictions of this program")
+    marker, predictions = output / "made_with.json", list(output.glob("*.png"))
+    if predictions and not marker.exists():
+        raise ConfigError(f"test.alpha_path: {output} holds images that are not predictions of this program")
     if marker.exists() and json.loads(marker.read_text()) == made_with:
         return
-    for path in pictures:
+    for path in predictions:
         path.unlink()
     with atomic_path(marker) as temporary:
         temporary.write_text(json.dumps(made_with))
@@ -101,18 +98,22 @@ def keep_or_start_anew(output: Path, made_with: dict[str, str]) -> None:
 
 def predict_and_score(matting: Matting, triples: list[Triple], output: Path, config: EasyDict,
                       world: World) -> tuple[dict[str, Errors], dict[str, str]]:
-    """File name -> errors, and file name -> reason, of this process's images; scored beside predicting."""
+    """Predicts this process's images; a process pool scores them meanwhile.
+
+    Returns:
+        File name -> errors, and file name -> reason for each that could not be scored.
+    """
     errors, failed, tasks = {}, {}, {}
     bar = tqdm(total=len(triples), unit="image", disable=None if world.is_main else True)
     multiple = STRIDE if config.test.scale == "crop" else 1
     with bar, process_pool(max(1, os.cpu_count() // world.size)) as pool:
-        for group in grouped(triples, config.test.batch_size):
-            failed |= predict_group(matting, group, output, config.test.scale)
-            for triple in group:
+        for batch in batches_of_equal(triples, lambda triple: triple.size, config.test.batch_size):
+            failed |= write_predictions(matting, batch, output, config.test.scale)
+            for triple in batch:
                 if triple.image.name not in failed:
-                    tasks[triple.image.name] = pool.submit(score, output_path(output, triple), triple.alpha,
+                    tasks[triple.image.name] = pool.submit(score_files, output_path(output, triple), triple.alpha,
                                                            triple.trimap, config.test.fast_eval, multiple)
-            bar.update(len(group))
+            bar.update(len(batch))
         for name, task in tasks.items():
             try:
                 errors[name] = task.result()
@@ -121,48 +122,41 @@ def predict_and_score(matting: Matting, triples: list[Triple], output: Path, con
     return errors, failed
 
 
-def grouped(triples: list[Triple], batch_size: int) -> Iterator[list[Triple]]:
-    """Neighbours of one size together, at most `batch_size` of them."""
-    for _, same_size in groupby(triples, key=lambda triple: triple.size):
-        group = list(same_size)
-        for first in range(0, len(group), batch_size):
-            yield group[first:first + batch_size]
-
-
-def predict_group(matting: Matting, group: list[Triple], output: Path, scale: str) -> dict[str, str]:
-    """Writes the predictions of a group that are not on disk.
+def write_predictions(matting: Matting, batch: list[Triple], output: Path, scale: str) -> dict[str, str]:
+    """Writes those predictions of a batch that do not exist yet.
 
     Returns:
-        File name -> reason, of the images that could not be read, or are too large for the memory.
+        File name -> reason for each image that is unreadable or too large for the memory.
     """
     pairs, failed = {}, {}
-    for triple in group:
+    for triple in batch:
         if not output_path(output, triple).exists():
             try:
                 pairs[triple] = fit(read_image(triple.image), scale), fit(read_grey(triple.trimap), scale)
             except ImageFileError as error:
                 failed[triple.image.name] = str(error)
     scaled = [at_scale(*pair, scale) for pair in pairs.values()]
-    mattes = as_memory_allows(matting.predict_batch, scaled) if scaled else []
+    mattes = batch_or_one_by_one(matting.predict_batch, scaled) if scaled else []
     for (triple, (image, trimap)), matte in zip(pairs.items(), mattes, strict=True):
         if matte is None:
             failed[triple.image.name] = f"{triple.image}: not enough memory for {size_text(image)} pixels"
         else:
-            write_png(output_path(output, triple), alpha_to_uint8(back_to_size(matte.alpha, trimap)))
+            write_png(output_path(output, triple), alpha_to_uint8(at_original_size(matte.alpha, trimap)))
     return failed
 
 
 def output_path(output: Path, triple: Triple) -> Path:
+    """The file of a prediction."""
     return output / f"{triple.image.stem}.png"
 
 
 def fit(image: np.ndarray, scale: str) -> np.ndarray:
-    """For scale "crop", the top left part whose sides are multiples of 32; else the image as it is."""
+    """For scale "crop", the top left part whose sides are multiples of 32; otherwise the image itself."""
     return top_left(image, STRIDE) if scale == "crop" else image
 
 
 def at_scale(image: np.ndarray, trimap: np.ndarray, scale: str) -> tuple[np.ndarray, np.ndarray]:
-    """For scale "resize", image and trimap resized to the nearest multiples of 32; else as they are."""
+    """For scale "resize", image and trimap resized to the nearest multiples of 32; otherwise unchanged."""
     if scale != "resize":
         return image, trimap
     height, width = (max(STRIDE, round(side / STRIDE) * STRIDE) for side in trimap.shape)
@@ -170,22 +164,18 @@ def at_scale(image: np.ndarray, trimap: np.ndarray, scale: str) -> tuple[np.ndar
             cv2.resize(trimap, (width, height), interpolation=cv2.INTER_NEAREST))
 
 
-def back_to_size(alpha: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """Alpha at the trimap's size, its known pixels set again."""
+def at_original_size(alpha: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+    """Alpha resized to the trimap's size, with known pixels set."""
     if alpha.shape == trimap.shape:
         return alpha
-    alpha = cv2.resize(alpha, trimap.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    labels = trimap_labels(trimap)
-    alpha[labels == BACKGROUND] = 0
-    alpha[labels == FOREGROUND] = 1
-    return alpha
+    return set_known(cv2.resize(alpha, trimap.shape[::-1], interpolation=cv2.INTER_LINEAR), trimap_labels(trimap))
 
 
 def report(errors: dict[str, Errors], failed: dict[str, str], triples: list[Triple], output: Path,
            config: EasyDict) -> int:
-    """Prints and writes the errors, and the contact sheet of the worst images."""
+    """Prints and writes the errors and the contact sheet; returns the exit status."""
     for reason in failed.values():
-        log.error("refused: %s", reason)
+        log.error("not scored: %s", reason)
     if not errors:
         log.error("no image could be scored")
         return 1
@@ -201,7 +191,7 @@ def report(errors: dict[str, Errors], failed: dict[str, str], triples: list[Trip
 
 
 def sheet_row(triple: Triple, errors: Errors, output: Path, scale: str) -> tuple[str, np.ndarray]:
-    """Image, trimap, prediction, truth and error map of an image, with its errors as title."""
+    """Errors as title; image, trimap, prediction, truth and error map of a test image."""
     image, trimap, truth = (fit(read(path), scale) for read, path in (
         (read_image, triple.image), (read_grey, triple.trimap), (read_grey, triple.alpha)))
     prediction = read_grey(output_path(output, triple))

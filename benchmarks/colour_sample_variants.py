@@ -30,14 +30,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.short_training import ALONE, EMA, train_shortly
 from dataloader.dataset import make_training_dataset
 from dataloader.folders import find_test_images
+from dataloader.loader import training_loader
+from evaluation.validation import validate
 from matting import predictor
+from matting.predictor import Matting
 from matting.tiling import CELL
 from networks import MattingNetwork, colour_samples
 from networks.colour_samples import CHANNELS, ESTIMATES, colour_channels
 from networks.decoder import Decoder
 from networks.encoder import Encoder
 from networks.matting_network import MattingOutput
-from trainer import training_loader, validate
 from utils.arguments import positive_int
 from utils.boxes import Box
 from utils.config import load_config
@@ -182,7 +184,7 @@ def main() -> int:
             minutes = (time.monotonic() - start) / 60
             print(f"{ARMS[name].about:40} {minutes:7.1f} {error:6.4f}", end="", flush=True)
             for images in sets:
-                errors = validate(network, images, ALONE)
+                errors = validate(Matting(network, ALONE.device, border=0), images, ALONE)
                 print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
             print(flush=True)
     except InputError as error:

@@ -27,9 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.memory import peak_memory
 from benchmarks.published import published_network, random_network
-from matting.predictor import UNKNOWN, Matting, encode_trimap, normalise, trimap_labels
+from matting.predictor import Matting
 from utils.device import default_device, device_argument
 from utils.precision import arithmetic
+from utils.preprocessing import UNKNOWN, trimap_labels
+from utils.tensors import encode_trimap, normalise
 
 TYPICAL = (1696, 1344, 0.26)  # height, width, unknown share: 2.28 megapixels, the mean of Composition-1K's test images
 SIZES = [(512, 512, 0.3), (1024, 1024, 0.1), (1024, 1024, 0.3), (1024, 1024, 1.0), TYPICAL, (2048, 2048, 0.3),

@@ -18,7 +18,7 @@ import torch
 from benchmarks.whole_image_pipeline import oracle_sample
 from dataloader.cache import decode_cached
 from dataloader.dataset import TrainingData, to_tensors
-from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds, read_foreground
+from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds
 from dataloader.sample import draw_sample
 
 FOREGROUNDS, BACKGROUNDS = 6, 8
@@ -64,7 +64,7 @@ def whole_image_sample(data: TrainingData, epoch: int, index: int) -> dict[str, 
 
     def read(number: int) -> np.ndarray:
         foreground = data.foregrounds[number]
-        return decode_cached(foreground, data.cache)[0] if data.cache else read_foreground(foreground)
+        return decode_cached(foreground, data.cache)[0] if data.cache else foreground.read()
 
     rng = np.random.default_rng((data.seed, epoch, index))
     pixels = [read(index % len(data.foregrounds))]

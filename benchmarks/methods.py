@@ -27,9 +27,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataloader.folders import find_test_images
 from dataloader.image_file import read_grey, read_image
 from evaluation.metrics import matting_errors
-from matting.predictor import Matting, alpha_to_uint8
+from matting.predictor import Matting
 from utils.config import architecture, load_config
 from utils.errors import InputError
+from utils.preprocessing import alpha_to_uint8
 
 # Of PyMatting: closed form, KNN, large kernel, learning based, random walk.
 METHODS = ("cf", "knn", "lkm", "lbdm", "rw")

@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataloader.dataset import make_training_dataset, start_worker
+from dataloader.dataset import make_training_dataset
+from dataloader.loader import start_worker
 from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.recipe import PRESENT, REALISTIC
 from utils.arguments import positive_int

@@ -8,10 +8,12 @@ from easydict import EasyDict
 from tqdm import tqdm
 
 from networks import MattingNetwork
-from tools.train_free import recalibrate
-from trainer import parallel_model, take_step, unknown_mask
+from training.model import training_model
+from training.recalibration import recalibrate
 from training.state import TrainingState
+from training.step import optimise
 from utils.distributed import World
+from utils.tensors import unknown_mask
 
 EMA = 0.99  # shorter than that of long trainings
 WARMUP = 50  # steps
@@ -23,14 +25,14 @@ def train_shortly(network: MattingNetwork, batches: Iterator[dict], config: Easy
                   about: str) -> tuple[MattingNetwork, float]:
     """The network with averaged weights after so many steps, the rate a cosine; its error over the last fifth."""
     state = TrainingState.of(network.to(memory_format=torch.channels_last), config)
-    model = parallel_model(network, config, ALONE)
+    model = training_model(network, config, ALONE)
     errors = []
     for step in tqdm(range(steps), desc=about, disable=None):
         rate = config.train.G_lr * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / steps)) / 2
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         batch = next(batches)
-        values, _ = take_step(model, state, [batch], max(1.0, unknown_mask(batch).sum().item()), config, ALONE)
+        values, _ = optimise(model, state, [batch], max(1.0, unknown_mask(batch["trimap"]).sum().item()), config, ALONE)
         state.step += 1
         errors.append(values["rec"])
     recalibrate(state.result, batches, config, ALONE, pixels=RECALIBRATION_PIXELS)

@@ -29,8 +29,9 @@ from dataloader.folders import Triple, find_foregrounds, find_test_images
 from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
 from dataloader.synthetic import meshes, objects, patterns, plants, shapes, strands, things, translucent
+from evaluation.validation import validate
+from matting.predictor import Matting
 from networks import MattingNetwork, build_network
-from trainer import validate
 from training.state import load_initial_weights
 from utils.arguments import positive_int, whole_number
 from utils.config import architecture, load_config
@@ -109,7 +110,7 @@ def compare(names: list[str], samples: int, settings: list[str], sets: list[list
         network, error = train(ARMS[name], samples, settings)
         print(f"{ARMS[name].about:44} {(time.monotonic() - start) / 60:7.1f} {error:6.4f}", end="", flush=True)
         for images in sets:
-            errors = validate(network, images, ALONE)
+            errors = validate(Matting(network, ALONE.device, border=0), images, ALONE)
             print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
         print(flush=True)
 

@@ -6,13 +6,13 @@ Of the project's code it uses the draws alone.
 import cv2
 import numpy as np
 
-from dataloader.sample import Crop, Draws
+from dataloader.sample import Sample, SampleDraws
 
 UNKNOWN = 1
 
 
-def oracle_sample(draws: Draws, foregrounds: list[np.ndarray], background: np.ndarray, crop_size: int,
-                  rng: np.random.Generator, corner: tuple[int, int] | None = None) -> Crop:
+def oracle_sample(draws: SampleDraws, foregrounds: list[np.ndarray], background: np.ndarray, crop_size: int,
+                  rng: np.random.Generator, corner: tuple[int, int] | None = None) -> Sample:
     """A sample from RGBA foregrounds; its crop is at a given top left corner, else drawn."""
     colours, alpha = join(foregrounds, draws)
     colours, alpha = (cv2.resize(image, draws.canvas[::-1], interpolation=resampling)
@@ -35,10 +35,10 @@ def oracle_sample(draws: Draws, foregrounds: list[np.ndarray], background: np.nd
         colours = jitter(colours, alpha, *draws.jitter)
     background = background.astype(np.float32)
     image = colours * alpha[:, :, None] + background * (1 - alpha[:, :, None])
-    return Crop(image, trimap, alpha, colours, background)
+    return Sample(image, trimap, alpha, colours, background)
 
 
-def join(foregrounds: list[np.ndarray], draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+def join(foregrounds: list[np.ndarray], draws: SampleDraws) -> tuple[np.ndarray, np.ndarray]:
     """Colours and alpha (0..1) of one foreground, or of two over each other."""
     colours, alpha = split(foregrounds[0])
     for other in foregrounds[1:]:
@@ -58,7 +58,7 @@ def split(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), cv2.extractChannel(pixels, 3).astype(np.float32) / 255
 
 
-def warp(colours: np.ndarray, alpha: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
+def warp(colours: np.ndarray, alpha: np.ndarray, draws: SampleDraws) -> tuple[np.ndarray, np.ndarray]:
     """Both, warped on their own canvas."""
     colours, alpha = (
         cv2.warpAffine(image, draws.affine, alpha.shape[::-1], flags=resampling | cv2.WARP_INVERSE_MAP)

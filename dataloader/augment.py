@@ -83,7 +83,7 @@ def resize_matrix(size: tuple[int, int], source_size: tuple[int, int]) -> np.nda
     return np.column_stack([np.diag(scale), (scale - 1) / 2])
 
 
-def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+def compose_matrices(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """The matrix that applies `inner` to an output pixel and `outer` to the result."""
     return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from dataloader.augment import LARGEST_KERNEL, compose, ellipse, joint_alpha, make_trimap
+from dataloader.augment import LARGEST_KERNEL, compose_matrices, ellipse, joint_alpha, make_trimap
+from utils.boxes import Box
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 BLOCK = 4  # side of the blocks that labels are kept for
@@ -24,25 +25,6 @@ TRIES = 200  # draws of a centre before any crop will do
 FILTER_REACH = {cv2.INTER_NEAREST: 0, cv2.INTER_LINEAR: 1, cv2.INTER_CUBIC: 2, cv2.INTER_LANCZOS4: 4}  # in pixels
 
 
-class Window(NamedTuple):
-    """A rectangle of the canvas."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-
-    def grown(self, margin: int, canvas: tuple[int, int]) -> "Window":
-        """The window with a margin, as far as the canvas reaches."""
-        top, left = max(self.top - margin, 0), max(self.left - margin, 0)
-        return Window(top, left, min(self.top + self.height + margin, canvas[0]) - top,
-                      min(self.left + self.width + margin, canvas[1]) - left)
-
-    def of(self, image: np.ndarray, top: int = 0, left: int = 0) -> np.ndarray:
-        """What the window shows of an image whose first pixel is (top, left) of the canvas."""
-        return image[self.top - top:self.top - top + self.height, self.left - left:self.left - left + self.width]
-
-
 class Layer(NamedTuple):
     """A foreground and how it lies on the canvas."""
 
@@ -51,13 +33,13 @@ class Layer(NamedTuple):
     matrix: np.ndarray  # (2, 3), from canvas pixels to its own
 
 
-def warp_window(image: np.ndarray, matrix: np.ndarray, window: Window, resampling: int) -> np.ndarray:
+def warp_window(image: np.ndarray, matrix: np.ndarray, window: Box, resampling: int) -> np.ndarray:
     """The window's part of an image warped by a matrix; 0 where the image does not reach."""
     return cv2.warpAffine(image, _moved(matrix, window), (window.width, window.height),
                           flags=resampling | cv2.WARP_INVERSE_MAP)
 
 
-def resize_window(image: np.ndarray, size: tuple[int, int], window: Window, resampling: int) -> np.ndarray:
+def resize_window(image: np.ndarray, size: tuple[int, int], window: Box, resampling: int) -> np.ndarray:
     """The window's part of an image resized to `size` (height, width), displaced by less than a pixel.
 
     Only the part of the image that the window shows is resized, and it begins at a whole pixel.
@@ -77,7 +59,7 @@ def _source_range(source: int, target: int, start: int, length: int, reach: int)
     return slice(first, last), target / source, int(start - first / step)
 
 
-def layers_alpha(layers: list[Layer], window: Window, resampling: int) -> np.ndarray:
+def layers_alpha(layers: list[Layer], window: Box, resampling: int) -> np.ndarray:
     """Alpha (H, W) float32 of all layers in a window."""
     return joint_alpha([warp_window(layer.pixels, layer.matrix, window, resampling)[..., 3] for layer in layers])
 
@@ -104,7 +86,7 @@ def covers_all(alpha: np.ndarray, other: np.ndarray) -> bool:
 
 
 def choose_window(layers: list[Layer], canvas: tuple[int, int], kernel_sizes: tuple[int, int], crop_size: int,
-                  resampling: int, rng: np.random.Generator | None) -> Window:
+                  resampling: int, rng: np.random.Generator | None) -> Box:
     """A crop around a random unknown pixel, or any crop where fewer than 10 pixels of the grid can be unknown.
 
     Centres are on a grid of 4 and at least half a crop from the canvas' border. Any crop will do, too,
@@ -121,20 +103,20 @@ def choose_window(layers: list[Layer], canvas: tuple[int, int], kernel_sizes: tu
     if len(corners) >= FEWEST_UNKNOWN:
         for corner in _in_turn(corners, grid.shape, rng):
             row, column = divmod(int(corner), grid.shape[1])
-            window = Window(row * GRID, column * GRID, crop_size, crop_size)
+            window = _square(row * GRID, column * GRID, crop_size)
             if _is_unknown(layers, canvas, window.top + half, window.left + half, kernel_sizes, resampling):
                 return window
     return any_window(canvas, crop_size, rng)
 
 
-def any_window(canvas: tuple[int, int], crop_size: int, rng: np.random.Generator | None) -> Window:
+def any_window(canvas: tuple[int, int], crop_size: int, rng: np.random.Generator | None) -> Box:
     """A crop drawn from the whole canvas, or without generator the middle one."""
     spare = np.array(canvas) - crop_size
     top, left = spare // 2 if rng is None else rng.integers(spare + 1)
-    return Window(int(top), int(left), crop_size, crop_size)
+    return _square(int(top), int(left), crop_size)
 
 
-def choose_in_trimap(trimap: np.ndarray, crop_size: int, rng: np.random.Generator | None) -> Window:
+def choose_in_trimap(trimap: np.ndarray, crop_size: int, rng: np.random.Generator | None) -> Box:
     """`choose_window` where the trimap of the whole canvas, (H, W) labels, is at hand."""
     half = crop_size // 2
     height, width = trimap.shape
@@ -143,7 +125,7 @@ def choose_in_trimap(trimap: np.ndarray, crop_size: int, rng: np.random.Generato
     if len(corners) < FEWEST_UNKNOWN:
         return any_window(trimap.shape, crop_size, rng)
     row, column = divmod(int(_in_turn(corners, grid.shape, rng)[0]), grid.shape[1])
-    return Window(row * GRID, column * GRID, crop_size, crop_size)
+    return _square(row * GRID, column * GRID, crop_size)
 
 
 def _in_turn(corners: np.ndarray, shape: tuple[int, int], rng: np.random.Generator | None) -> np.ndarray:
@@ -157,7 +139,7 @@ def _in_turn(corners: np.ndarray, shape: tuple[int, int], rng: np.random.Generat
 
 def _is_unknown(layers: list[Layer], canvas: tuple[int, int], row: int, column: int, kernel_sizes: tuple[int, int],
                 resampling: int) -> bool:
-    region = Window(row, column, 1, 1).grown(MARGIN, canvas)
+    region = _square(row, column, 1).grown(MARGIN, *canvas)
     trimap = make_trimap(layers_alpha(layers, region, resampling), kernel_sizes)
     return trimap[row - region.top, column - region.left] == UNKNOWN
 
@@ -190,7 +172,7 @@ def _known_cells(layer: Layer, size: tuple[int, int], reach: int) -> tuple[np.nd
     labels = cv2.copyMakeBorder(layer.labels, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=BACKGROUND)
     middle = 0.5 / BLOCK - 0.5
     to_blocks = np.array([[1 / BLOCK, 0, middle + columns], [0, 1 / BLOCK, middle + rows]])
-    matrix = compose(to_blocks, compose(layer.matrix, np.array([[GRID, 0, 0], [0, GRID, 0]], float)))
+    matrix = compose_matrices(to_blocks, compose_matrices(layer.matrix, np.array([[GRID, 0, 0], [0, GRID, 0]], float)))
     known = []
     for label, outside in ((FOREGROUND, 0), (BACKGROUND, 1)):
         region = cv2.erode((labels == label).view(np.uint8), around,
@@ -210,6 +192,10 @@ def _grid_kernel(kernel_size: int) -> np.ndarray:
     return kernel
 
 
-def _moved(matrix: np.ndarray, window: Window) -> np.ndarray:
+def _square(top: int, left: int, side: int) -> Box:
+    return Box(top, top + side, left, left + side)
+
+
+def _moved(matrix: np.ndarray, window: Box) -> np.ndarray:
     """The matrix for a canvas that begins where the window does."""
-    return compose(matrix, np.array([[1, 0, window.left], [0, 1, window.top]], float))
+    return compose_matrices(matrix, np.array([[1, 0, window.left], [0, 1, window.top]], float))

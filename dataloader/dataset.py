@@ -1,18 +1,10 @@
-"""The training set: foregrounds composited onto backgrounds, augmented, cropped, as tensors.
-
-    data = make_training_dataset(config, seed=0)
-    order = StepBatches(len(data), config.model.batch_size, ...)  # of keys (epoch, number)
-    loader = DataLoader(data, batch_sampler=order, num_workers=8, multiprocessing_context="spawn",
-                        worker_init_fn=partial(start_worker, log_file="run.log"))
-"""
+"""The training set: foregrounds composited onto backgrounds, augmented, cropped, as tensors."""
 
 import logging
-import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from easydict import EasyDict
@@ -22,53 +14,54 @@ from torch.utils.data import Dataset
 from dataloader.cache import decode, decode_cached, prepare_cache
 from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds, find_photographs
 from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
-from dataloader.sample import Crop, Cutout, Draws, draw_sample, plain_sample, render_sample
+from dataloader.sample import Cutout, Sample, SampleDraws, draw_sample, plain_sample, render_sample
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
-from dataloader.synthetic.postprocess import finish
-from matting.predictor import BACKGROUND, FOREGROUND, encode_trimap, normalise
+from dataloader.synthetic.postprocess import postprocess
 from utils.config import ConfigError
+from utils.preprocessing import BACKGROUND, FOREGROUND
+from utils.tensors import encode_trimap, normalise
 
-FEWEST_BROKEN_TO_STOP = 5  # broken foregrounds, or backgrounds, are replaced up to this number at any rate
-CROP_TRIES = 3  # with `finish`
+FEWEST_BROKEN_TO_STOP = 5  # broken foregrounds, or backgrounds, are tolerated up to this number in any case
+CROP_TRIES = 3  # with `postprocess`
+
+Layers = tuple[list[Foreground | DrawnForeground], list[Background | DrawnBackground]]
 
 log = logging.getLogger(__name__)
 
 
 class TrainingData(Dataset):
-    """Training samples: `data[epoch, i]` is foreground i modulo their count on background i, drawn anew in each epoch.
+    """Training samples: `data[epoch, i]` is foreground i (modulo their number) on background i, drawn anew each epoch.
 
-    A sample depends on seed, epoch and number alone: not on workers, ranks or the order of access. It is
-    a dictionary of
+    A sample depends on seed, epoch and index only: not on workers, ranks or the order of access. It is a
+    dictionary of
 
-        image       (3, S, S) float32, the composite as `matting.predictor.normalise` makes it
-        trimap      (C, S, S) float32, as `matting.predictor.encode_trimap` makes it
+        image       (3, S, S) float32, the composite, normalised as by `utils.tensors.normalise`
+        trimap      (C, S, S) float32, as by `utils.tensors.encode_trimap`
         alpha       (1, S, S) float32 in 0..1
         name        text for logs: "foreground[+second] on background"
-        foreground  (3, S, S) float32 in 0..1, RGB; only with `with_layers`
-        background  (3, S, S) float32 in 0..1, RGB; only with `with_layers`
+        foreground  (3, S, S) float32 RGB in 0..1; only with `with_layers`
+        background  (3, S, S) float32 RGB in 0..1; only with `with_layers`
 
-    where S is the crop's side. A file that cannot be read is named in the log, once, and the sample replaced by
-    another number's, which is drawn.
-
-    Drawn foregrounds and backgrounds are others in each epoch, unless a cache keeps the foregrounds.
+    where S is the crop size. An unreadable file is logged once, and its samples are replaced by others.
+    Drawn foregrounds and backgrounds change every epoch, unless a cache keeps the foregrounds.
 
     Args:
-        foregrounds, backgrounds: files' (`dataloader.folders`) or drawn ones (`dataloader.synthetic.items`).
-        augmentation: False makes every sample without chance: the foreground as it is, alone, a trimap
-            eroded by 15 pixel kernels, the crop around the unknown pixel nearest to the middle.
-        cache: folder for decoded foregrounds; None decodes them anew for each sample.
-        with_layers: give `foreground` and `background`, which only the composition loss needs.
-        broken_share: training stops with TooManyBrokenFilesError when more than this share of the foregrounds,
-            or of the backgrounds, and more than 5, have turned out broken.
-        finish: a last step on each augmented crop, (rng, Crop) -> Crop, as in `dataloader.synthetic.postprocess`; crops
-            are then drawn anew, up to twice, while known foreground or known background is missing.
+        foregrounds, backgrounds: from files (`dataloader.folders`) or drawn (`dataloader.synthetic.items`).
+        augmentation: False makes samples deterministic: the foreground unchanged and alone, a trimap eroded
+            by 15-pixel kernels, the crop around the unknown pixel nearest to the centre.
+        cache: folder for decoded foregrounds; None decodes them for every sample.
+        with_layers: include `foreground` and `background`, which only the composition loss needs.
+        broken_share: TooManyBrokenFilesError is raised when more than this share of the foregrounds, or of
+            the backgrounds, and more than 5 files are unreadable.
+        postprocess: a last step on each augmented sample, such as `dataloader.synthetic.postprocess`; crops
+            are then redrawn up to twice while known foreground or known background is missing.
     """
 
     def __init__(self, foregrounds: list[Foreground | DrawnForeground],
                  backgrounds: list[Background | DrawnBackground], crop_size: int = 512,
                  trimap_channel: int = 3, augmentation: bool = True, random_interp: bool = False,
                  cache: str | Path | None = None, seed: int = 0, with_layers: bool = True, broken_share: float = 0.01,
-                 finish: Callable[[np.random.Generator, Crop], Crop] | None = None):
+                 postprocess: Callable[[np.random.Generator, Sample], Sample] | None = None):
         self.foregrounds = foregrounds
         self.backgrounds = backgrounds
         self.crop_size = crop_size
@@ -79,8 +72,8 @@ class TrainingData(Dataset):
         self.seed = seed
         self.with_layers = with_layers
         self.broken_share = broken_share
-        self.finish = finish
-        # In shared memory: each worker knows what the others found broken.
+        self.postprocess = postprocess
+        # In shared memory, so that workers know of each other's broken files.
         self._broken = {"foregrounds": torch.zeros(len(foregrounds), dtype=torch.bool).share_memory_(),
                         "backgrounds": torch.zeros(len(backgrounds), dtype=torch.bool).share_memory_()}
 
@@ -109,77 +102,72 @@ class TrainingData(Dataset):
         if draws.second is not None:
             cutouts.append(self._read_foreground(epoch, draws.second))
             names += f"+{self.foregrounds[draws.second].name}"
-        crop = self._render(draws, cutouts, self._read_background(epoch, index), rng)
-        return {**to_tensors(crop, self.trimap_channel, self.with_layers),
+        sample = self._render(draws, cutouts, self._read_background(epoch, index), rng)
+        return {**to_tensors(sample, self.trimap_channel, self.with_layers),
                 "name": f"{names} on {self.backgrounds[index].name}"}
 
-    def _render(self, draws: Draws, cutouts: list[Cutout], background: np.ndarray, rng: np.random.Generator) -> Crop:
-        """A crop of the sample.
+    def _render(self, draws: SampleDraws, cutouts: list[Cutout], background: np.ndarray,
+                rng: np.random.Generator) -> Sample:
+        """The sample at a random crop.
 
-        With `finish`, up to 3 are drawn until one has both known foreground and known background, as trimaps of
-        photographs do; the last one is kept in any case.
+        With `postprocess`, crops are drawn up to 3 times until one has known foreground and known background,
+        as trimaps of photographs do; the last one is kept in any case.
         """
-        if not (self.augmentation and self.finish):
+        if not (self.augmentation and self.postprocess):
             return render_sample(draws, cutouts, background, self.crop_size, rng if self.augmentation else None)
         for _ in range(CROP_TRIES):
-            crop = self.finish(rng, render_sample(draws, cutouts, background, self.crop_size, rng))
-            if (crop.trimap == FOREGROUND).any() and (crop.trimap == BACKGROUND).any():
+            sample = self.postprocess(rng, render_sample(draws, cutouts, background, self.crop_size, rng))
+            if (sample.trimap == FOREGROUND).any() and (sample.trimap == BACKGROUND).any():
                 break
-        return crop
+        return sample
 
     def _read_foreground(self, epoch: int, number: int) -> Cutout:
         foreground = self.foregrounds[number]
         try:
             if self.cache is not None:
                 return decode_cached(foreground, self.cache)
-            return decode(foreground.anew(epoch) if isinstance(foreground, DrawnForeground) else foreground)
+            return decode(foreground.at_epoch(epoch) if isinstance(foreground, DrawnForeground) else foreground)
         except ImageFileError as error:
             raise BrokenFile("foregrounds", number, error) from None
 
     def _read_background(self, epoch: int, number: int) -> np.ndarray:
         background = self.backgrounds[number]
         try:
-            return (background.anew(epoch) if isinstance(background, DrawnBackground) else background).read()
+            return (background.at_epoch(epoch) if isinstance(background, DrawnBackground) else background).read()
         except ImageFileError as error:
             raise BrokenFile("backgrounds", number, error) from None
 
     def _note(self, broken: "BrokenFile") -> None:
-        """Logs a broken file the first time it is met; refuses to go on when there are too many."""
+        """Logs a broken file the first time; raises TooManyBrokenFilesError if there are too many."""
         known = self._broken[broken.kind]
         if not known[broken.number]:
             known[broken.number] = True
-            log.warning("broken image file, its samples are replaced: %s", broken.reason)
+            log.warning("unreadable image file, its samples are replaced: %s", broken.reason)
         count = int(known.sum())
         if count == len(known) or count > max(FEWEST_BROKEN_TO_STOP, self.broken_share * len(known)):
-            raise TooManyBrokenFilesError(f"{count} of {len(known)} {broken.kind} are broken, the last of them: "
+            raise TooManyBrokenFilesError(f"{count} of {len(known)} {broken.kind} are unreadable, the last of them: "
                                           f"{broken.reason}")
 
 
 class BrokenFile(Exception):
-    """A file that cannot be read in the middle of training."""
+    """A file that became unreadable during training."""
 
     def __init__(self, kind: str, number: int, reason: ImageFileError):
         super().__init__(kind, number, reason)
         self.kind, self.number, self.reason = kind, number, reason
 
 
-Layers = tuple[list[Foreground | DrawnForeground], list[Background | DrawnBackground]]
-
-
 def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | None = None,
                           layers: Layers | None = None) -> TrainingData:
-    """The training set of a configuration, its files checked and its cache's folder prepared.
-
-    With data.generated, drawn foregrounds join those of data.train_fg, and without data.train_bg the backgrounds are
-    drawn, too. `foreground` and `background` are part of the samples where train.comp_weight is above 0.
+    """The training set of a configuration, with files checked and the cache folder prepared.
 
     Args:
-        drawing_seed: of drawn foregrounds and backgrounds, where it is not to be that of the samples.
-        layers: what `find_layers` has found, if it has been called.
+        drawing_seed: of drawn foregrounds and backgrounds; default: `seed`.
+        layers: result of `find_layers`, if already called.
 
     Raises:
-        ConfigError: if nothing says where foregrounds or backgrounds come from.
-        ImageFileError: if files are missing or do not fit, or the cache's disk is too small.
+        ConfigError: if there is no source of foregrounds or backgrounds.
+        ImageFileError: if files are missing or do not match, or the cache does not fit on the disk.
     """
     data = config.data
     foregrounds, backgrounds = layers or find_layers(config, seed if drawing_seed is None else drawing_seed)
@@ -187,15 +175,18 @@ def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | N
         prepare_cache(data.cache, foregrounds)
     return TrainingData(foregrounds, backgrounds, data.crop_size, config.model.trimap_channel, data.augmentation,
                         data.random_interp, data.cache or None, seed, with_layers=config.train.comp_weight > 0,
-                        finish=partial(finish, plain_share=data.plain_share) if data.finish else None)
+                        postprocess=partial(postprocess, plain_share=data.plain_share) if data.finish else None)
 
 
 def find_layers(config: EasyDict, drawing_seed: int) -> Layers:
-    """The foregrounds and backgrounds of a configuration, from files and drawn with a seed.
+    """The foregrounds and backgrounds of a configuration, from files and drawn.
+
+    With data.generated, drawn foregrounds join those of data.train_fg; without data.train_bg the backgrounds
+    are drawn, too.
 
     Raises:
-        ConfigError: if nothing says where foregrounds or backgrounds come from.
-        ImageFileError: if files are missing or do not fit.
+        ConfigError: if there is no source of foregrounds or backgrounds.
+        ImageFileError: if files are missing or do not match.
     """
     data = config.data
     for key, kind in (("train_fg", "foregrounds"), ("train_bg", "backgrounds")):
@@ -216,29 +207,13 @@ def find_layers(config: EasyDict, drawing_seed: int) -> Layers:
     return foregrounds, backgrounds
 
 
-def start_worker(_: int, log_file: str | Path | None = None) -> None:
-    """For DataLoader's `worker_init_fn`: one thread, Ctrl-C left to the parent, warnings to console and log file.
-
-    Workers should be spawned, or forked by a parent that called cv2.setNumThreads(1): a forked process
-    waits for ever for the threads of a pool that only its parent has.
-
-    Args:
-        log_file: added to by a worker that has inherited no logging, as spawned ones.
-    """
-    cv2.setNumThreads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent finishes its step, for which it needs workers
-        signal.signal(number, signal.SIG_IGN)
-    handlers = [logging.StreamHandler(), *([logging.FileHandler(log_file, delay=True)] if log_file else [])]
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
-
-
-def to_tensors(crop: Crop, trimap_channel: int, with_layers: bool) -> dict[str, Tensor]:
-    """The tensors of a sample, as `TrainingData` describes them."""
-    sample = {"image": normalise(crop.image), "trimap": encode_trimap(crop.trimap, trimap_channel),
-              "alpha": torch.from_numpy(crop.alpha[None].copy())}
+def to_tensors(sample: Sample, trimap_channel: int, with_layers: bool) -> dict[str, Tensor]:
+    """The tensors of a sample, as described in `TrainingData`."""
+    tensors = {"image": normalise(sample.image), "trimap": encode_trimap(sample.trimap, trimap_channel),
+               "alpha": torch.from_numpy(sample.alpha[None].copy())}
     if with_layers:
-        sample |= {"foreground": _colour_tensor(crop.foreground), "background": _colour_tensor(crop.background)}
-    return sample
+        tensors |= {"foreground": _colour_tensor(sample.foreground), "background": _colour_tensor(sample.background)}
+    return tensors
 
 
 def _colour_tensor(colours: np.ndarray) -> Tensor:

@@ -1,25 +1,31 @@
-"""Folders of training and test images: which files belong together, checked before they are needed.
+"""Folders of training and test images: files paired and checked before they are needed.
 
-Checks read the files' headers only. Every function reports all that is wrong with a folder in one line.
+Only headers are read. Every function reports all problems of a folder in one error.
 """
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
 
-from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
+from dataloader.image_file import (
+    ImageFileError,
+    by_stem,
+    find_partner,
+    has_alpha,
+    list_images,
+    open_header,
+    read_grey,
+    read_image,
+    read_rgba,
+    upright_size,
+)
 
 _HEADER_READERS = 16  # threads; on network drives waiting is all there is to a header
 _NAMED_OFFENDERS = 3
-_ORIENTATION = 0x0112
-_MODES_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises on damaged files
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,7 +35,7 @@ class Foreground(NamedTuple):
     """A training foreground: colours and alpha in two files, or both in one RGBA file."""
 
     colours: Path
-    alpha: Path | None  # None: in the file of the colours
+    alpha: Path | None  # None: the alpha channel of `colours`
     width: int
     height: int
 
@@ -38,21 +44,40 @@ class Foreground(NamedTuple):
         return self.colours.stem
 
     def read(self) -> np.ndarray:
-        """`read_foreground` of it."""
-        return read_foreground(self)
+        """(H, W, 4) uint8 RGBA with straight alpha.
+
+        Raises:
+            ImageFileError: if a file cannot be read or the two differ in size.
+        """
+        if self.alpha is None:
+            return read_rgba(self.colours)
+        colours, alpha = read_image(self.colours), read_grey(self.alpha)
+        if colours.shape[:2] != alpha.shape:
+            raise ImageFileError(_size_mismatch(self.colours, colours.shape[1::-1], self.alpha, alpha.shape[::-1]))
+        pixels = cv2.cvtColor(colours, cv2.COLOR_RGB2RGBA)
+        pixels[..., 3] = alpha
+        return pixels
 
     def identity(self) -> tuple[str, str]:
-        """What names it in a cache, and what makes an entry outdated: the paths, and the state of the files.
+        """Its cache key, the paths, and the state by which an entry is outdated, sizes and times of the files.
 
         Raises:
             ImageFileError: if a file is gone.
         """
         paths = [path.resolve() for path in (self.colours, self.alpha) if path]
-        try:
-            states = [path.stat() for path in paths]
-        except OSError as error:
-            raise ImageFileError(f"{error.filename}: {error.strerror.lower()}") from None
-        return str(paths), str([(state.st_size, state.st_mtime_ns) for state in states])
+        return str(paths), str(file_states(paths))
+
+
+def file_states(paths: Iterable[Path]) -> list[tuple[int, int]]:
+    """Size and modification time of each file.
+
+    Raises:
+        ImageFileError: if a file is gone.
+    """
+    try:
+        return [(state.st_size, state.st_mtime_ns) for state in (path.stat() for path in paths)]
+    except OSError as error:
+        raise ImageFileError(f"{error.filename}: {error.strerror.lower()}") from None
 
 
 class Background(NamedTuple):
@@ -65,7 +90,7 @@ class Background(NamedTuple):
         return self.path.stem
 
     def read(self) -> np.ndarray:
-        """`read_image` of it."""
+        """(H, W, 3) uint8 RGB; errors as in `read_image`."""
         return read_image(self.path)
 
 
@@ -91,7 +116,7 @@ def find_foregrounds(colour_folder: str | Path, alpha_folder: str | Path | None 
     paths = list_images(colour_folder)
     if alpha_folder is None:
         return _for_all(_check_cutout, paths, "cut-outs")
-    alphas = _by_stem(alpha_folder)
+    alphas = by_stem(list_images(alpha_folder))
 
     def check(path: Path) -> Foreground:
         alpha = find_partner(path, alphas.get(path.stem, []), "alpha", alpha_folder)
@@ -129,8 +154,9 @@ def find_test_images(image_folder: str | Path, alpha_folder: str | Path, trimap_
         ImageFileError: naming the first files that lack one, differ in size or cannot be read, and how
             many there are.
     """
-    paths, alphas, trimaps = list_images(image_folder), _by_stem(alpha_folder), _by_stem(trimap_folder)
-    for stem, same_stem in _by_stem(image_folder).items():
+    paths = list_images(image_folder)
+    alphas, trimaps = (by_stem(list_images(folder)) for folder in (alpha_folder, trimap_folder))
+    for stem, same_stem in by_stem(paths).items():
         if len(same_stem) > 1:
             names = ", ".join(path.name for path in same_stem)
             raise ImageFileError(f"{image_folder}: {names} share the name {stem}, and so would their predictions")
@@ -141,44 +167,6 @@ def find_test_images(image_folder: str | Path, alpha_folder: str | Path, trimap_
         return Triple(*files, _common_size(*files))
 
     return _for_all(check, paths, "test images")
-
-
-def read_foreground(foreground: Foreground) -> np.ndarray:
-    """Colours and alpha of a foreground, (H, W, 4) uint8 RGBA, the colours not multiplied by alpha.
-
-    Raises:
-        ImageFileError: if a file cannot be read or the two differ in size.
-    """
-    if foreground.alpha is None:
-        return _read_cutout(foreground.colours)
-    colours, alpha = read_image(foreground.colours), read_grey(foreground.alpha)
-    if colours.shape[:2] != alpha.shape:
-        raise ImageFileError(_size_mismatch(foreground.colours, colours.shape[1::-1],
-                                            foreground.alpha, alpha.shape[::-1]))
-    pixels = cv2.cvtColor(colours, cv2.COLOR_RGB2RGBA)
-    pixels[..., 3] = alpha
-    return pixels
-
-
-def read_alpha(path: str | Path) -> np.ndarray | None:
-    """The alpha channel of an image file, (H, W) uint8, upright; None where there is none or all of it is opaque.
-
-    Raises:
-        ImageFileError: if the file is missing, damaged or of a kind that cannot be read.
-    """
-    with _open(Path(path)) as image:
-        if not _has_alpha(image):
-            return None
-    alpha = _read_cutout(Path(path))[..., 3]
-    return None if alpha.min() == 255 else alpha
-
-
-def _read_cutout(path: Path) -> np.ndarray:
-    with _open(path) as image:
-        try:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
-        except _UNREADABLE as error:
-            raise ImageFileError(f"{path}: damaged image file ({error})") from None
 
 
 def _for_all(check: Callable[[Item], Result], items: list[Item], kind: str) -> list[Result]:
@@ -201,21 +189,18 @@ def _for_all(check: Callable[[Item], Result], items: list[Item], kind: str) -> l
 
 
 def _check_cutout(path: Path) -> Foreground:
-    with _open(path) as image:
-        if not _has_alpha(image):
+    with open_header(path) as image:
+        if not has_alpha(image):
             raise ImageFileError(f"{path}: no alpha channel; cut-outs need one, other foregrounds a folder of alphas")
-        return Foreground(path, None, *_upright_size(image))
-
-
-def _has_alpha(image: Image.Image) -> bool:
-    return image.mode in _MODES_WITH_ALPHA or "transparency" in image.info
+        return Foreground(path, None, *upright_size(image))
 
 
 def _common_size(*paths: Path) -> tuple[int, int]:
+    """Width and height of files that must agree in it."""
     sizes = []
     for path in paths:
-        with _open(path) as image:
-            sizes.append(_upright_size(image))
+        with open_header(path) as image:
+            sizes.append(upright_size(image))
         if sizes[-1] != sizes[0]:
             raise ImageFileError(_size_mismatch(paths[0], sizes[0], path, sizes[-1]))
     return sizes[0]
@@ -225,32 +210,3 @@ def _size_mismatch(path: Path, size: tuple[int, int], partner: Path, partner_siz
     return f"{path} is {size[0]} x {size[1]}, but {partner} is {partner_size[0]} x {partner_size[1]} (width x height)"
 
 
-def _open(path: Path) -> Image.Image:
-    """The image with its header read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large images, which are welcome here
-            return Image.open(path)
-    except Image.UnidentifiedImageError:
-        raise ImageFileError(f"{path}: cannot be decoded; not an image file, or damaged") from None
-    except Image.DecompressionBombError:
-        raise ImageFileError(f"{path}: too many pixels to be a photograph") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = getattr(error, "strerror", None)
-        raise ImageFileError(f"{path}: {reason.lower() if reason else error}") from None
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height as decoded, upright. Pillow gives those of TIFF files upright itself."""
-    width, height = image.size
-    # Of PNG files Pillow would decode all pixels to look for orientation behind them.
-    in_header = image.format in ("JPEG", "MPO", "WEBP") or (image.format == "PNG" and "exif" in image.info)
-    turned = in_header and image.getexif().get(_ORIENTATION, 1) >= 5
-    return (height, width) if turned else (width, height)
-
-
-def _by_stem(folder: str | Path) -> dict[str, list[Path]]:
-    files: dict[str, list[Path]] = {}
-    for path in list_images(folder):
-        files.setdefault(path.stem, []).append(path)
-    return files

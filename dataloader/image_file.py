@@ -1,6 +1,7 @@
-"""Image files as arrays: finding them, pairing them by name, decoding them."""
+"""Image files: finding them, pairing them by name, reading them as arrays."""
 
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -14,27 +15,31 @@ from utils.errors import InputError
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
+_ORIENTATION = 0x0112  # EXIF tag
+_MODES_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+
 
 class ImageFileError(InputError):
     """An image file that is missing or cannot be used. The message names it."""
 
 
 class TooManyBrokenFilesError(ImageFileError):
-    """More image files than should be replaced silently cannot be read."""
+    """More image files are unreadable than may be replaced silently."""
 
 
 class Photo(NamedTuple):
-    """An image with all that its file has to give to pictures made from it."""
+    """An image at both depths, with its colour profile."""
 
-    colours: np.ndarray  # (H, W, 3) RGB, uint8 or uint16 as in the file
+    image: np.ndarray  # (H, W, 3) uint8 RGB, what the network sees
+    colours: np.ndarray  # (H, W, 3) RGB, uint8 or uint16 as in the file; `image` itself for 8-bit files
     profile: bytes | None  # ICC profile of these colours
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """The image files of a folder (by extension, hidden files left out), sorted by name.
+    """The image files of a folder (by extension, without hidden files), sorted by name.
 
     Raises:
-        ImageFileError: if the folder is missing, is no folder or holds no image.
+        ImageFileError: if the folder is missing, not a folder, or has no images.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -47,17 +52,25 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def other_files(folder: str | Path) -> list[Path]:
-    """The files of a folder that `list_images` leaves out, but for hidden ones."""
+    """The files of a folder that `list_images` leaves out, except hidden ones."""
     return sorted(path for path in Path(folder).iterdir()
                   if path.is_file() and path.suffix.lower() not in IMAGE_EXTENSIONS and not path.name.startswith("."))
 
 
+def by_stem(paths: list[Path]) -> dict[str, list[Path]]:
+    """Files by their name without extension."""
+    files: dict[str, list[Path]] = {}
+    for path in paths:
+        files.setdefault(path.stem, []).append(path)
+    return files
+
+
 def find_partner(path: Path, candidates: list[Path], kind: str, folder: str | Path) -> Path:
-    """The file of another folder that belongs to `path`: of the same name, else of the same stem.
+    """The file that belongs to `path` among those of another folder: same name, else same stem.
 
     Args:
         candidates: the files of `folder`.
-        kind: what the partner is called in messages, such as "trimap".
+        kind: the partner's role in messages, such as "trimap".
 
     Raises:
         ImageFileError: if there is none, or several share the stem.
@@ -75,51 +88,115 @@ def find_partner(path: Path, candidates: list[Path], kind: str, folder: str | Pa
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """The colours of an image file, (H, W, 3) uint8 RGB, upright.
+    """An image file as (H, W, 3) uint8 RGB, EXIF orientation applied.
 
-    Grey, palette, CMYK and 16-bit images are converted; an alpha channel is dropped (colours that a
-    TIFF holds multiplied by alpha are divided by it again); EXIF orientation is applied.
+    Grey, palette, CMYK and 16-bit images are converted; alpha channels are dropped (a TIFF's premultiplied
+    colours are divided by alpha first).
 
     Raises:
-        ImageFileError: if the file is missing, damaged or of a kind that cannot be read.
+        ImageFileError: if the file is missing, damaged or of an unsupported kind.
     """
-    return _decode(Path(path), cv2.IMREAD_COLOR)[..., ::-1].copy()
+    return _decode(Path(path), _read_bytes(Path(path)), cv2.IMREAD_COLOR)[..., ::-1].copy()
 
 
 def read_grey(path: str | Path) -> np.ndarray:
     """An image file as (H, W) uint8: a trimap or an alpha matte. Conversions and errors as in `read_image`."""
-    return _decode(Path(path), cv2.IMREAD_GRAYSCALE)
+    return _decode(Path(path), _read_bytes(Path(path)), cv2.IMREAD_GRAYSCALE)
 
 
 def read_photo(path: str | Path) -> Photo:
-    """The colours of an image file in their own depth, and their profile. Conversions and errors as in `read_image`.
+    """An image file at both depths, with its ICC profile. Conversions and errors as in `read_image`.
 
-    A profile for other than RGB colours is left out: those of grey and CMYK images have been converted.
-    TIFF files with an alpha channel give 8 bits.
+    Profiles of grey and CMYK images are dropped, since their colours are converted. TIFF files with alpha
+    are read in 8 bits.
     """
     path = Path(path)
-    colours = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)[..., ::-1].copy()
-    return Photo(colours, _rgb_profile(path.read_bytes()))
+    data = _read_bytes(path)
+    colours = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)[..., ::-1].copy()
+    image = colours if colours.dtype == np.uint8 else _decode(path, data, cv2.IMREAD_COLOR)[..., ::-1].copy()
+    return Photo(image, colours, _rgb_profile(data))
 
 
-def _rgb_profile(data: bytes) -> bytes | None:
-    with warnings.catch_warnings(), suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        warnings.simplefilter("ignore")
-        with Image.open(BytesIO(data)) as image:
-            profile = image.info.get("icc_profile") or b""
-            if profile[16:20] == b"RGB ":  # where a profile names its colour space
-                return profile
-    return None
+def read_rgba(path: str | Path) -> np.ndarray:
+    """An image file with alpha channel as (H, W, 4) uint8 RGBA, straight alpha, EXIF orientation applied.
+
+    Images without alpha are opaque. Errors as in `read_image`.
+    """
+    path = Path(path)
+    with open_header(path) as image, pillow_errors(path):
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
 
 
-def _decode(path: Path, mode: int) -> np.ndarray:
+def read_alpha(path: str | Path) -> np.ndarray | None:
+    """The alpha channel of an image file, (H, W) uint8, upright; None if there is none or it is opaque everywhere.
+
+    Errors as in `read_image`.
+    """
+    with open_header(Path(path)) as image:
+        if not has_alpha(image):
+            return None
+    alpha = read_rgba(path)[..., 3]
+    return None if alpha.min() == 255 else alpha
+
+
+def open_header(path: Path) -> Image.Image:
+    """A Pillow image of which only the header is read; a context manager. Errors as in `read_image`."""
+    with pillow_errors(path):
+        return Image.open(path)
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether a Pillow image has an alpha channel or a transparent palette entry."""
+    return image.mode in _MODES_WITH_ALPHA or "transparency" in image.info
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height after EXIF orientation, from the header. Pillow itself already gives TIFF files upright."""
+    width, height = image.size
+    # Pillow would decode a whole PNG to look for EXIF data after the pixels.
+    in_header = image.format in ("JPEG", "MPO", "WEBP") or (image.format == "PNG" and "exif" in image.info)
+    turned = in_header and image.getexif().get(_ORIENTATION, 1) >= 5
+    return (height, width) if turned else (width, height)
+
+
+@contextmanager
+def pillow_errors(path: Path) -> Iterator[None]:
+    """Turns what Pillow raises for an unreadable file into ImageFileError, and silences its warnings."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large images, which are welcome here
+            yield
+    except Image.UnidentifiedImageError:
+        raise ImageFileError(f"{path}: cannot be decoded; not an image file, or damaged") from None
+    except Image.DecompressionBombError:
+        raise ImageFileError(f"{path}: too many pixels to be a photograph") from None
+    except OSError as error:
+        reason = error.strerror.lower() if error.strerror else f"damaged image file ({error})"
+        raise ImageFileError(f"{path}: {reason}") from None
+    except (SyntaxError, ValueError) as error:
+        raise ImageFileError(f"{path}: damaged image file ({error})") from None
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageFileError(f"{path}: {error.strerror.lower() if error.strerror else error}") from None
     if not data:
         raise ImageFileError(f"{path}: the file is empty")
-    colours = _checked_by_pillow(path, data)
+    return data
+
+
+def _rgb_profile(data: bytes) -> bytes | None:
+    with suppress(ImageFileError), pillow_errors(Path()), Image.open(BytesIO(data)) as image:
+        profile = image.info.get("icc_profile") or b""
+        if profile[16:20] == b"RGB ":  # the profile's colour space
+            return profile
+    return None
+
+
+def _decode(path: Path, data: bytes, mode: int) -> np.ndarray:
+    colours = _decode_with_pillow(path, data)
     if colours is not None:
         return cv2.cvtColor(colours, cv2.COLOR_RGB2BGR if mode & cv2.IMREAD_COLOR else cv2.COLOR_RGB2GRAY)
     with _quiet_opencv():
@@ -133,32 +210,27 @@ def _decode(path: Path, mode: int) -> np.ndarray:
     return image
 
 
-def _checked_by_pillow(path: Path, data: bytes) -> np.ndarray | None:
-    """RGB from the files that OpenCV misreads: TIFF with alpha, whose colours it darkens by alpha.
+def _decode_with_pillow(path: Path, data: bytes) -> np.ndarray | None:
+    """RGB of the files that OpenCV misreads: TIFF with alpha, whose colours it multiplies by alpha.
 
-    Also refuses truncated JPEG files, which some versions of OpenCV fill up with grey.
+    Also rejects truncated JPEG files, which some versions of OpenCV fill up with grey.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with pillow_errors(path):
+        try:
             with Image.open(BytesIO(data)) as image:
                 if image.format in ("JPEG", "MPO"):
                     image.load()
                 if image.format == "TIFF" and image.mode in ("LA", "RGBA", "RGBa"):
                     return np.asarray(ImageOps.exif_transpose(image).convert("RGBA").convert("RGB"))
-    except Image.UnidentifiedImageError:
-        pass  # OpenCV knows kinds that Pillow does not
-    except Image.DecompressionBombError:
-        raise ImageFileError(f"{path}: too many pixels to be a photograph") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageFileError(f"{path}: damaged image file ({error})") from None
+        except Image.UnidentifiedImageError:
+            pass  # OpenCV reads formats that Pillow does not
     return None
 
 
 @contextmanager
-def _quiet_opencv():
-    """OpenCV reports unreadable files on its own, over several lines; the caller says it in one."""
-    levels = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 and OpenCV 4 keep them
+def _quiet_opencv() -> Iterator[None]:
+    """Silences OpenCV's own reports of unreadable files; the caller raises an error instead."""
+    levels = getattr(cv2.utils, "logging", cv2)  # in OpenCV 5 and OpenCV 4
     level = levels.getLogLevel()
     levels.setLogLevel(0)
     try:

@@ -1,4 +1,4 @@
-"""Cut-outs and composites as files beside a matte, as the demo's options ask for them."""
+"""Cut-out and composite files beside a matte, and the command-line options that ask for them."""
 
 import argparse
 import re
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataloader.image_file import read_photo
+from dataloader.image_file import Photo, read_photo
 from matting.cutout import (
     COARSE_PIXELS,
     CutoutError,
@@ -25,15 +25,15 @@ BLUR = "blur"
 
 
 class CutoutFiles(NamedTuple):
-    """What to write."""
+    """Which files to write."""
 
     cutout: bool  # NAME_cutout.png
-    background: np.ndarray | str | None  # for NAME_composite.png: as `read_background` returns it
-    method: str  # of estimating colours
+    background: np.ndarray | str | None  # for NAME_composite.png, from `read_background`
+    method: str  # of foreground estimation
 
     @property
-    def kinds(self) -> dict[str, str]:
-        """The ends of the files' names, and what the files are, in words."""
+    def suffixes(self) -> dict[str, str]:
+        """What the files' names end in, and what that means in messages."""
         return ({"_cutout": "the cut-out"} if self.cutout else {}) | (
             {} if self.background is None else {"_composite": "the composite"})
 
@@ -42,21 +42,21 @@ NO_CUTOUT_FILES = CutoutFiles(False, None, "ml")
 
 
 def add_cutout_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --cutout and --background, whose values `cutout_files` takes."""
+    """Adds --cutout and --background, the arguments of `cutout_files`."""
     parser.add_argument("--cutout", nargs="?", const="ml", choices=COARSE_PIXELS, metavar="METHOD",
-                        help="also write NAME_cutout.png, the subject as RGBA without the old background's colours; "
-                             "they are estimated by METHOD: ml, multi-level (default), or cf, closed-form (slow)")
+                        help="also write NAME_cutout.png, the subject as RGBA with its own colours, "
+                             "estimated by METHOD: ml, multi-level (default), or cf, closed-form (slow)")
     parser.add_argument("--background", metavar="FILE|#RRGGBB|blur",
-                        help="also write NAME_composite.png, the subject before a picture that is scaled to cover the "
-                             "frame, before a colour, or before its own background out of focus")
+                        help="also write NAME_composite.png, the subject before a picture (scaled to cover the "
+                             "frame), a colour, or its own background blurred")
 
 
 def cutout_files(method: str | None, background: str | None) -> CutoutFiles:
-    """What the two options ask for; a background picture is read.
+    """The files that the two options ask for; a background picture is read.
 
     Raises:
-        CutoutError: for what is no colour, or where PyMatting is not installed.
-        ImageFileError: for a background file that is missing or cannot be decoded.
+        CutoutError: for an invalid colour, or if PyMatting is not installed.
+        ImageFileError: if a background file is missing or unreadable.
     """
     if method is None and background is None:
         return NO_CUTOUT_FILES
@@ -65,42 +65,40 @@ def cutout_files(method: str | None, background: str | None) -> CutoutFiles:
 
 
 def read_background(text: str) -> np.ndarray | str:
-    """"blur" as it is; the colour (3,) uint8 of "#rrggbb"; the picture (H, W, 3) uint8 or uint16 of a file.
+    """A background by its description: "blur" itself, "#rrggbb" as (3,) uint8, a file as (H, W, 3) uint8 or uint16.
 
-    Raises as `cutout_files`.
+    Raises:
+        CutoutError, ImageFileError: as `cutout_files`.
     """
     if text == BLUR:
         return text
     if text.startswith("#") and not Path(text).exists():
         if not re.fullmatch("#[0-9a-fA-F]{6}", text):
-            raise CutoutError(f"{text}: no colour; expected one as #rrggbb, such as #00b140")
+            raise CutoutError(f"{text}: not a colour; expected #rrggbb, such as #00b140")
         return np.frombuffer(bytes.fromhex(text[1:]), np.uint8)
     return read_photo(text).colours
 
 
 def background_for(image: np.ndarray, alpha: np.ndarray, background: np.ndarray | str) -> np.ndarray:
-    """What `read_background` returned as `compose_onto` takes it for a photo (H, W, 3) and its alpha (H, W)."""
+    """The result of `read_background` as `compose_onto` takes it, for a photo (H, W, 3) and its alpha (H, W)."""
     if isinstance(background, str):
         return blurred_background(image, alpha)
     return to_depth(background if background.ndim == 1 else covering(background, *alpha.shape), image.dtype)
 
 
-def write_cutout_files(path: Path, alpha: np.ndarray, folder: Path, wanted: CutoutFiles) -> None:
-    """Writes NAME_cutout.png and NAME_composite.png as wanted, in the photo's depth and with its ICC profile.
+def write_cutout_files(stem: Path, photo: Photo, alpha: np.ndarray, wanted: CutoutFiles) -> None:
+    """Writes STEM_cutout.png and STEM_composite.png as wanted, in the photo's depth and with its ICC profile.
 
     Args:
-        path: the photo, of the size of alpha (H, W).
+        stem: folder and beginning of the file names.
+        alpha: (H, W) in 0..1, of the photo's size.
 
     Raises:
-        ImageFileError: if the photo cannot be read.
         OSError: if a file cannot be written.
     """
-    if not wanted.kinds:
-        return
-    image, profile = read_photo(path)
-    foreground = estimate_foreground(image, alpha, wanted.method)
+    foreground = estimate_foreground(photo.colours, alpha, wanted.method)
     if wanted.background is not None:
-        composite = compose_onto(foreground, alpha, background_for(image, alpha, wanted.background))
-        write_png(folder / f"{path.stem}_composite.png", composite, profile)
+        composite = compose_onto(foreground, alpha, background_for(photo.colours, alpha, wanted.background))
+        write_png(f"{stem}_composite.png", composite, photo.profile)
     if wanted.cutout:
-        write_png(folder / f"{path.stem}_cutout.png", with_alpha(foreground, alpha), profile)
+        write_png(f"{stem}_cutout.png", with_alpha(foreground, alpha), photo.profile)

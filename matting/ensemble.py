@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN, Matte, as_pair, trimap_labels
+from utils.preprocessing import UNKNOWN, Matte, as_pair, set_known, trimap_labels, unknown_share
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,6 +76,4 @@ def _mean(versions: list[Matte], trimap: np.ndarray) -> Matte:
                      cv2.resize(np.ascontiguousarray(version.alpha), size, interpolation=cv2.INTER_LINEAR)
                      for version in versions], axis=0, dtype=np.float32)
     labels = trimap_labels(trimap)
-    alpha[labels == BACKGROUND] = 0
-    alpha[labels == FOREGROUND] = 1
-    return versions[0]._replace(alpha=alpha)
+    return versions[0]._replace(alpha=set_known(alpha, labels), unknown_share=unknown_share(labels))

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from utils.device import available_memory
 from utils.errors import InputError
-from utils.memory import available_memory
 from utils.preprocessing import (
     BORDER,
     UNKNOWN,

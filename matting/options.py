@@ -1,4 +1,4 @@
-"""Arguments that say which network mattes, where and how, for the programs that do."""
+"""Command-line options that choose a network and how it computes, and the predictor they ask for."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.arguments import PRECISIONS, add_config_arguments, memory_size
-from utils.defaults import DEFAULT_CONFIG, PUBLISHED_CONFIG, default_checkpoint
 from utils.device import device_argument
 from utils.errors import InputError
 
-if TYPE_CHECKING:  # what needs PyTorch is imported where it is used
+if TYPE_CHECKING:  # the ONNX demo does without PyTorch and easydict
+    import torch
     from easydict import EasyDict
 
-PUBLISHED = "gca-dist"  # versions that begin so are the published ones
+    from matting.predictor import Matting
+
+DEFAULT_CONFIG = "config/gca-free-light.toml"
+PUBLISHED_CONFIG = "config/gca-dist-all-data.toml"  # for checkpoints that do not store their architecture
+DEFAULT_CHECKPOINT = Path("checkpoints/gca-free-light/gca-free-light.pth")  # relative to the project
+PUBLISHED = "gca-dist"  # prefix of the published versions
 MISSING_CHECKPOINT = "{path}: no such file; train it first, or name a file with --checkpoint"
 MISSING_PUBLISHED = """\
 {path}: no such file
@@ -24,23 +29,28 @@ MISSING_PUBLISHED = """\
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Adds those that name a network; returns the group of those that name its weights, for further ones."""
-    add_config_arguments(parser, None, f"{DEFAULT_CONFIG}, or {PUBLISHED_CONFIG} where --checkpoint is given")
+    """Adds --config, --set and --checkpoint.
+
+    Returns:
+        The exclusive group of options that choose the weights.
+    """
+    add_config_arguments(parser, None, f"{DEFAULT_CONFIG}, or {PUBLISHED_CONFIG} with --checkpoint")
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--checkpoint", type=Path, metavar="FILE",
-                         help="the network's weights (default: checkpoints/VERSION/VERSION.pth, "
+                         help="network weights (default: checkpoints/VERSION/VERSION.pth, "
                               "with the configuration's version)")
     parser.set_defaults(random_weights=False)
     return weights
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --device."""
     parser.add_argument("--device", type=device_argument, metavar="NAME",
-                        help="where to compute, such as cpu or cuda:1 (default: CUDA where there is one)")
+                        help="compute device, such as cpu or cuda:1 (default: CUDA if available)")
 
 
 def add_matting_arguments(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Adds all the arguments; returns the same group as `add_network_arguments`."""
+    """Adds the options of `add_network_arguments` and those of the predictor; returns the same group."""
     weights = add_network_arguments(parser)
     weights.add_argument("--random-weights", action="store_true",
                          help="try the program without a checkpoint; the mattes are meaningless")
@@ -48,19 +58,19 @@ def add_matting_arguments(parser: argparse.ArgumentParser) -> argparse._Mutually
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32",
                         help="arithmetic; tf32, bf16 and fp16 are faster on GPUs and less exact (default: %(default)s)")
     parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",
-                        help="memory for an image besides the network, about, such as 4GB "
-                             "(default: most of what is free on a GPU, up to 4 GiB on the CPU)")
+                        help="approximate memory per image besides the network, such as 4GB "
+                             "(default: most of the free GPU memory; on the CPU up to 4 GiB)")
     return weights
 
 
 def chosen_network(args: argparse.Namespace) -> tuple[EasyDict, Path | None]:
-    """The configuration and the checkpoint that these arguments ask for; None: random weights.
+    """The configuration and checkpoint that the options ask for; no checkpoint means random weights.
 
-    Without --config a checkpoint's file is the version, which results are labelled with.
+    Without --config the version, by which results are labelled, is the checkpoint's file name.
 
     Raises:
-        InputError: if the checkpoint is missing; with its remedy, in several lines.
-        utils.config.ConfigError: for a configuration that cannot be used.
+        InputError: if the checkpoint is missing; the message says where to get it, in several lines.
+        utils.config.ConfigError: for an invalid configuration.
     """
     from utils.config import load_config
 
@@ -68,11 +78,30 @@ def chosen_network(args: argparse.Namespace) -> tuple[EasyDict, Path | None]:
     path = args.config or (DEFAULT_CONFIG if shipped else PUBLISHED_CONFIG)
     config = load_config(path, args.set)
     others = [text for text in args.set if text.partition("=")[0].strip() != "version"]
-    version = load_config(path, others).version  # the file's own: a label of results moves no weights
-    checkpoint = None if args.random_weights else args.checkpoint or default_checkpoint(version)
+    version = load_config(path, others).version  # the file's own: --set version=... must not change the weights
+    checkpoint = None if args.random_weights else args.checkpoint or Path("checkpoints") / version / f"{version}.pth"
     if checkpoint is not None and not checkpoint.exists():
         missing = MISSING_PUBLISHED if version.startswith(PUBLISHED) else MISSING_CHECKPOINT
         raise InputError(missing.format(path=checkpoint))
     if args.checkpoint and not args.config and config.version == version:
         config.version = args.checkpoint.stem
     return config, checkpoint
+
+
+def build_predictor(config: EasyDict, checkpoint: Path | None, device: torch.device | None, **options) -> Matting:
+    """The predictor with a checkpoint's weights, or with random ones; `options` are those of `Matting`.
+
+    Raises:
+        utils.checkpoint.CheckpointError: if the checkpoint is unreadable or of another network.
+    """
+    import torch
+
+    from matting.predictor import Matting
+    from networks import build_network
+    from utils.checkpoint import load_network
+    from utils.config import architecture
+
+    if checkpoint is not None:
+        return Matting(load_network(checkpoint, **architecture(config)), device, **options)
+    torch.manual_seed(0)
+    return Matting(build_network(**architecture(config)), device, **options)

@@ -11,32 +11,10 @@ from matting.tiling import CELL, largest_tile, run_tiled, working_memory
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from utils.boxes import Box
 from utils.checkpoint import load_network
-from utils.device import default_device, is_out_of_memory
-from utils.memory import default_memory_limit
+from utils.device import default_device, default_memory_limit, unless_out_of_memory
 from utils.precision import AUTOCAST, arithmetic
-from utils.preprocessing import (
-    BACKGROUND,
-    BORDER,
-    DEVIATION,
-    FOREGROUND,
-    MEAN,
-    STRIDE,
-    UNKNOWN,
-    Matte,
-    alpha_to_uint8,
-    as_pair,
-    checked_labels,
-    finished_alpha,
-    normalised_planes,
-    padding,
-    size_text,
-    trimap_grey,
-    trimap_labels,
-    trimap_planes,
-)
-
-__all__ = ["BACKGROUND", "FOREGROUND", "STRIDE", "UNKNOWN", "Matte", "Matting", "alpha_to_uint8", "denormalise",
-           "encode_trimap", "normalise", "size_text", "trimap_grey", "trimap_labels"]
+from utils.preprocessing import BORDER, UNKNOWN, Matte, as_pair, checked_labels, finished_alpha, padding, unknown_share
+from utils.tensors import encode_trimap, normalise
 
 MEMORY_ATTEMPTS = 4  # times an image is tried, each with half the memory of the one before
 
@@ -124,19 +102,17 @@ class Matting:
             ValueError: also where their sizes differ.
         """
         labels = checked_labels(pairs)
-        output = self._as_memory_allows([image for image, _ in pairs], labels)
+        output = self._run_within_memory([image for image, _ in pairs], labels)
         return [self._matte(output, i, label) for i, label in enumerate(labels)]
 
-    def _as_memory_allows(self, images: list[np.ndarray], labels: list[np.ndarray]) -> MattingOutput:
-        """As `_run`, with half the memory again and again where it runs out."""
+    def _run_within_memory(self, images: list[np.ndarray], labels: list[np.ndarray]) -> MattingOutput:
+        """`_run`, repeated with half the memory limit if memory runs out."""
         limit = self.memory_limit or default_memory_limit(self.device)
         for _ in range(MEMORY_ATTEMPTS - 1):
-            try:
-                return self._run(images, labels, limit)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-            limit //= 2  # here, where the error no longer holds what the attempt had in memory
+            output = unless_out_of_memory(self._run, images, labels, limit)
+            if output is not None:
+                return output
+            limit //= 2
         return self._run(images, labels, limit)
 
     def _run(self, images: list[np.ndarray], labels: list[np.ndarray], memory_limit: int) -> MattingOutput:
@@ -167,19 +143,4 @@ class Matting:
         """The i-th image of a batch, without padding, its known pixels set."""
         alpha = finished_alpha(output.alpha[i, 0].float().cpu().numpy(), labels, self.border)
         return Matte(alpha, tuple(offset[i].cpu().numpy() for offset in output.offsets),
-                     tuple(scale[i].float().cpu().numpy() for scale in output.scales))
-
-
-def normalise(image: np.ndarray) -> torch.Tensor:
-    """`normalised_planes` as a tensor (3, H, W)."""
-    return torch.from_numpy(normalised_planes(image))
-
-
-def denormalise(image: torch.Tensor) -> torch.Tensor:
-    """The inverse of `normalise`, of (..., 3, H, W), as colours in 0..1."""
-    return image * torch.from_numpy(DEVIATION).to(image) + torch.from_numpy(MEAN).to(image)
-
-
-def encode_trimap(labels: np.ndarray, channels: int) -> torch.Tensor:
-    """`trimap_planes` as a tensor (channels, H, W)."""
-    return torch.from_numpy(trimap_planes(labels, channels))
+                     tuple(scale[i].float().cpu().numpy() for scale in output.scales), unknown_share(labels))

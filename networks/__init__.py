@@ -2,7 +2,7 @@
 
 from networks.attention import GuidedContextualAttention
 from networks.matting_network import DECODERS, ENCODERS, MattingNetwork, MattingOutput, build_network
-from networks.spectral import from_published_names, to_published_names
+from networks.published_names import from_published_names, to_published_names
 
 __all__ = [
     "DECODERS",

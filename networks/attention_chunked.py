@@ -30,6 +30,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from networks.cuda_memory import free_cuda_memory
+
 # A chunk of queries on CPUs, and the keys they meet at once: a tile of 1 MiB, which stays in a core's cache for the six
 # passes over it. What then limits are the matrix products, not the memory: 2 x 576 operations for each pair of
 # positions against some 100 bytes to and from the cache and 30 to and from memory.
@@ -232,7 +234,7 @@ def _streaming_plan(h: int, w: int, memory_budget: int | None, device: torch.dev
         workers = _between(1, min(torch.get_num_threads(), all_at_once), h)
         most_queries, most_keys = min(CPU_QUERIES // w, math.ceil(h / workers)), CPU_KEYS // w
     else:
-        budget = memory_budget or min(CUDA_STREAMING_BUDGET, _free_memory(device) // 2)
+        budget = memory_budget or min(CUDA_STREAMING_BUDGET, free_cuda_memory(device) // 2)
         workers, most_queries, most_keys = 1, h, h
     half = budget // 2 // workers
     query_rows = _between(1, min(most_queries, half // (row_pair * (h + 2)) - 2), h)
@@ -241,13 +243,7 @@ def _streaming_plan(h: int, w: int, memory_budget: int | None, device: torch.dev
 
 
 def _training_budget(device: torch.device) -> int:
-    return CPU_BUDGET if device.type == "cpu" else _free_memory(device) // 2
-
-
-def _free_memory(device: torch.device) -> int:
-    """Bytes that new tensors can take on a CUDA device: what is free, and what the allocator keeps in store."""
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return CPU_BUDGET if device.type == "cpu" else free_cuda_memory(device) // 2
 
 
 def _between(least: int, value: int, most: int) -> int:

@@ -1,4 +1,4 @@
-"""Spectrally normalised convolutions, and the names their tensors have in published files.
+"""Spectrally normalised convolutions.
 
 Spectral normalisation divides a weight by its largest singular value (Miyato et al., "Spectral
 Normalization for Generative Adversarial Networks", ICLR 2018). The matrix is the weight seen as
@@ -7,9 +7,7 @@ torch's own default would be the other axis there, and would load a published fi
 while computing something else.
 """
 
-import re
-
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 
@@ -37,26 +35,3 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1,
 def upsampling_conv(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
     """A spectrally normalised 4x4 transposed convolution that doubles height and width, without bias."""
     return _normalised(nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False))
-
-
-_PUBLISHED_TO_TORCH = {
-    "module.weight_bar": "parametrizations.weight.original",
-    "module.weight_u": "parametrizations.weight.0._u",
-    "module.weight_v": "parametrizations.weight.0._v",
-}
-_TORCH_TO_PUBLISHED = {torch_name: published for published, torch_name in _PUBLISHED_TO_TORCH.items()}
-
-
-def _rename(state_dict: dict[str, Tensor], endings: dict[str, str]) -> dict[str, Tensor]:
-    pattern = re.compile(r"(?<=\.)(" + "|".join(map(re.escape, endings)) + r")$")
-    return {pattern.sub(lambda match: endings[match[1]], key): value for key, value in state_dict.items()}
-
-
-def to_published_names(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A network's state dict with the names that published files use (`<layer>.module.weight_bar`, ...)."""
-    return _rename(state_dict, _TORCH_TO_PUBLISHED)
-
-
-def from_published_names(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `to_published_names`: what `load_state_dict` of a network here expects."""
-    return _rename(state_dict, _PUBLISHED_TO_TORCH)

@@ -18,14 +18,15 @@ from PIL import Image
 
 pytest.importorskip("gradio")
 
+import gradio as gr
+
 import app
-from dataloader.image_file import ImageFileError, read_grey, read_image
-from demo import build_matting
-from matting.options import MISSING_PUBLISHED
-from matting.predictor import alpha_to_uint8
+from dataloader.image_file import ImageFileError, Photo, read_grey, read_image
+from matting.options import MISSING_PUBLISHED, build_predictor
 from utils.config import load_config
-from utils.files import write_png
-from webpage.page import BRUSHES
+from utils.preprocessing import alpha_to_uint8
+from webpage import page as events
+from webpage.strokes import BRUSHES
 
 DEMO = Path(app.__file__).parent / "demo"
 NAMES = sorted(path.stem for path in (DEMO / "input_lowres").iterdir())
@@ -53,13 +54,13 @@ def served(tmp_path_factory) -> Iterator[SimpleNamespace]:
     patch.setattr(socket, "getaddrinfo", lambda host, *args, **options: connected.append((host,)) or find(
         host, *args, **options))  # names are asked for elsewhere before anything connects
     config = load_config("config/sample.toml", ["model.width=0.1"])
-    matting, mattes = build_matting(config, None, "cpu"), []
+    matting, mattes = build_predictor(config, None, "cpu"), []
     predict = matting.predict
     patch.setattr(matting, "predict", lambda *pair: mattes.append((pair, predict(*pair))) or mattes[-1][1])
-    page, port = app.build_page(matting, MOST_PIXELS), free_port()
-    app.launch(page, "127.0.0.1", port, LARGEST_UPLOAD)
+    served, port = events.build_page(matting, MOST_PIXELS, app.SAMPLE_PHOTOS, app.SAMPLE_TRIMAPS), free_port()
+    app.launch(served, "127.0.0.1", port, LARGEST_UPLOAD)
     yield SimpleNamespace(url=f"http://127.0.0.1:{port}", mattes=mattes, connected=connected)
-    page.close()
+    served.close()
     patch.undo()
 
 
@@ -241,7 +242,7 @@ def test_errors_are_told_in_one_line_without_folders(monkeypatch, tmp_path, erro
     arguments = [text.format(folder=tmp_path) if isinstance(text, str) else text for text in error.args]
     if isinstance(error, OSError):
         arguments.append(error.filename.format(folder=tmp_path))
-    with pytest.raises(app.gr.Error) as told, app.told():
+    with pytest.raises(gr.Error) as told, events.show_errors():
         raise type(error)(*arguments)
     assert told.value.message == line
 
@@ -249,21 +250,21 @@ def test_errors_are_told_in_one_line_without_folders(monkeypatch, tmp_path, erro
 def test_results_of_the_latest_are_kept(monkeypatch, tmp_path):
     """Of three, two; with the files of these alone. A visitor whose result is gone is told."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr(app, "KEPT_RESULTS", 2)
+    monkeypatch.setattr(events, "KEPT_RESULTS", 2)
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    write_png(tmp_path / "photo.png", image)
     trimap = np.full((64, 64), 128, np.uint8)
-    matting = build_matting(load_config("config/sample.toml", ["model.width=0.1"]), None, "cpu")
+    matting = build_predictor(load_config("config/sample.toml", ["model.width=0.1"]), None, "cpu")
     results = OrderedDict()
-    sessions = [app.compute(matting, results, app.Session(tmp_path / "photo.png", image, trimap), None, app.COLOUR,
-                            "#102030", None, lambda *_, **__: None)[0] for _ in range(3)]
+    session = events.Session("photo", Photo(image, image, None), trimap)
+    sessions = [events.compute(matting, results, session, None, events.COLOUR, "#102030", None,
+                               lambda *_, **__: None)[0] for _ in range(3)]
     assert list(results) == [session.folder for session in sessions[1:]]
     assert sorted(path for path in tmp_path.iterdir() if path.is_dir()) == sorted(results)
-    with pytest.raises(app.gr.Error, match="compute the matte again"):
-        app.background_changed(results, sessions[0], app.COLOUR, "#ffffff", None)
-    with pytest.raises(app.gr.Error, match="cannot be decoded"):  # an unusable background costs no result
+    with pytest.raises(gr.Error, match="compute the matte again"):
+        events.background_changed(results, sessions[0], events.COLOUR, "#ffffff", None)
+    with pytest.raises(gr.Error, match="cannot be decoded"):  # an unusable background costs no result
         (tmp_path / "bad.png").write_text("no image")
-        app.compute(matting, results, sessions[2], None, app.PICTURE, "#102030", str(tmp_path / "bad.png"), None)
+        events.compute(matting, results, sessions[2], None, events.PICTURE, "#102030", str(tmp_path / "bad.png"), None)
     assert len(list(sessions[2].folder.iterdir())) == 4
 
 

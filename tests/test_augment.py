@@ -11,7 +11,7 @@ from dataloader.augment import (
     Filters,
     Jitter,
     affine_matrix,
-    compose,
+    compose_matrices,
     composite,
     draw_affine,
     draw_filters,
@@ -23,7 +23,7 @@ from dataloader.augment import (
     resize_matrix,
     rounded_matrix,
 )
-from matting.predictor import BACKGROUND, FOREGROUND, UNKNOWN
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 NO_FLIP = np.array([False, False])
 ALL_KINDS = np.array([0, 1, 100, 254, 255], np.uint8)
@@ -90,7 +90,7 @@ def test_part_of_a_warp_is_a_warp_of_the_part(resampling):
     for _ in range(5):
         matrix = rounded_matrix(draw_affine(rng, 1500, 2000))
         left, top = rng.integers(0, 400, 2)
-        part = compose(matrix, np.array([[1, 0, left], [0, 1, top]]))
+        part = compose_matrices(matrix, np.array([[1, 0, left], [0, 1, top]]))
         assert np.array_equal(warped(image, matrix, (900, 700), resampling)[top:top + 100, left:left + 100],
                               warped(image, part, (100, 100), resampling))
 
@@ -112,7 +112,7 @@ def test_compose_applies_the_inner_matrix_first():
     rng = np.random.default_rng(0)
     outer, inner = rng.normal(size=(2, 2, 3))
     point = np.array([3, 5, 1])
-    assert np.allclose(compose(outer, inner) @ point, outer @ [*(inner @ point), 1])
+    assert np.allclose(compose_matrices(outer, inner) @ point, outer @ [*(inner @ point), 1])
 
 
 def test_filter_draws():

@@ -64,7 +64,8 @@ def ramp_image(n: int = 4, size: int = 64) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("effect", [batch_camera.developed, batch_camera.blurred, batch_camera.sharpened,
-                                    batch_camera.noisy, batch_camera.demosaiced, batch_camera.resampled, batch_camera.compressed])
+                                    batch_camera.noisy, batch_camera.demosaiced, batch_camera.resampled,
+                                    batch_camera.compressed])
 def test_effects_leave_the_picture(effect):
     """Smooth pictures stay nearly what they were, in the same range."""
     before = ramp_image()

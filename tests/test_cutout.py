@@ -24,6 +24,7 @@ from matting.cutout import (
 )
 from matting.cutout_files import background_for, read_background
 from utils.files import with_icc_profile, write_png
+from utils.preprocessing import Matte
 
 ROOT = Path(__file__).parent.parent
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -213,7 +214,7 @@ def test_backgrounds(tmp_path):
     assert onto.shape == image.shape
     assert (onto == 7 * 257).all()
     assert np.array_equal(background_for(image, alpha, "blur"), blurred_background(image, alpha))
-    with pytest.raises(CutoutError, match="#12345: no colour; expected one as #rrggbb"):
+    with pytest.raises(CutoutError, match="#12345: not a colour; expected #rrggbb"):
         read_background("#12345")
 
 
@@ -225,8 +226,8 @@ class Oracle:
     def __init__(self, alpha: np.ndarray):
         self.alpha = alpha
 
-    def predict_batch(self, pairs: list) -> list[demo.Matte]:
-        return [demo.Matte(self.alpha, (), ()) for _ in pairs]
+    def predict_batch(self, pairs: list) -> list[Matte]:
+        return [Matte(self.alpha, (), ()) for _ in pairs]
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def pictures(tmp_path) -> Path:
 
 
 def run(monkeypatch, pictures: Path, *more: str) -> int:
-    monkeypatch.setattr(demo, "build_matting", lambda *arguments, **options: Oracle(layers(np.uint16)[1]))
+    monkeypatch.setattr(demo, "build_predictor", lambda *arguments, **options: Oracle(layers(np.uint16)[1]))
     monkeypatch.setattr(sys, "argv", [
         "demo.py", "--random-weights", "--device", "cpu", "--image-dir", str(pictures / "images"),
         "--trimap-dir", str(pictures / "trimaps"), "--output", str(pictures / "out"), *more])
@@ -288,7 +289,7 @@ def test_names_that_collide(monkeypatch, capsys, pictures):
 @pytest.mark.parametrize(("background", "message"), [
     ("nowhere.png", "demo.py: nowhere.png: no such file"),
     ("README.md", "demo.py: README.md: cannot be decoded"),
-    ("#red", "demo.py: #red: no colour; expected one as #rrggbb"),
+    ("#red", "demo.py: #red: not a colour; expected one as #rrggbb"),
 ])
 def test_refused_backgrounds(monkeypatch, capsys, pictures, background, message):
     """In one line, and before the first image."""

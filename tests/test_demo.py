@@ -16,13 +16,15 @@ from reference import reference_network
 
 import demo
 from dataloader.image_file import ImageFileError, read_grey, read_image
-from matting import predictor
+from matting import folder, predictor
+from matting.cutout_files import NO_CUTOUT_FILES
 from matting.options import add_matting_arguments, chosen_network
-from matting.predictor import Matte, Matting, alpha_to_uint8
+from matting.predictor import Matting
 from networks import build_network
 from utils.checkpoint import save_checkpoint
 from utils.errors import InputError
 from utils.files import write_png
+from utils.preprocessing import Matte, alpha_to_uint8
 
 ROOT = Path(__file__).parent.parent
 BASELINE = ["--config", str(ROOT / "config" / "baseline-dist.toml")]
@@ -111,9 +113,9 @@ def test_each_bad_image_is_named_and_the_rest_done(monkeypatch, capsys, pictures
 
 
 def test_running_out_of_memory_costs_one_image(monkeypatch, capsys, pictures, networks):
-    for folder in ("images", "trimaps"):
-        picture = read_image(pictures / folder / "a.png")
-        write_png(pictures / folder / "b.png", picture)
+    for kind in ("images", "trimaps"):
+        picture = read_image(pictures / kind / "a.png")
+        write_png(pictures / kind / "b.png", picture)
     predict_batch, calls = Matting.predict_batch, []
 
     def failing_once(self, pairs):
@@ -162,8 +164,8 @@ def test_batches_of_one_size(monkeypatch, capsys, pictures, networks):
 def test_processes_share_a_folder(pictures):
     """Under torchrun each process does its share, and one tells the sum."""
     for name in ("b", "c"):
-        for folder in ("images", "trimaps"):
-            shutil.copy(pictures / folder / "a.png", pictures / folder / f"{name}.png")
+        for kind in ("images", "trimaps"):
+            shutil.copy(pictures / kind / "a.png", pictures / kind / f"{name}.png")
     (pictures / "trimaps" / "c.png").unlink()
     arguments = ["--random-weights", *BASELINE, "--device", "cpu", "--image-dir", str(pictures / "images"),
                  "--trimap-dir", str(pictures / "trimaps"), "--output", str(pictures / "out")]
@@ -244,12 +246,12 @@ def test_included_samples():
 
 def test_a_failure_after_the_network_costs_one_picture(tmp_path):
     """NaN, what memory does not suffice for, and whatever OpenCV refuses: a line each."""
-    job = demo.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8))
+    job = folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), None)
     lines = {}
     for name, values in (("nan", np.full((4, 5), np.nan, np.float32)), ("shape", np.zeros((4, 5, 7), np.float32))):
-        lines[name] = demo.write_result(demo.Result(job, Matte(values, (), ()), 1.0), tmp_path, demo.NO_CUTOUT_FILES)
-    assert str(lines["nan"]) == f"{job.path}: the network gave no numbers; try --precision fp32"
-    assert str(lines["shape"]).startswith(f"{job.path}: its pictures cannot be made (")
+        lines[name] = folder.write_result(folder.Result(job, Matte(values, (), ()), 1.0), tmp_path, NO_CUTOUT_FILES)
+    assert str(lines["nan"]) == f"{job.path}: the network's output contains NaN or Inf; try --precision fp32"
+    assert str(lines["shape"]).startswith(f"{job.path}: its output cannot be made (")
     assert all(isinstance(line, ImageFileError) for line in lines.values())
     assert not list(tmp_path.iterdir())
 

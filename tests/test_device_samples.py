@@ -8,15 +8,16 @@ from generated_images import write_training_set
 
 from dataloader.dataset import make_training_dataset
 from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
-from dataloader.on_device.batches import DeviceSamples, encode_labels, make_banks, make_samples, to_batch
+from dataloader.on_device.batches import DeviceSamples, make_banks, make_samples, to_batch
 from dataloader.on_device.draws import Draws
-from dataloader.on_device.layer_banks import Banks, in_order
+from dataloader.on_device.layer_banks import LayerBanks, in_order
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
-from matting.predictor import BACKGROUND, FOREGROUND, UNKNOWN, denormalise
 from utils.config import load_config
 from utils.distributed import World
 from utils.files import write_png
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
+from utils.tensors import denormalise, encode_labels
 
 CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)
@@ -107,7 +108,7 @@ def test_batches_depend_on_seed_rank_and_number_alone(banks):
     assert not same(first, next(DeviceSamples(banks, config, ALONE)))
 
 
-def contents(banks: Banks) -> list[bytes]:
+def contents(banks: LayerBanks) -> list[bytes]:
     return [each.numpy().tobytes() for bank in (banks.foregrounds, banks.backgrounds) for each in bank.levels[0]]
 
 
@@ -117,8 +118,8 @@ def test_the_oldest_pictures_are_replaced(workers):
     foregrounds = [DrawnForeground(7, i, 64) for i in range(6)]
     backgrounds = [DrawnBackground(7, i, 64) for i in range(6)]
 
-    def made(samples: int = 0, **options) -> Banks:
-        return Banks(foregrounds, backgrounds, 64, most=4, renew=8, seed=3, samples=samples, **options)
+    def made(samples: int = 0, **options) -> LayerBanks:
+        return LayerBanks(foregrounds, backgrounds, 64, most=4, renew=8, seed=3, samples=samples, **options)
 
     with made(workers=workers) as banks:
         before = contents(banks)
@@ -156,15 +157,15 @@ class Broken:
 def test_broken_files_are_left_out_and_named(caplog):
     foregrounds = [DrawnForeground(0, i, 64) for i in range(5)] + [Broken()]
     backgrounds = [DrawnBackground(0, i, 64) for i in range(5)]
-    with Banks(foregrounds, backgrounds, 64, most=6, renew=50, seed=0) as banks:
+    with LayerBanks(foregrounds, backgrounds, 64, most=6, renew=50, seed=0) as banks:
         assert all(any(each) for each in contents(banks))
         banks.renew(1000)  # met again and again
     assert caplog.messages == ["broken image file, left out: here.png: is broken"]
     with pytest.raises(TooManyBrokenFilesError, match=r"1 files are broken, the last of them: here\.png: is broken"):
-        Banks([Broken()], backgrounds, 64, most=6)
+        LayerBanks([Broken()], backgrounds, 64, most=6)
     many = [Broken(f"{number}.png") for number in range(6)]
     with pytest.raises(TooManyBrokenFilesError, match="6 files are broken"):
-        Banks([*foregrounds, *many], backgrounds, 64, most=99)
+        LayerBanks([*foregrounds, *many], backgrounds, 64, most=99)
 
 
 def test_nothing_is_written_without_a_cache(monkeypatch, tmp_path):

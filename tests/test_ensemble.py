@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from matting.ensemble import Ensemble
-from matting.predictor import Matte
+from utils.preprocessing import Matte
 
 
 class LeftToRight:

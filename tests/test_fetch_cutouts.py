@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataloader.folders import find_foregrounds, read_foreground
+from dataloader.folders import find_foregrounds
 from tests.test_fetch_photographs import write_deb
 from tools import fetch_cutouts
 from tools.fetch_cutouts import FOLDER, LEAST_SIDE, LIST, main, read_list
@@ -48,7 +48,7 @@ def test_the_list():
 def test_cutouts_lose_their_border_and_small_ones_get_another(call, tmp_path):
     assert call({"x/a.png": png(square(100, 40)), "b.png": png(square(LEAST_SIDE + 60, 7)),
                  "c.png": png(square(5, 1)), "d.png": b"not wanted"}) == 0
-    small, large, _ = (read_foreground(each) for each in find_foregrounds(tmp_path / "out"))
+    small, large, _ = (each.read() for each in find_foregrounds(tmp_path / "out"))
     assert small.shape == (LEAST_SIDE, LEAST_SIDE, 4)
     assert large.shape == (LEAST_SIDE + 60, LEAST_SIDE + 60, 4)
     assert (large == (200, 30, 20, 128)).all()

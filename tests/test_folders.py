@@ -13,7 +13,7 @@ from generated_images import cutout, write_training_set
 from PIL import Image
 
 from dataloader.cache import cache_size, decode, decode_cached, prepare_cache
-from dataloader.folders import Foreground, find_backgrounds, find_foregrounds, find_test_images, read_foreground
+from dataloader.folders import Foreground, find_backgrounds, find_foregrounds, find_test_images
 from dataloader.image_file import ImageFileError, read_grey, read_image
 
 
@@ -55,7 +55,7 @@ def test_turned_jpeg_fits_its_upright_alpha(folder):
     Image.new("RGB", (30, 20)).save(folder / "fg" / "turned.jpg", exif=exif)
     Image.new("L", (20, 30)).save(folder / "alpha" / "turned.png")
     turned = find_foregrounds(folder / "fg", folder / "alpha")[-1]
-    assert read_foreground(turned).shape == (turned.height, turned.width, 4) == (30, 20, 4)
+    assert turned.read().shape == (turned.height, turned.width, 4) == (30, 20, 4)
 
 
 def test_cutouts_hold_their_alpha(tmp_path):
@@ -63,7 +63,7 @@ def test_cutouts_hold_their_alpha(tmp_path):
     pixels = cutout(0, 120, 160)
     Image.fromarray(pixels).save(tmp_path / "cutouts" / "a.png")
     foregrounds = find_foregrounds(tmp_path / "cutouts")
-    assert np.array_equal(read_foreground(foregrounds[0]), pixels)
+    assert np.array_equal(foregrounds[0].read(), pixels)
     Image.fromarray(pixels[..., :3]).save(tmp_path / "cutouts" / "b.png")
     with pytest.raises(ImageFileError, match=r"1 of 2 cut-outs .*b\.png: no alpha channel"):
         find_foregrounds(tmp_path / "cutouts")
@@ -102,7 +102,8 @@ def test_cache_tells_its_size_and_maps_files(folder, tmp_path):
 
 def test_cache_decodes_once_and_again_after_a_change(folder, tmp_path, monkeypatch):
     decoded = []
-    monkeypatch.setattr(Foreground, "read", lambda each: decoded.append(each) or read_foreground(each))
+    read = Foreground.read
+    monkeypatch.setattr(Foreground, "read", lambda each: decoded.append(each) or read(each))
     foreground = find_foregrounds(folder / "fg", folder / "alpha")[0]
     for _ in range(3):
         before, _ = decode_cached(foreground, tmp_path / "cache")
@@ -144,7 +145,7 @@ def test_several_processes_fill_one_cache(folder, tmp_path):
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert len(list((tmp_path / "cache").iterdir())) == 6
     for foreground in foregrounds:
-        assert np.array_equal(decode_cached(foreground, tmp_path / "cache")[0], read_foreground(foreground))
+        assert np.array_equal(decode_cached(foreground, tmp_path / "cache")[0], foreground.read())
 
 
 def test_cache_that_does_not_fit(folder, tmp_path, monkeypatch):
@@ -169,7 +170,7 @@ def test_rotated_files_fit_upright_partners(tmp_path, extension):
     Image.new("L", (20, 30)).save(tmp_path / "alpha" / "a.png")
     (foreground,) = find_foregrounds(tmp_path / "fg", tmp_path / "alpha")
     assert (foreground.width, foreground.height) == (20, 30)
-    assert read_foreground(foreground).shape == (30, 20, 4)
+    assert foreground.read().shape == (30, 20, 4)
 
 
 def test_two_images_of_one_name(tmp_path):

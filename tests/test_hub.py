@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import hubconf
+from matting.options import DEFAULT_CHECKPOINT
 from matting.predictor import Matting
 from networks import build_network
 from utils.checkpoint import CheckpointError, save_checkpoint
-from utils.defaults import DEFAULT_CHECKPOINT
 
 ROOT = Path(__file__).parent.parent
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from easydict import EasyDict
 
-from matting.predictor import normalise
 from training import losses
+from utils.tensors import normalise
 
 
 def images(*rows: list[float]) -> torch.Tensor:

@@ -5,8 +5,9 @@ import pytest
 import torch
 from reference import ARCHITECTURES, load_cases, reference_network, shape_table
 
-from matting.predictor import encode_trimap, normalise, trimap_labels
 from networks import build_network, from_published_names, to_published_names
+from utils.preprocessing import trimap_labels
+from utils.tensors import encode_trimap, normalise
 
 CASES = load_cases("network_cases.npz")
 

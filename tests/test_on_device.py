@@ -9,8 +9,8 @@ from dataloader.on_device import batch_trimaps
 from dataloader.on_device.bank import Bank, read_bilinear
 from dataloader.on_device.bank_images import (
     PLACES,
+    bank_background,
     foreground_places,
-    read_background,
     squared,
     with_colours_everywhere,
 )
@@ -161,7 +161,7 @@ def test_pictures_become_squares():
     assert (square[:16, :, 3] == 0).all()
     assert (square[16:48, :, 3] == 255).all()
     assert (square[..., :3] == 255).all()
-    picture, _ = read_background(FromArray(np.full((40, 90, 3), 7, np.uint8)), 64)
+    picture, _ = bank_background(FromArray(np.full((40, 90, 3), 7, np.uint8)), 64)
     assert picture.shape == (64, 64, 4)
     assert (picture[..., :3] == 7).all()
 

@@ -11,11 +11,12 @@ from PIL import Image
 from torch import nn
 
 from dataloader.image_file import read_grey
-from matting.predictor import Matting, encode_trimap, normalise
+from matting.predictor import Matting
 from networks import MattingNetwork, build_network
 from utils.checkpoint import save_checkpoint
 from utils.files import write_png
 from utils.preprocessing import normalised_planes
+from utils.tensors import encode_trimap, normalise
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")

@@ -11,8 +11,9 @@ from PIL import Image
 from reference import reference_network
 
 from matting import predictor
-from matting.predictor import Matting, alpha_to_uint8, trimap_labels
+from matting.predictor import Matting
 from networks import MattingNetwork, build_network
+from utils.preprocessing import alpha_to_uint8, trimap_labels
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,9 @@ import sys
 import torch
 
 from networks import MattingOutput
-from training.run_log import RunLog, append_row, drop_rows_from
+from training.run_log import RunLog, append_row, drop_rows_from, training_pictures
 from utils.config import load_config
 from utils.distributed import World
-from utils.pictures import training_pictures
 
 
 def test_rows_after_the_resumed_step_are_dropped(tmp_path):

@@ -8,7 +8,6 @@ from generated_images import cutout, texture
 from benchmarks import whole_image_pipeline as oracle
 from dataloader.augment import FILTERS, Filters, draw_affine, draw_kernel_sizes, joint_alpha, rounded_matrix
 from dataloader.crop import (
-    Window,
     any_window,
     block_labels,
     choose_in_trimap,
@@ -17,20 +16,25 @@ from dataloader.crop import (
     possibly_unknown,
     resize_window,
 )
-from dataloader.sample import Draws, draw_sample, place_layers, plain_sample, render_sample, render_window
-from matting.predictor import BACKGROUND, FOREGROUND, UNKNOWN
+from dataloader.sample import SampleDraws, draw_sample, place_layers, plain_sample, render_sample, render_window
+from utils.boxes import Box
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 CROP = 64
+
+
+def rectangle(top: int, left: int, height: int, width: int) -> Box:
+    return Box(top, top + height, left, left + width)
 
 
 def with_labels(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pixels, block_labels(np.ascontiguousarray(pixels[..., 3]))
 
 
-def drawn(rng: np.random.Generator, canvas: tuple[int, int], filters: Filters | None = None) -> Draws:
+def drawn(rng: np.random.Generator, canvas: tuple[int, int], filters: Filters | None = None) -> SampleDraws:
     """The draws of a sample with a given canvas; the caller decides how many foregrounds it has."""
     affine = rounded_matrix(draw_affine(rng, *canvas))
-    return Draws(None, canvas, affine, draw_kernel_sizes(rng), filters or Filters(), None)
+    return SampleDraws(None, canvas, affine, draw_kernel_sizes(rng), filters or Filters(), None)
 
 
 def test_sample_draws():
@@ -70,10 +74,10 @@ def test_window_equals_that_of_the_whole_canvas(resampling):
     for canvas in ((300, 420), (200, 200)):
         draws = drawn(rng, canvas, Filters(resampling, FILTERS[(resampling + 1) % 4] if resampling < 2 else resampling))
         layers = place_layers(draws, cutouts)
-        whole = render_window(draws, layers, Window(0, 0, *canvas))
-        for window in (Window(0, 0, CROP, CROP), Window(60, 71, CROP, CROP), Window(130, 136, CROP, CROP)):
+        whole = render_window(draws, layers, rectangle(0, 0, *canvas))
+        for window in (rectangle(0, 0, CROP, CROP), rectangle(60, 71, CROP, CROP), rectangle(130, 136, CROP, CROP)):
             for part, image in zip(render_window(draws, layers, window), whole, strict=True):
-                assert np.array_equal(part, window.of(image))
+                assert np.array_equal(part, image[window.slices])
 
 
 @pytest.mark.parametrize("canvas", [(400, 400), (900, 350), (250, 1000)])
@@ -84,7 +88,7 @@ def test_resizes_in_one_step_show_the_pixels_of_two(canvas):
     position = np.dstack([rows // 2, columns // 3, np.zeros_like(rows), np.full_like(rows, 255)]).astype(np.uint8)
     draws = drawn(np.random.default_rng(3), canvas)
     layers = place_layers(draws, [with_labels(position)])
-    colours, alpha, _ = render_window(draws, layers, Window(0, 0, *canvas))
+    colours, alpha, _ = render_window(draws, layers, rectangle(0, 0, *canvas))
     resized = oracle.split(cv2.resize(position, canvas[::-1], interpolation=cv2.INTER_NEAREST))
     theirs, their_alpha = oracle.warp(*resized, draws)
     both = (alpha == 1) & (their_alpha == 1)
@@ -136,7 +140,7 @@ def test_every_unknown_pixel_is_possibly_unknown(resampling):
         cutouts = [with_labels(cutout(seed, 230, 320)), with_labels(cutout(seed + 50, 500, 200))][:1 + seed % 2]
         draws = drawn(rng, (230, 320) if seed % 3 else (150, 170), Filters(alpha=resampling))
         layers = place_layers(draws, cutouts)
-        _, _, trimap = render_window(draws, layers, Window(0, 0, *draws.canvas))
+        _, _, trimap = render_window(draws, layers, rectangle(0, 0, *draws.canvas))
         possible = possibly_unknown(layers, draws.canvas, draws.kernel_sizes, resampling)
         inner = np.s_[4:-4, 4:-4]
         unknown = trimap[::4, ::4][inner] == UNKNOWN
@@ -156,7 +160,7 @@ def test_single_pixels_are_not_overlooked(ground, resampling):
         canvas = (300, 300) if seed % 2 else (90, 100)
         draws = drawn(rng, canvas, Filters(alpha=resampling))._replace(kernel_sizes=(1 + seed, 1 + seed))
         layers = place_layers(draws, [with_labels(pixels)])
-        _, _, trimap = render_window(draws, layers, Window(0, 0, *canvas))
+        _, _, trimap = render_window(draws, layers, rectangle(0, 0, *canvas))
         possible = possibly_unknown(layers, canvas, draws.kernel_sizes, resampling)[4:-4, 4:-4]
         assert possible[trimap[::4, ::4][4:-4, 4:-4] == UNKNOWN].all()
 
@@ -165,7 +169,7 @@ def test_crops_are_drawn_among_the_unknown_pixels_alike():
     cutouts = [with_labels(cutout(3, 300, 400)), with_labels(cutout(4, 200, 260))]
     draws = drawn(np.random.default_rng(0), (300, 400))._replace(kernel_sizes=(3, 9))
     layers = place_layers(draws, cutouts)
-    _, _, trimap = render_window(draws, layers, Window(0, 0, *draws.canvas))
+    _, _, trimap = render_window(draws, layers, rectangle(0, 0, *draws.canvas))
     allowed = {tuple(corner): number for number, corner in enumerate(oracle.corners(trimap, CROP))}
     rng = np.random.default_rng(1)
     windows = [choose_window(layers, draws.canvas, draws.kernel_sizes, CROP, cv2.INTER_NEAREST, rng)
@@ -207,7 +211,7 @@ def test_any_crop_where_nothing_is_unknown():
     assert windows[:, 1].min() == 0
     assert windows[:, 1].max() == 300 - CROP
     middle = choose_window(layers, (200, 300), (5, 5), CROP, cv2.INTER_NEAREST, None)
-    assert middle == any_window((200, 300), CROP, None) == Window(68, 118, CROP, CROP)
+    assert middle == any_window((200, 300), CROP, None) == rectangle(68, 118, CROP, CROP)
 
 
 def test_fewer_than_ten_unknown_pixels():
@@ -242,9 +246,10 @@ def test_background_window(source, target, resampling):
     image = np.dstack([rows, columns, rows]).astype(np.float32)
     whole = cv2.resize(image, target[::-1], interpolation=resampling)
     step = np.array(source) / target
-    for window in (Window(0, 0, 64, 64), Window(37, 21, 64, 64), Window(target[0] - 64, target[1] - 64, 64, 64)):
+    for window in (rectangle(0, 0, 64, 64), rectangle(37, 21, 64, 64),
+                   rectangle(target[0] - 64, target[1] - 64, 64, 64)):
         part = resize_window(image, target, window, resampling)
-        displacement = np.abs(part - window.of(whole))[..., :2]
+        displacement = np.abs(part - whole[window.slices])[..., :2]
         assert part.shape == (64, 64, 3)
         if window[:2] == (0, 0) or source == target:
             assert displacement.max() < 1e-3
@@ -260,6 +265,6 @@ def test_without_augmentation():
     trimap = oracle.whole_trimap(joint_alpha([pixels[..., 3]]), (15, 15))
     corners = oracle.corners(trimap, CROP)
     top, left = corners[np.hypot(*(corners - (np.array([200, 300]) - CROP) / 2).T).argmin()]
-    window = Window(top, left, CROP, CROP)
-    assert np.array_equal(crop.foreground, window.of(pixels)[..., :3])
-    assert np.array_equal(crop.trimap, window.of(trimap))
+    window = rectangle(top, left, CROP, CROP)
+    assert np.array_equal(crop.foreground, pixels[window.slices][..., :3])
+    assert np.array_equal(crop.trimap, trimap[window.slices])

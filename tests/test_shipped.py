@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import hubconf
-from matting.predictor import UNKNOWN, trimap_labels
+from matting.options import DEFAULT_CHECKPOINT, DEFAULT_CONFIG
 from utils.config import architecture, load_config
-from utils.defaults import DEFAULT_CHECKPOINT, DEFAULT_CONFIG
+from utils.preprocessing import UNKNOWN, trimap_labels
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "benchmarks/README.md", "checkpoints/README.md", "checkpoints/gca-free-light/README.md",

@@ -9,17 +9,18 @@ from generated_images import write_training_set
 from dataloader.cache import decode_cached
 from dataloader.dataset import CROP_TRIES, make_training_dataset
 from dataloader.image_file import read_grey, read_image
-from dataloader.sample import Crop
+from dataloader.sample import Sample
 from dataloader.synthetic import objects
 from dataloader.synthetic.colours import pale_colours
 from dataloader.synthetic.drawing import NEUTRAL, Drawing, Family
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground, program_files
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT, SHARES, choose_family, draw_cutout, joined, over
 from dataloader.synthetic.photographs import photograph_surface
-from dataloader.synthetic.postprocess import PLAIN_DISTANCE, finish, plain
-from matting.predictor import BACKGROUND, FOREGROUND, UNKNOWN, denormalise
+from dataloader.synthetic.postprocess import PLAIN_DISTANCE, plain_colours, postprocess
 from tools.make_generated_data import make
 from utils.config import load_config
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
+from utils.tensors import denormalise
 
 
 def level(value: int) -> np.ndarray:
@@ -105,7 +106,7 @@ def test_cutouts_depend_on_the_seed_alone():
 def test_drawn_items(tmp_path):
     foreground = DrawnForeground(seed=3, number=5, size=80)
     assert np.array_equal(foreground.read(), foreground.read())
-    assert not np.array_equal(foreground.read(), foreground.anew(1).read())
+    assert not np.array_equal(foreground.read(), foreground.at_epoch(1).read())
     assert not np.array_equal(foreground.read(), foreground._replace(number=6).read())
     cached, labels = decode_cached(foreground, tmp_path)
     assert np.array_equal(cached, foreground.read())
@@ -169,7 +170,7 @@ def test_pale_colours():
     assert 150 < colours.mean() < 230
 
 
-def crop_of(size: int = 64) -> Crop:
+def crop_of(size: int = 64) -> Sample:
     alpha = np.zeros((size, size), np.float32)
     alpha[16:48, 16:48] = 1
     alpha[:, 30:34] = np.maximum(alpha[:, 30:34], 0.5)
@@ -177,22 +178,22 @@ def crop_of(size: int = 64) -> Crop:
     trimap[alpha > 0] = 1
     trimap[20:44, 20:44] = FOREGROUND
     foreground, background = (np.full((size, size, 3), value, np.float32) for value in (200, 40))
-    return Crop(alpha[..., None] * foreground + (1 - alpha[..., None]) * background, trimap, alpha, foreground,
+    return Sample(alpha[..., None] * foreground + (1 - alpha[..., None]) * background, trimap, alpha, foreground,
                 background)
 
 
 def test_plain_colours_differ():
     for seed in range(5):
-        crop = plain(np.random.default_rng(seed), crop_of())
+        crop = plain_colours(np.random.default_rng(seed), crop_of())
         assert np.linalg.norm(crop.foreground.mean((0, 1)) - crop.background.mean((0, 1))) > PLAIN_DISTANCE / 2
         weight = crop.alpha[..., None]
         assert np.allclose(crop.image, weight * crop.foreground + (1 - weight) * crop.background, atol=1e-2)
 
 
 @pytest.mark.parametrize("plain_share", [0.0, 1.0])
-def test_finish_leaves_the_truth(plain_share):
+def test_postprocessing_leaves_the_truth(plain_share):
     for seed in range(12):
-        crop = finish(np.random.default_rng(seed), crop_of(), plain_share)
+        crop = postprocess(np.random.default_rng(seed), crop_of(), plain_share)
         assert np.array_equal(crop.alpha, crop_of().alpha)
         assert (crop.alpha[crop.trimap == FOREGROUND] == 1).all()
         assert (crop.alpha[crop.trimap == BACKGROUND] == 0).all()
@@ -218,14 +219,14 @@ def test_crops_are_drawn_until_both_sides_are_known(until, tries, hidden):
     """The last step hides one side in all crops before that of number `until`."""
     seen = []
 
-    def hide(rng: np.random.Generator, crop: Crop) -> Crop:
+    def hide(rng: np.random.Generator, crop: Sample) -> Sample:
         seen.append(crop)
         trimap = np.full_like(crop.trimap, BACKGROUND + FOREGROUND - hidden)
         trimap[0] = hidden if len(seen) >= until else UNKNOWN
         return crop._replace(trimap=trimap)
 
     data = make_training_dataset(load_config(overrides=[*GENERATED, "data.generated_size=160"]), seed=4)
-    data.finish = hide
+    data.postprocess = hide
     sample = data[0, 1]
     assert len(seen) == tries
     assert len({crop.alpha.tobytes() for crop in seen}) == tries  # others each time

@@ -8,8 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from training import timed_training
-from training.timed_training import STAGES, Clock, Progress, chosen_stages, in_turn, rate_at, stage_at
+from training import clock as clock_module
+from training import progress as progress_module
+from training.clock import Clock
+from training.progress import Progress
+from training.stages import STAGES, alternating, chosen_stages, rate_at, stage_at
 from utils.distributed import World
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -30,10 +33,10 @@ def test_stages_are_left_out_at_either_end():
     assert chosen_stages(512, 256) == ()
     assert stage_at(0.0, chosen_stages(256, 0)) == STAGES[2]
     assert stage_at(0.99, chosen_stages(0, 128)) == STAGES[1]  # the last one takes all the time that is left
-    (mixed,) = in_turn(chosen_stages(256, 0))
+    (mixed,) = alternating(chosen_stages(256, 0))
     assert mixed.crops == (256, 384, 512)
     assert (mixed.end, mixed.plain_share) == (1.0, STAGES[-1].plain_share)
-    assert in_turn(STAGES[:1])[0].crops == STAGES[0].crops == (64,)
+    assert alternating(STAGES[:1])[0].crops == STAGES[0].crops == (64,)
 
 
 def test_the_rate_warms_up_stays_and_falls():
@@ -48,8 +51,9 @@ def test_the_rate_warms_up_stays_and_falls():
 
 def ticking(monkeypatch, *seconds: float) -> None:
     times = iter(seconds)
-    monkeypatch.setattr(timed_training, "time", SimpleNamespace(monotonic=lambda: next(times),
-                                                                perf_counter=lambda: next(times)))
+    for module in (clock_module, progress_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(times),
+                                                            perf_counter=lambda: next(times)))
 
 
 def test_a_halt_does_not_count(monkeypatch):
@@ -57,7 +61,7 @@ def test_a_halt_does_not_count(monkeypatch):
     clock = Clock(ALONE, minutes=5, done=1, total=10)
     for _ in range(4):
         clock.read()
-    assert clock.elapsed == pytest.approx((1 + 1 + timed_training.LONGEST_GAP + 1) / 60)
+    assert clock.elapsed == pytest.approx((1 + 1 + clock_module.LONGEST_GAP + 1) / 60)
     assert not clock.is_over
 
 

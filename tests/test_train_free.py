@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,10 +13,13 @@ import torch
 from networks import build_network, to_published_names
 from tools import train_free
 from tools.make_generated_data import make
-from tools.train_free import main, recalibrate, staged
-from training import timed_training
-from training.timed_training import STAGES, Stage
-from training.weight_shards import load_parts, save_parts
+from tools.train_free import main
+from training import clock as clock_module
+from training import progress, stages
+from training.clock import Clock
+from training.recalibration import recalibrate
+from training.stages import STAGES, Stage, stage_config
+from training.weight_shards import load_shards, save_shards
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint
 from utils.config import architecture, load_config
 from utils.distributed import World
@@ -25,7 +29,7 @@ ARCHITECTURE = {"width": 0.06}
 
 def test_batches_shrink_as_crops_grow():
     config = load_config(overrides=["model.batch_size=32"])
-    configs = [staged(config, stage, samples) for samples, stage in enumerate(STAGES)]
+    configs = [stage_config(config, stage, samples) for samples, stage in enumerate(STAGES)]
     sizes = [(each.data.crop_size, each.model.batch_size) for each in configs]
     assert sizes[0] == (64, 32)
     assert (256, 8) in sizes
@@ -35,51 +39,52 @@ def test_batches_shrink_as_crops_grow():
 
 def test_little_time_is_not_spent_on_compiling():
     config = load_config(overrides=["train.compile=true"])
-    assert [staged(config, STAGES[0], 0, minutes).train.compile for minutes in (3.9, 4.0)] == [False, True]
-    assert not staged(load_config(), STAGES[0], 0).train.compile
+    assert [stage_config(config, STAGES[0], 0, minutes).train.compile for minutes in (3.9, 4.0)] == [False, True]
+    assert not stage_config(load_config(), STAGES[0], 0).train.compile
 
 
 def test_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.weight_shards.LARGEST_PART", 300_000)
+    monkeypatch.setattr("training.weight_shards.LARGEST_SHARD", 300_000)
     weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
-    save_parts(tmp_path, weights, {"steps": 1})
-    save_parts(tmp_path, weights, {"steps": 22})
+    save_shards(tmp_path, weights, {"steps": 1})
+    save_shards(tmp_path, weights, {"steps": 22})
     files = sorted(tmp_path.glob("weights-*.pth"))
     assert len(files) > 2
     assert all(path.name.startswith("weights-22-") for path in files)  # those before are gone
     tensors = [torch.load(path) for path in files]
     assert all(sum(value.nbytes for value in part.values()) <= 300_000 or len(part) == 1 for part in tensors)
-    loaded, about = load_parts(tmp_path)
+    loaded, about = load_shards(tmp_path)
     assert about["steps"] == 22
     assert about["files"] == [path.name for path in files]
     assert loaded.keys() == weights.keys()
     for name, value in weights.items():
         assert loaded[name].dtype == value.dtype
         assert torch.allclose(loaded[name], value, rtol=1e-3, atol=1e-7)
-    save_parts(tmp_path, weights, {"steps": 22})  # the same steps once more: under other names
-    assert load_parts(tmp_path)[1]["files"][0] == "weights-22b-0.pth"
+    save_shards(tmp_path, weights, {"steps": 22})  # the same steps once more: under other names
+    assert load_shards(tmp_path)[1]["files"][0] == "weights-22b-0.pth"
     assert not any(path.exists() for path in files)
     files = sorted(tmp_path.glob("weights-*.pth"))
     files[1].write_bytes(files[1].read_bytes()[:100])
     with pytest.raises(CheckpointError, match=r"weights-22b-1\.pth"):
-        load_parts(tmp_path)
+        load_shards(tmp_path)
 
 
 def test_values_beyond_half_precision_are_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="large: holds values that float16 cannot, up to 1e\\+06"):
-        save_parts(tmp_path, {"large": torch.tensor([1e6])}, {"steps": 0})
+    with pytest.raises(CheckpointError, match="large: holds values outside the range of float16, up to 1e\\+06"):
+        save_shards(tmp_path, {"large": torch.tensor([1e6])}, {"steps": 0})
     with pytest.raises(CheckpointError, match="none: holds values"):
-        save_parts(tmp_path, {"none": torch.tensor([float("nan")])}, {"steps": 0})
+        save_shards(tmp_path, {"none": torch.tensor([float("nan")])}, {"steps": 0})
     assert list(tmp_path.iterdir()) == []
 
 
 def short_and_small(monkeypatch) -> None:
     """Two stages of small crops, and a clock that moves a fifth of a second each time that it is looked at."""
-    monkeypatch.setattr(train_free, "RECALIBRATION_PIXELS", 1)
+    monkeypatch.setattr(train_free, "recalibrate", partial(recalibrate, pixels=1))
     ticks = itertools.count()
-    monkeypatch.setattr(timed_training, "time", SimpleNamespace(monotonic=lambda: 0.2 * next(ticks),
-                                                                perf_counter=lambda: 0.2 * next(ticks)))
-    for module in (train_free, timed_training):
+    time = SimpleNamespace(monotonic=lambda: 0.2 * next(ticks), perf_counter=lambda: 0.2 * next(ticks))
+    for module in (clock_module, progress):
+        monkeypatch.setattr(module, "time", time)
+    for module in (train_free, stages):
         monkeypatch.setattr(module, "STAGES", (Stage(0.5, 64, 1.0), Stage(1.0, 96, 0.0)))
 
 
@@ -142,7 +147,7 @@ def test_frozen_statistics_are_not_measured_anew(monkeypatch, tmp_path):
     for options in (["--total=0.1"], ["--set=train.freeze_bn=true"]):
         assert call(monkeypatch, tmp_path, f"--parts={parts}", "--minutes=0.05", "--set=data.on_device=true",
                     *options) == 0
-        weights.append(load_parts(parts)[0])
+        weights.append(load_shards(parts)[0])
     same = {name for name, value in weights[0].items() if torch.equal(value, weights[1][name])}
     statistics = {name for name in weights[0] if name.endswith(("running_mean", "running_var"))}
     assert len(statistics) > 50
@@ -164,13 +169,13 @@ def test_crops_in_turn(monkeypatch, tmp_path, caplog, capsys):
     """Steps have the crops of all stages in turn, in a second call, too, which is not told; a third is told not to."""
     short_and_small(monkeypatch)
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
-    shapes, take_step = [], train_free.take_step
+    shapes, step = [], train_free.training_step
 
     def noted(model, state, step_batches, *others):
         shapes.append([tuple(batch["alpha"].shape[::3]) for batch in step_batches])
-        return take_step(model, state, step_batches, *others)
+        return step(model, state, step_batches, *others)
 
-    monkeypatch.setattr(train_free, "take_step", noted)
+    monkeypatch.setattr(train_free, "training_step", noted)
     options = [f"--parts={tmp_path / 'parts'}", "--minutes=0.05", "--set=train.accumulate=2",
                "--set=model.batch_size=8"]
     assert call(monkeypatch, tmp_path, *options, "--mixed-crops") == 1
@@ -205,7 +210,7 @@ def test_crops_in_turn_are_of_random_numbers_of_their_own():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_free, "DeviceSamples", noted)
-        batches = train_free.batches_in_turn(run, Stage(1.0, 512, 0.0, (256, 384)))
+        batches = train_free.alternating_batches(run, Stage(1.0, 512, 0.0, (256, 384)))
         assert [next(batches) for _ in range(4)] == [256, 384, 512, 256]
     assert [side for side, _ in made] == [256, 384, 512]
     assert len({seed for _, seed in made}) == 3
@@ -228,7 +233,7 @@ def test_statistics_take_whole_rounds():
 def test_a_training_that_is_over(monkeypatch, tmp_path, capsys):
     make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
-    save_parts(tmp_path / "parts", weights, {"steps": 3, "minutes": 2.0, "samples": 12, "total": 2.0})
+    save_shards(tmp_path / "parts", weights, {"steps": 3, "minutes": 2.0, "samples": 12, "total": 2.0})
     assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=1") == 1
     assert "parts: its 2 minutes are over; give a larger --total" in capsys.readouterr().err
 
@@ -244,7 +249,7 @@ def test_no_stage_is_left(monkeypatch, tmp_path, capsys):
     assert "no stage has crops of 512 to 64 pixels" in capsys.readouterr().err
     weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
     about = {"steps": 3, "minutes": 1.0, "samples": 12, "total": 2.0, "first_crop": 512}
-    save_parts(tmp_path / "parts", weights, about)
+    save_shards(tmp_path / "parts", weights, about)
     assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=1", "--last-crop=64") == 1
     assert "no stage has crops of 512 to 64 pixels" in capsys.readouterr().err
 
@@ -253,11 +258,11 @@ def test_a_call_that_ends_behind_a_save_saves_no_second_time(monkeypatch, tmp_pa
     """Only the time is written: neither weights nor errors have changed."""
     config = load_config(overrides=["model.width=0.06", "model.imagenet_pretrain=false", "train.ema=0"])
     alone = World(0, 1, torch.device("cpu"))
-    run = train_free.Run(config, alone, tmp_path, total=2.0)
+    run = train_free.TimedRun(config, alone, tmp_path, total=2.0)
     validated = []
     monkeypatch.setattr(train_free, "validate", lambda *_: validated.append(1) or {"sad": 1.0, "mse": 0.5})
     run.test_images = ["some"]
-    clock = timed_training.Clock(alone, minutes=2.0, done=0.0, total=2.0)
+    clock = Clock(alone, minutes=2.0, done=0.0, total=2.0)
     run.state.step = 3
     run.save(clock, iter([{}]))
     first = json.loads((tmp_path / "about.json").read_text())
@@ -270,4 +275,4 @@ def test_a_call_that_ends_behind_a_save_saves_no_second_time(monkeypatch, tmp_pa
     run.state.step = 4
     run.save(clock, iter([{}]))
     assert len(validated) == 2
-    assert load_parts(tmp_path)[1]["steps"] == 4
+    assert load_shards(tmp_path)[1]["steps"] == 4

@@ -13,8 +13,9 @@ import pytest
 import torch
 from test_trainer import ALONE, ROOT, run_main, settings, table, weights
 
+from dataloader.loader import prefetched
 from networks import build_network
-from trainer import made_ahead, parallel_model
+from training.model import training_model
 from utils.config import load_config
 
 
@@ -52,7 +53,7 @@ def test_compiled_if_possible(monkeypatch, caplog, works):
     network = build_network(width=0.06)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with caplog.at_level("INFO"):
-        model = parallel_model(network, config, ALONE)
+        model = training_model(network, config, ALONE)
     assert (model is network) == (not works)
     assert all(parameter.grad is None for parameter in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
@@ -72,7 +73,7 @@ def test_too_little_memory_is_no_compiler_that_fails(monkeypatch):
     monkeypatch.setattr(torch, "compile", compiled)
     config = load_config(overrides=["train.compile=true", "model.batch_size=2", "data.crop_size=32"])
     with pytest.raises(torch.OutOfMemoryError):
-        parallel_model(build_network(width=0.06), config, ALONE)
+        training_model(build_network(width=0.06), config, ALONE)
 
 
 def test_batches_for_gpus_are_made_ahead_on_a_stream_of_their_own(monkeypatch):
@@ -93,7 +94,7 @@ def test_batches_for_gpus_are_made_ahead_on_a_stream_of_their_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "the network's")
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    batches = made_ahead(({"image": Value(), "number": Value()} for _ in range(9)), torch.device("cuda"))
+    batches = prefetched(({"image": Value(), "number": Value()} for _ in range(9)), torch.device("cuda"))
     assert len([next(batches), next(batches)]) == 2
     batches.close()
     assert events[0] == "waits for the network's"

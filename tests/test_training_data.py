@@ -10,11 +10,12 @@ import torch
 from generated_images import write_training_set
 from torch.utils.data import DataLoader
 
-from dataloader.dataset import TooManyBrokenFilesError, TrainingData, make_training_dataset, start_worker
+from dataloader.dataset import TooManyBrokenFilesError, TrainingData, make_training_dataset
 from dataloader.folders import find_backgrounds, find_foregrounds
+from dataloader.loader import start_worker
 from dataloader.sampler import StepBatches
-from matting.predictor import normalise
 from utils.config import ConfigError, load_config
+from utils.tensors import normalise
 
 CROP = 64
 

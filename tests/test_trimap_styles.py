@@ -13,7 +13,7 @@ from dataloader.synthetic.trimap_styles import (
     widened,
     without_islands,
 )
-from matting.predictor import BACKGROUND, FOREGROUND, UNKNOWN
+from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 
 def disc(size: int = 96) -> np.ndarray:

@@ -8,28 +8,23 @@ import pytest
 from PIL import Image
 from reference import reference_network
 
-from dataloader.image_file import ImageFileError
-from matting.predictor import Matte, Matting, alpha_to_uint8
+from dataloader.image_file import ImageFileError, read_photo
+from matting.predictor import Matting
 from utils.files import write_png
-from webpage.page import (
-    BRUSHES,
+from utils.preprocessing import Matte, alpha_to_uint8
+from webpage.results import (
     Result,
+    attention_lines,
     checkerboard,
-    composite,
+    composite_result,
     display_copy,
     hex_colour,
-    is_trimap,
-    looks,
     matte_photo,
     on_checkerboard,
-    open_background,
-    open_photo,
-    open_trimap,
-    painted_over,
-    propose,
-    stroke_levels,
     write_files,
 )
+from webpage.strokes import BRUSHES, painted_over, propose_trimap, stroke_levels
+from webpage.uploads import is_trimap, open_photo, open_trimap
 
 
 def layer(height: int, width: int, **strokes: tuple[slice, slice]) -> np.ndarray:
@@ -91,7 +86,7 @@ def test_an_empty_trimap_is_refused():
     ({"subject": np.s_[20:30, 30:40], "background": np.s_[:, 60:70]}, False),
 ])
 def test_a_trimap_is_proposed_from_strokes(photo, strokes, rectangle):
-    trimap = propose(open_photo(photo, 10**6), [layer(60, 80, **strokes)], "narrow", rectangle)
+    trimap = propose_trimap(open_photo(photo, 10**6).image, [layer(60, 80, **strokes)], "narrow", rectangle)
     expected = np.zeros((60, 80), np.uint8)
     expected[9:41, 19:51] = 128  # bands of 0.8 pixels, of which one from the centres of the outermost pixels
     assert set(np.unique(trimap)) <= {0, 128, 255}
@@ -101,21 +96,22 @@ def test_a_trimap_is_proposed_from_strokes(photo, strokes, rectangle):
 
 def test_nothing_is_proposed_from_nothing(photo):
     with pytest.raises(ValueError, match="Nothing is painted"):
-        propose(open_photo(photo, 10**6), [], "narrow")
+        propose_trimap(open_photo(photo, 10**6).image, [], "narrow")
     with pytest.raises(ValueError, match="Strokes of both kinds are needed"):
-        propose(open_photo(photo, 10**6), [layer(60, 80, subject=np.s_[20:30, 30:40])], "narrow", rectangle=False)
+        propose_trimap(open_photo(photo, 10**6).image, [layer(60, 80, subject=np.s_[20:30, 30:40])], "narrow",
+                       rectangle=False)
 
 
 def test_a_large_photo_is_refused_by_its_name_alone(photo):
     write_png(photo, np.zeros((70, 80, 3), np.uint8))
-    assert open_photo(photo, 5600).shape == (70, 80, 3)
+    assert open_photo(photo, 5600).image.shape == (70, 80, 3)
     with pytest.raises(ImageFileError, match=r"^photo\.png: 80 x 70 pixels; expected at most 0\.0056 million$"):
         open_photo(photo, 5599)
 
 
 def test_thin_photos_count_as_64_pixels_wide(photo):
     write_png(photo, np.zeros((1, 1000, 3), np.uint8))
-    assert open_photo(photo, 64_000).shape == (1, 1000, 3)
+    assert open_photo(photo, 64_000).image.shape == (1, 1000, 3)
     with pytest.raises(ImageFileError, match=r"^photo\.png: 1000 x 1 pixels, with what is added around thin photos;"):
         open_photo(photo, 63_999)
 
@@ -130,9 +126,9 @@ def test_no_other_format_gets_round_the_limit(tmp_path):
 
 def test_a_background_keeps_its_depth(tmp_path):
     write_png(tmp_path / "deep.png", np.full((70, 80, 3), 12345, np.uint16))
-    assert open_background(tmp_path / "deep.png", 10_000).dtype == np.uint16
+    assert open_photo(tmp_path / "deep.png", 10_000).colours.dtype == np.uint16
     with pytest.raises(ImageFileError, match="expected at most"):
-        open_background(tmp_path / "deep.png", 5599)
+        open_photo(tmp_path / "deep.png", 5599)
 
 
 def test_what_is_no_image_is_refused_by_its_name_alone(tmp_path):
@@ -167,7 +163,7 @@ def test_a_trimap_file_is_taken_as_it_is_and_a_mask_gets_a_band(tmp_path):
 def test_colours_of_the_browser():
     assert hex_colour("#00B140") == "#00B140"
     assert hex_colour("rgba(0, 177.4, 64, 1)") == "#00b140"
-    with pytest.raises(ValueError, match="'blue' is no colour"):
+    with pytest.raises(ValueError, match="'blue' is not a colour"):
         hex_colour("blue")
 
 
@@ -182,30 +178,31 @@ def test_display_copies_have_at_most_1024_pixels_a_side():
     assert display_copy(np.zeros((30, 40), np.uint8)).shape == (30, 40)
 
 
-def test_lines_lead_from_unknown_places_to_where_these_looked():
-    """A single unknown place, in row and column 4 of the padded image, looks at row 4 and column 7."""
+def test_lines_lead_from_unknown_positions_to_their_matches():
+    """A single unknown position, in row and column 4 of the padded image, matches row 4 and column 7."""
     trimap = np.zeros((128, 128), np.uint8)
     trimap[32:48, 32:48] = 128
     offset = np.zeros((2, 12, 12), np.int64)
     offset[:, 4, 4] = 4 - 6, 7 - 6
-    picture = looks(np.zeros((128, 128, 3), np.uint8), trimap, Matte(None, (offset,), ()), border=32)
+    picture = attention_lines(np.zeros((128, 128, 3), np.uint8), trimap, Matte(None, (offset,), ()), border=32)
     rows, columns = np.nonzero(picture.any(axis=2))
     assert (rows.min(), rows.max()) == pytest.approx((40, 40), abs=5)  # 16 * 4 + 8 - 32
     assert (columns.min(), columns.max()) == pytest.approx((40, 88), abs=5)
     assert picture[40, 60].argmax() == 0  # to the right: red
 
 
-@pytest.mark.parametrize(("kind", "has_looks"), [("gca", True), ("baseline", False)])
-def test_a_photo_is_matted_by_the_predictor(tmp_path, photo, kind, has_looks):
-    matting, image = Matting(reference_network(kind), "cpu"), open_photo(photo, 10**6)
-    trimap = propose(image, [layer(60, 80, subject=np.s_[5:46, 15:56])], "wide")
+@pytest.mark.parametrize(("kind", "has_attention"), [("gca", True), ("baseline", False)])
+def test_a_photo_is_matted_by_the_predictor(tmp_path, photo, kind, has_attention):
+    matting, photo = Matting(reference_network(kind), "cpu"), open_photo(photo, 10**6)
+    image = photo.image
+    trimap = propose_trimap(image, [layer(60, 80, subject=np.s_[5:46, 15:56])], "wide")
     steps = []
-    result = matte_photo(matting, photo, image, trimap, lambda share, text: steps.append(share))
+    result = matte_photo(matting, photo, trimap, lambda share, text: steps.append(share))
     assert np.allclose(result.alpha, matting(image, trimap), atol=1e-4)
-    assert (result.looks is not None) == has_looks
+    assert (result.attention is not None) == has_attention
     assert steps == sorted(steps) and len(steps) == 3
     assert on_checkerboard(result).shape == image.shape
-    green = composite(photo, result, np.array([0, 177, 64], np.uint8))
+    green = composite_result(photo, result, np.array([0, 177, 64], np.uint8))
     assert green[0, 0].tolist() == [0, 177, 64]
     assert np.array_equal(green[trimap == 255], image[trimap == 255])
     paths = write_files(tmp_path, "photo", result, green)
@@ -220,6 +217,6 @@ def test_a_blurred_background_comes_from_the_photo_in_its_depth(tmp_path):
     image = np.full((40, 50, 3), 12345, np.uint16)
     write_png(tmp_path / "deep.png", image)
     result = Result(np.zeros((40, 50), np.uint8), np.zeros((40, 50), np.float32), np.zeros_like(image), None, None)
-    final = composite(tmp_path / "deep.png", result, "blur")
+    final = composite_result(read_photo(tmp_path / "deep.png"), result, "blur")
     assert final.dtype == np.uint16
     assert np.abs(final.astype(int) - 12345).max() <= 1

@@ -23,14 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.augment import make_trimap
 from dataloader.image_file import ImageFileError, list_images
-from dataloader.sample import Crop
+from dataloader.sample import Sample
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground, random_stream
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT
-from dataloader.synthetic.postprocess import as_photographed, plain
+from dataloader.synthetic.postprocess import photographed, plain_colours
 from dataloader.synthetic.trimap_styles import redraw_trimap
-from matting.predictor import trimap_grey
 from utils.arguments import positive_int, whole_number
 from utils.files import write_png
+from utils.preprocessing import trimap_grey
 from utils.processes import process_pool
 
 TEST_SEED = 10**9  # beyond the seeds of training
@@ -63,12 +63,12 @@ def write_test_image(number: int, output: Path, size: int, seed: int, photograph
     trimap = make_trimap(alpha, kernels)
     if number % 4 >= 2:
         trimap = redraw_trimap(rng, trimap)
-    crop = Crop(colours, trimap, alpha, colours, background)
+    sample = Sample(colours, trimap, alpha, colours, background)
     folder = output / "test"
-    merged = (plain if in_plain_colours else as_photographed)(rng, crop).image
+    merged = (plain_colours if in_plain_colours else photographed)(rng, sample).image
     write_png(folder / "merged" / f"{number:06d}.png", merged.astype(np.uint8))
     write_png(folder / "alpha" / f"{number:06d}.png", pixels[..., 3])
-    write_png(folder / "trimap" / f"{number:06d}.png", trimap_grey(crop.trimap))
+    write_png(folder / "trimap" / f"{number:06d}.png", trimap_grey(sample.trimap))
 
 
 def make(output: Path, foregrounds: int, backgrounds: int, tests: int, size: int, seed: int = 1,

@@ -22,8 +22,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataloader.folders import read_alpha
-from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
+from dataloader.image_file import ImageFileError, find_partner, list_images, read_alpha, read_grey, read_image
 from matting.trimaps import (
     WIDTHS,
     mask_from_rectangle,

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from easydict import EasyDict
 from torch import Tensor
 
-from matting.predictor import denormalise
+from utils.tensors import denormalise
 
 GABOR_ORIENTATIONS = 16
 LAPLACIAN_LEVELS = 5

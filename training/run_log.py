@@ -1,4 +1,4 @@
-"""What a training run tells: a live bar, a text log, a table of all steps, tensorboard."""
+"""Run logging: progress bar, text log, CSV table, TensorBoard."""
 
 import csv
 import logging
@@ -9,11 +9,17 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import torch
 from easydict import EasyDict
+from torch import Tensor
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from networks import MattingOutput
 from utils.distributed import World
+from utils.pictures import offset_picture, panel
+from utils.preprocessing import UNKNOWN
+from utils.tensors import denormalise
 
 COLUMNS = ("step", "loss", "rec", "comp", "gabor", "grad", "smooth_l1", "laplacian", "learning_rate", "grad_norm",
            "images_per_second", "waiting_share")
@@ -23,22 +29,22 @@ log = logging.getLogger(__name__)
 
 
 class RunLog:
-    """The records of one run. Processes other than rank 0 only log warnings, to the console.
+    """The logs of one run. Ranks other than 0 only log warnings, to the console.
 
-    The table, `<logging_path>/<version>.csv`, has a row for each logged step: step, loss and its parts,
-    learning rate, the gradients' norm before clipping, images per second of all processes, and the share
-    of the time that was spent waiting for data.
+    The table, `<logging_path>/<version>.csv`, has a row per logged step: step, loss and its parts, learning
+    rate, gradient norm before clipping, images per second of all processes, and the share of time spent
+    waiting for data.
 
     Args:
-        first_step: where the run starts; rows of later steps, of a run that was killed, are dropped,
-            and the table of an earlier run is set aside.
+        first_step: where the run starts. Rows of later steps, left by a killed run, are dropped; a new run
+            renames the table of an earlier one.
     """
 
     def __init__(self, config: EasyDict, world: World, first_step: int):
         self.config, self.world = config.log, world
         self.bar = self.table = self.board = None
         self._clock = (time.perf_counter(), first_step)
-        self._waited = self.seconds_waited = 0.0  # since the last record, and in all
+        self._waited = self.seconds_waited = 0.0  # since the last record, and in total
         if world.is_main:
             self.table = text_log(config).with_suffix(".csv")
             drop_rows_from(self.table, first_step)
@@ -63,16 +69,16 @@ class RunLog:
         self.seconds_waited += seconds
 
     def advance(self, step: int) -> None:
-        """Moves the bar; `step` steps are done."""
+        """Advances the progress bar to `step`."""
         if self.bar is not None:
             self.bar.update(step - self.bar.n)
 
     def due(self, step: int) -> bool:
-        """Whether `step` is to be recorded; the same on all processes."""
+        """Whether `step` is recorded; the same on all processes."""
         return step % self.config.logging_step == 0 or step % self.config.tensorboard_step == 0
 
     def record(self, step: int, values: dict[str, float], images_per_step: int) -> None:
-        """Records the values of a step in bar, text log, table and tensorboard."""
+        """Records a step's values in progress bar, text log, table and TensorBoard."""
         now, (then, last_step) = time.perf_counter(), self._clock
         values = {**values, "images_per_second": (step - last_step) * images_per_step / (now - then),
                   "waiting_share": self._waited / (now - then)}
@@ -90,25 +96,42 @@ class RunLog:
                 self.board.add_scalar(f"train/{name}", value, step)
 
     def record_validation(self, step: int, values: dict[str, float]) -> None:
-        """Records the errors of a validation."""
+        """Records validation errors in text log and TensorBoard."""
         if self.world.is_main:
             log.info("validation at step %d: %s", step, _listed(values))
             for name, value in values.items() if self.board else ():
                 self.board.add_scalar(f"validation/{name}", value, step)
 
-    def record_pictures(self, step: int, pictures: dict[str, np.ndarray]) -> None:
-        """Records pictures (H, W, 3) uint8 in tensorboard."""
+    def record_pictures(self, step: int, batch: dict[str, Tensor], output: MattingOutput) -> None:
+        """Records `training_pictures` in TensorBoard."""
         if self.board:
-            for name, picture in pictures.items():
+            for name, picture in training_pictures(batch, output).items():
                 self.board.add_image(name, picture, step, dataformats="HWC")
 
 
+def training_pictures(batch: dict[str, Tensor], output: MattingOutput) -> dict[str, np.ndarray]:
+    """The first sample of a batch: image, trimap, alpha and prediction in a row; and its attention offsets."""
+    image = _grey_levels(denormalise(batch["image"][0].float())).permute(1, 2, 0)
+    trimap = batch["trimap"][0]
+    labels = trimap.argmax(dim=0) if len(trimap) == 3 else trimap[0]
+    prediction = torch.where(labels == UNKNOWN, output.alpha[0, 0].float(), labels / 2)
+    row = [image, _grey_levels(labels / 2), _grey_levels(batch["alpha"][0, 0]), _grey_levels(prediction)]
+    pictures = {"image_trimap_alpha_prediction": panel([picture.cpu().numpy() for picture in row], len(image))}
+    for i, (offset, scale) in enumerate(zip(output.offsets, output.scales, strict=True), start=1):
+        pictures[f"offset{i}"] = offset_picture(offset[0].cpu().numpy(), scale[0].float().cpu().numpy())
+    return pictures
+
+
+def _grey_levels(values: Tensor) -> Tensor:
+    return (values.detach().float().clamp(0, 1) * 255).byte()
+
+
 def tensorboard(folder: Path) -> object | None:
-    """A writer of tensorboard logs; None, with a warning, where tensorboardX is not installed."""
+    """A TensorBoard writer; None, with a warning, if tensorboardX is not installed."""
     try:
-        from tensorboardX import SummaryWriter  # training needs no more than the text logs
+        from tensorboardX import SummaryWriter  # optional
     except ImportError:
-        log.warning("no tensorboard logs: tensorboardX is not installed")
+        log.warning("no TensorBoard logs: tensorboardX is not installed")
         return None
     return SummaryWriter(str(folder))
 
@@ -120,7 +143,7 @@ def text_log(config: EasyDict) -> Path:
 
 @contextmanager
 def logging_to_file(config: EasyDict, world: World) -> Iterator[None]:
-    """Has the text log's file receive what rank 0 logs, as long as the block lasts."""
+    """Within the block, rank 0 also logs to the text log's file."""
     if not world.is_main:
         yield
         return
@@ -141,7 +164,7 @@ def _listed(values: dict[str, float]) -> str:
 
 
 def append_row(path: Path, row: dict[str, object]) -> None:
-    """Adds a row to a table, after a header where the file is new; columns without a value stay empty."""
+    """Appends a row to a CSV table, after a header if the file is new; missing values stay empty."""
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -151,7 +174,7 @@ def append_row(path: Path, row: dict[str, object]) -> None:
 
 
 def drop_rows_from(path: Path, first_step: int) -> None:
-    """Removes the rows of steps after `first_step` from a run's table; for a new run, sets the whole table aside."""
+    """Removes rows of steps after `first_step` from a run's table; a new run renames the whole table instead."""
     if not path.exists():
         return
     if first_step == 0:

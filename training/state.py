@@ -1,4 +1,4 @@
-"""What a training run consists of between two steps, and how it survives its process."""
+"""Training state: create, save, resume."""
 
 import logging
 import math
@@ -12,7 +12,14 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from networks import MattingNetwork, build_network, from_published_names, to_published_names
 from training.pretrained import load_imagenet_encoder, with_colour_inputs
-from utils.checkpoint import CheckpointError, load_weights, read_checkpoint, save_checkpoint
+from utils.checkpoint import (
+    CheckpointError,
+    checkpoint_folder,
+    checkpoint_path,
+    load_weights,
+    read_checkpoint,
+    save_checkpoint,
+)
 from utils.config import ConfigError, architecture
 from utils.distributed import World
 
@@ -21,20 +28,20 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TrainingState:
-    """Everything that the next step depends on; samples depend on `step` and the seed."""
+    """Everything the next step depends on; samples depend on `step` and the seed."""
 
     network: MattingNetwork
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     ema: AveragedModel | None
     step: int = 0  # steps done
-    moving_norm: float | None = None  # of the gradients
+    moving_norm: float | None = None  # moving average of the gradient norm
     best_mse: float = math.inf  # of all validations
-    skipped: int = 0  # steps without an update, in a row
+    skipped: int = 0  # consecutive steps without an update
 
     @classmethod
     def of(cls, network: MattingNetwork, config: EasyDict) -> "TrainingState":
-        """The state before the first step of training a network, which is on its device."""
+        """The state before the first step; the network must be on its device."""
         device = next(network.parameters()).device
         optimizer = torch.optim.Adam(network.parameters(), config.train.G_lr, (config.train.beta1, config.train.beta2))
         scaler = torch.amp.GradScaler(device.type, enabled=config.train.precision == "fp16")
@@ -43,21 +50,21 @@ class TrainingState:
 
     @property
     def result(self) -> MattingNetwork:
-        """The network that is validated and saved: the moving average where there is one."""
+        """The network that is validated and saved: the moving average, if there is one."""
         return self.network if self.ema is None else self.ema.module
 
-
-def checkpoint_folder(config: EasyDict) -> Path:
-    """Where a run keeps its checkpoints."""
-    return Path(config.log.checkpoint_path) / config.version
+    @property
+    def rate(self) -> float:
+        """The learning rate of the latest step."""
+        return self.optimizer.param_groups[0]["lr"]
 
 
 def start_or_resume(config: EasyDict, world: World) -> TrainingState:
-    """A run's state: freshly initialised, started from given weights, or as a checkpoint left it.
+    """A run's state: freshly initialised, from initial weights, or resumed from a checkpoint.
 
     Raises:
-        CheckpointError: for files that are missing, damaged or of another network.
-        ConfigError: if the ImageNet backbone is asked for and not there.
+        CheckpointError: if a file is missing, damaged or of another network.
+        ConfigError: if the ImageNet backbone is missing, or an earlier run would be overwritten.
     """
     latest = checkpoint_folder(config) / "latest_model.pth"
     if not config.train.resume_checkpoint and latest.exists():
@@ -78,11 +85,11 @@ def start_or_resume(config: EasyDict, world: World) -> TrainingState:
 
 
 def load_initial_weights(network: MattingNetwork, config: EasyDict, world: World) -> None:
-    """Gives a network the weights of model.init_checkpoint, or of the ImageNet backbone; else it stays as it is.
+    """Loads model.init_checkpoint or the ImageNet backbone, if configured.
 
     Raises:
-        CheckpointError: if the checkpoint cannot be read or does not fit.
-        ConfigError: if the backbone is not there.
+        CheckpointError: if the checkpoint is unreadable or does not fit.
+        ConfigError: if the backbone is missing.
     """
     if config.model.init_checkpoint:
         path = config.model.init_checkpoint
@@ -104,14 +111,14 @@ def load_initial_weights(network: MattingNetwork, config: EasyDict, world: World
             log.info("passed over in the file: %s", ", ".join(transfer.passed_over) or "nothing")
 
 
-def remove_halves(folder: Path) -> None:
-    """Removes what a process left that was killed while it wrote a checkpoint."""
+def remove_temporary(folder: Path) -> None:
+    """Removes temporary files of a process that was killed while writing a checkpoint."""
     for path in folder.glob(".*.pth.*.tmp"):
         path.unlink()
 
 
 def save_state(path: Path, state: TrainingState, loss: float) -> None:
-    """Writes a checkpoint in the published form, with what exact resuming needs besides."""
+    """Writes a published-format checkpoint, extended by what exact resuming needs."""
     resume = {"step": state.step, "moving_norm": state.moving_norm, "best_mse": state.best_mse,
               "skipped": state.skipped, "scaler": state.scaler.state_dict(), "random_state": torch.get_rng_state()}
     if torch.cuda.is_available():
@@ -125,11 +132,11 @@ def save_state(path: Path, state: TrainingState, loss: float) -> None:
 
 
 def _restore(state: TrainingState, config: EasyDict) -> None:
-    path = resume_path(config)
+    path = checkpoint_path(config, config.train.resume_checkpoint)
     try:
         content = read_checkpoint(path)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}{_offer_another(path)}") from None
+        raise CheckpointError(f"{error}{_suggest_another(path)}") from None
     load_weights(state.result, content["state_dict"], path)
     if "resume" not in content or "opt_state_dict" not in content:
         raise CheckpointError(f"{path}: holds weights but no state of a run here; "
@@ -153,14 +160,8 @@ def _restore(state: TrainingState, config: EasyDict) -> None:
     log.info("resumed %s at step %d", path, state.step)
 
 
-def resume_path(config: EasyDict) -> Path:
-    """The file of train.resume_checkpoint: a path, or a name in the run's folder such as "latest_model"."""
-    name = config.train.resume_checkpoint
-    return Path(name) if name.endswith(".pth") else checkpoint_folder(config) / f"{name}.pth"
-
-
-def _offer_another(path: Path) -> str:
-    """The newest other checkpoint of the folder that can be read."""
+def _suggest_another(path: Path) -> str:
+    """A hint at the newest other checkpoint of the folder that is readable."""
     others = sorted((other for other in path.parent.glob("*.pth") if other != path),
                     key=lambda other: other.stat().st_mtime, reverse=True)
     for other in others:
@@ -173,7 +174,7 @@ def _offer_another(path: Path) -> str:
 
 
 def save_numbered(folder: Path, state: TrainingState, loss: float, keep: int) -> None:
-    """Writes a checkpoint named by its step, and removes all but the `keep` that were written last (0: none)."""
+    """Writes a checkpoint named by its step, and removes all but the `keep` newest ones (0: keeps all)."""
     save_state(folder / f"step_{state.step:08d}.pth", state, loss)
     numbered = sorted(folder.glob("step_*.pth"), key=lambda path: path.stat().st_mtime_ns)
     for path in numbered[:-keep] if keep else []:

@@ -1,4 +1,4 @@
-"""Weights in half precision as several small files, for machines that give only small files back."""
+"""Half-precision weights as several small files, for machines that return only small files."""
 
 import json
 from pathlib import Path
@@ -6,51 +6,52 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from utils.checkpoint import CheckpointError, load_plain
+from networks import build_network
+from utils.checkpoint import CheckpointError, load_plain, load_weights
 from utils.files import atomic_path
 
 ABOUT = "about.json"
-LARGEST_PART = 14 * 2**20  # bytes of tensors in a file, which is then below 15 MiB
+LARGEST_SHARD = 14 * 2**20  # bytes of tensors per file, which keeps files below 15 MiB
 _LARGEST_HALF = torch.finfo(torch.float16).max
 
 
 def half_precision(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Floating-point tensors as float16, the others as they are.
+    """Floating-point tensors as float16, others unchanged.
 
     Raises:
-        CheckpointError: for values that are no numbers or beyond what float16 holds.
+        CheckpointError: for values that are not finite in float16.
     """
     for name, value in weights.items():
         if value.is_floating_point() and not (value.abs() <= _LARGEST_HALF).all():
-            raise CheckpointError(f"{name}: holds values that float16 cannot, up to {value.abs().max():g}")
+            raise CheckpointError(f"{name}: holds values outside the range of float16, up to {value.abs().max():g}")
     return {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
 
 
-def save_parts(folder: Path, weights: dict[str, Tensor], about: dict) -> dict:
-    """Writes the weights as `weights-STEPS-0.pth`, ..., then `about.json`, which names them; then removes earlier ones.
+def save_shards(folder: Path, weights: dict[str, Tensor], about: dict) -> dict:
+    """Writes `weights-STEPS-0.pth`, ..., then `about.json`, which names them; then removes earlier ones.
 
     Whenever it is interrupted, `about.json` names files that belong together.
 
     Args:
-        about: plain data to keep with them, with "steps".
+        about: plain data to store with the weights, with "steps".
 
     Returns:
-        What is kept: `about` with "files".
+        `about` with "files".
     """
-    parts, size = [{}], 0
+    shards, size = [{}], 0
     for name, value in half_precision(weights).items():
-        if parts[-1] and size + value.nbytes > LARGEST_PART:
-            parts.append({})
+        if shards[-1] and size + value.nbytes > LARGEST_SHARD:
+            shards.append({})
             size = 0
-        parts[-1][name] = value.clone().cpu()  # a view would be saved with all that it is a view of
+        shards[-1][name] = value.clone().cpu()  # a view would be saved with its whole storage
         size += value.nbytes
     stem = f"weights-{about['steps']}"
-    while any(folder.glob(f"{stem}-*.pth")):  # saved before, of as many steps: not to be overwritten one by one
+    while any(folder.glob(f"{stem}-*.pth")):  # saved at this step before: must not be overwritten one by one
         stem += "b"
-    files = [f"{stem}-{i}.pth" for i in range(len(parts))]
-    for name, part in zip(files, parts, strict=True):
+    files = [f"{stem}-{i}.pth" for i in range(len(shards))]
+    for name, shard in zip(files, shards, strict=True):
         with atomic_path(folder / name) as temporary:
-            torch.save(part, temporary)
+            torch.save(shard, temporary)
     about = about | {"files": files}
     write_about(folder, about)
     for path in folder.glob("weights-*.pth"):
@@ -60,26 +61,26 @@ def save_parts(folder: Path, weights: dict[str, Tensor], about: dict) -> dict:
 
 
 def write_about(folder: Path, about: dict) -> None:
-    """Replaces what is kept with the weights; "files" must name them."""
+    """Replaces `about.json`; "files" must name the weights."""
     with atomic_path(folder / ABOUT) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n")
 
 
-def load_parts(folder: Path) -> tuple[dict[str, Tensor], dict]:
-    """The weights of `save_parts` in single precision, and what was kept with them.
+def load_shards(folder: Path) -> tuple[dict[str, Tensor], dict]:
+    """The weights of `save_shards` in single precision, and what was stored with them.
 
     Raises:
         CheckpointError: if a file is missing or damaged.
     """
     about = load_about(folder)
     weights = {}
-    for part in (load_plain(folder / str(name)) for name in about["files"]):
-        weights |= part
+    for shard in (load_plain(folder / str(name)) for name in about["files"]):
+        weights |= shard
     return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}, about
 
 
 def load_about(folder: Path) -> dict:
-    """What was kept with the weights of `save_parts`, without them.
+    """What was stored with the weights of `save_shards`.
 
     Raises:
         CheckpointError: if the file is missing or damaged.
@@ -93,3 +94,20 @@ def load_about(folder: Path) -> dict:
         raise CheckpointError(f"{path}: {error.strerror.lower()}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
+
+
+def join_shards(folder: Path, path: Path, default_architecture: dict[str, str | float]) -> None:
+    """Writes the weights as one half-precision checkpoint, with published names and the architecture.
+
+    Args:
+        default_architecture: arguments of `networks.build_network`, if the shards do not store theirs.
+
+    Raises:
+        CheckpointError: if a file is missing or damaged, or the weights do not fit the architecture.
+    """
+    weights, about = load_shards(folder)
+    architecture = about.get("architecture", default_architecture)
+    load_weights(build_network(**architecture), weights, folder)
+    with atomic_path(path) as temporary:
+        torch.save({"iter": about["steps"], "loss": 0.0, "architecture": architecture,
+                    "state_dict": half_precision(weights)}, temporary)

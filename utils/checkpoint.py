@@ -5,9 +5,12 @@ inference files lack the optimiser's part. Tensor names are the published ones, 
 leading `module.`.
 """
 
+from __future__ import annotations
+
 import re
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,6 +20,9 @@ from networks import MattingNetwork, build_network, from_published_names, to_pub
 from networks.colour_samples import CHANNELS
 from utils.errors import InputError, one_line
 from utils.files import atomic_path
+
+if TYPE_CHECKING:  # matting does without it
+    from easydict import EasyDict
 
 # Published trainers stored the loss as a numpy number; these are plain data, no code.
 _numpy_scalar = np.float64(0).__reduce__()[0]
@@ -28,6 +34,16 @@ _PLAIN_NUMBERS = [
 
 class CheckpointError(InputError):
     """A checkpoint that cannot be used. The message names the file."""
+
+
+def checkpoint_folder(config: EasyDict) -> Path:
+    """The folder of a run's checkpoints."""
+    return Path(config.log.checkpoint_path) / config.version
+
+
+def checkpoint_path(config: EasyDict, name: str) -> Path:
+    """A checkpoint by its path (NAME.pth), or by its name in the run's folder such as "best_model"."""
+    return Path(name) if name.endswith(".pth") else checkpoint_folder(config) / f"{name}.pth"
 
 
 def read_checkpoint(path: str | Path) -> dict:

@@ -1,27 +1,35 @@
-"""Where to compute, and what it looks like when memory runs out there. PyTorch is loaded where it is needed."""
+"""Devices and their memory. PyTorch is loaded only where it is needed."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 
 if TYPE_CHECKING:
     import torch
 
+CPU_LIMIT = 4 * 2**30
+GPU_SHARE = 0.8  # of the free memory; the rest is left for fragmentation and for convolution workspaces
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 
 def default_device() -> torch.device:
-    """CUDA where there is one, else the CPU."""
+    """CUDA if available, else the CPU."""
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def device_argument(text: str) -> torch.device:
-    """A device named on the command line; for argparse, which reports the error's line."""
+    """An argparse type: the device of this name, which must be usable here."""
     try:
         import torch
 
@@ -32,25 +40,51 @@ def device_argument(text: str) -> torch.device:
         raise argparse.ArgumentTypeError(f"{text!r} cannot be used here ({reason})") from None
 
 
-def as_memory_allows(function: Callable[[list], list], items: list) -> list:
-    """function(items), which gives a result for each; where memory does not suffice for all, for one at a time.
+def default_memory_limit(device: torch.device) -> int:
+    """Bytes that the predictor may use by default."""
+    if device.type == "cuda":
+        from networks.cuda_memory import free_cuda_memory
 
-    Returns:
-        The results, None for an item that is too large by itself.
-    """
+        return int(GPU_SHARE * free_cuda_memory(device))
+    return min(CPU_LIMIT, available_memory() // 2)
+
+
+def available_memory() -> int:
+    """Bytes of main memory available without swapping; the total if the system does not say."""
     try:
-        return function(items)
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def unless_out_of_memory(function: Callable[..., Result], *args: object) -> Result | None:
+    """function(*args), or None if it ran out of memory."""
+    try:
+        return function(*args)
     except (RuntimeError, MemoryError, cv2.error) as error:
         if not is_out_of_memory(error):
             raise
+    return None  # here, where the error no longer keeps alive what the call had allocated
+
+
+def batch_or_one_by_one(function: Callable[[list[Item]], list[Result]], items: list[Item]) -> list[Result | None]:
+    """function(items), one result per item; if memory runs out, one item at a time.
+
+    Returns:
+        The results, None for an item that does not fit by itself.
+    """
+    results = unless_out_of_memory(function, items)
+    if results is not None:
+        return results
     if len(items) == 1:
         return [None]
-    return [result for item in items for result in as_memory_allows(function, [item])]
+    return [result for item in items for result in batch_or_one_by_one(function, [item])]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on the CPU or on an accelerator."""
-    torch = sys.modules.get("torch")  # none: then the error is not torch's
+    """Whether an exception means that memory ran out, on the CPU or on an accelerator."""
+    torch = sys.modules.get("torch")  # not loaded: then the error is not torch's
     kinds = (MemoryError, torch.OutOfMemoryError) if torch else MemoryError
     if isinstance(error, cv2.error):
         return error.code == cv2.Error.StsNoMem

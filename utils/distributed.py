@@ -1,25 +1,47 @@
-"""One process or many: who this process is, and what the processes agree on."""
+"""One process or many: rank, world size and device, and collective operations.
+
+PyTorch is loaded only where processes communicate: the ONNX demo, a world of one, does without.
+"""
+
+from __future__ import annotations
 
 import os
 from collections.abc import Iterable
 from datetime import timedelta
-
-import torch
-import torch.distributed as dist
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from utils.device import default_device
-from utils.world import World
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class World(NamedTuple):
+    """Rank, world size and device of this process."""
+
+    rank: int
+    size: int
+    device: torch.device | None  # None if nothing is computed with PyTorch
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+
+ALONE = World(0, 1, None)
 
 
 def join_world(device: torch.device | None = None, local_rank: int | None = None) -> World:
-    """Joins the processes that torchrun or torch.distributed.launch started, if one of them did.
+    """Joins the process group of torchrun or torch.distributed.launch, if started by one of them.
 
     Args:
-        device: where to compute; by default the process's own GPU, or the CPU where there is none.
-        local_rank: this process's number on its machine, where the launcher passes it as an argument
-            and not in the variable LOCAL_RANK.
+        device: default: the GPU of this local rank, or the CPU.
+        local_rank: default: the environment variable LOCAL_RANK. Old launchers pass it as an argument instead.
     """
+    import torch
+    import torch.distributed as dist
+
     size = int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", local_rank or 0))
     device = device or default_device()
@@ -35,35 +57,45 @@ def join_world(device: torch.device | None = None, local_rank: int | None = None
 
 
 def leave_world(world: World) -> None:
-    """Ends what `join_world` began."""
+    """Destroys the process group, if there is one."""
     if world.size > 1:
+        import torch.distributed as dist
+
         dist.destroy_process_group()
 
 
-def total(world: World, values: Tensor) -> Tensor:
-    """The sum of a tensor over the processes; the tensor itself is changed."""
+def all_reduce_sum(world: World, values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, in place."""
     if world.size > 1:
+        import torch.distributed as dist
+
         dist.all_reduce(values)
     return values
 
 
-def copy_from_main(world: World, tensors: Iterable[Tensor]) -> None:
-    """Gives the tensors of all processes the values they have on rank 0."""
+def broadcast_from_main(world: World, tensors: Iterable[Tensor]) -> None:
+    """Overwrites the tensors of all processes with those of rank 0."""
     if world.size > 1:
+        import torch.distributed as dist
+
         for tensor in tensors:
             dist.broadcast(tensor, src=0)
 
 
-def gather(world: World, value: object) -> list:
-    """The values of all processes, in the order of their ranks."""
+def all_gather(world: World, value: object) -> list:
+    """The values of all processes, by rank."""
     if world.size == 1:
         return [value]
+    import torch.distributed as dist
+
     values = [None] * world.size
     dist.all_gather_object(values, value)
     return values
 
 
-def wait_for_all(world: World) -> None:
-    """Returns when every process has come here."""
+def barrier(world: World) -> None:
+    """Waits for all processes."""
     if world.size > 1:
+        import torch.distributed as dist
+
         dist.barrier()

@@ -1,4 +1,4 @@
-"""What comes before and after the network, without PyTorch: trimap labels, padding, the network's input, the matte."""
+"""Before and after the network, in NumPy: trimap labels, padding, normalisation, the final alpha."""
 
 from typing import NamedTuple
 
@@ -14,39 +14,40 @@ DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
 
 
 class Matte(NamedTuple):
-    """What a predictor's `predict` returns."""
+    """Result of a predictor."""
 
     alpha: np.ndarray  # (H, W) float32 in 0..1; exactly 0 and 1 where the trimap is known
-    offsets: tuple[np.ndarray, ...]  # of each attention block, (2, h, w) int64, on the padded image at 1/16
-    scales: tuple[np.ndarray, ...]  # likewise, (2,) float32: of unknown and known keys
+    offsets: tuple[np.ndarray, ...]  # per attention block, (2, h, w) int64, on the padded image at 1/16
+    scales: tuple[np.ndarray, ...]  # per attention block, (2,) float32: scales of unknown and known keys
+    unknown_share: float = 0.0  # of the trimap's pixels
 
 
 def as_pair(image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> tuple[np.ndarray, np.ndarray]:
-    """What a predictor's `predict` takes as the arrays that its `predict_batch` takes."""
+    """The arguments of `predict` as arrays, as `predict_batch` takes them."""
     return as_array(image, "RGB"), as_array(trimap, "L")
 
 
 def as_array(image: np.ndarray | Image.Image, mode: str) -> np.ndarray:
-    """An image of Pillow's upright as uint8 of a mode, RGB or L; an array as it is.
+    """A Pillow image as uint8 array in `mode` (RGB or L), EXIF orientation applied; arrays are returned as they are.
 
     Raises:
-        ValueError: for Pillow's images of more than 8 bits.
+        ValueError: for Pillow images of more than 8 bits.
     """
     if not isinstance(image, Image.Image):
         return image
     if image.mode[0] in "IF":
-        raise ValueError(f"an image of Pillow's mode {image.mode}; expected one of 8 bits, such as RGB or L")
+        raise ValueError(f"a Pillow image of mode {image.mode}; expected 8 bits, such as RGB or L")
     return np.asarray(ImageOps.exif_transpose(image).convert(mode))
 
 
 def checked_labels(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    """The trimap labels of (image, trimap) pairs of one size, each (H, W) as in `trimap_labels`.
+    """The labels of (image, trimap) pairs of one size, each (H, W) as in `trimap_labels`.
 
     Args:
         pairs: images (H, W, 3) uint8 RGB and trimaps (H, W) uint8.
 
     Raises:
-        ValueError: for arrays of another shape or type, and where sizes differ.
+        ValueError: for other shapes or dtypes, and if sizes differ.
     """
     for image, trimap in pairs:
         _check(image, trimap)
@@ -57,7 +58,10 @@ def checked_labels(pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarra
 
 
 def trimap_labels(trimap: np.ndarray) -> np.ndarray:
-    """Grey values as `BACKGROUND`, `UNKNOWN` and `FOREGROUND`: limits 85 and 170, so that soft edges do no harm."""
+    """Grey values as labels (H, W) uint8: `BACKGROUND` below 85, `FOREGROUND` from 170, `UNKNOWN` between.
+
+    The thresholds tolerate JPEG noise and anti-aliased edges.
+    """
     return np.digitize(trimap, (85, 170)).astype(np.uint8)
 
 
@@ -66,13 +70,25 @@ def trimap_grey(labels: np.ndarray) -> np.ndarray:
     return np.array([0, 128, 255], np.uint8)[labels]
 
 
+def set_known(alpha: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Sets alpha (H, W) to exactly 0 and 1 where labels (H, W) are known, in place; returns it."""
+    alpha[labels == BACKGROUND] = 0
+    alpha[labels == FOREGROUND] = 1
+    return alpha
+
+
+def unknown_share(labels: np.ndarray) -> float:
+    """The unknown part of all pixels, 0..1."""
+    return float((labels == UNKNOWN).mean())
+
+
 def padding(height: int, width: int, border: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Rows above and below, columns left and right: a border, and what is missing to a multiple of `STRIDE`."""
+    """Padding (top, bottom), (left, right): a border, and up to a multiple of `STRIDE` at the bottom and right."""
     return (border, border + -height % STRIDE), (border, border + -width % STRIDE)
 
 
 def normalised_planes(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB as (3, H, W) float32 with ImageNet's mean and deviation removed."""
+    """(H, W, 3) uint8 RGB as (3, H, W) float32, less ImageNet's mean and divided by its deviation."""
     planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
     planes /= 255
     planes -= MEAN
@@ -81,19 +97,16 @@ def normalised_planes(image: np.ndarray) -> np.ndarray:
 
 
 def trimap_planes(labels: np.ndarray, channels: int) -> np.ndarray:
-    """Labels (H, W) as the network takes them, float32: one-hot (3, H, W), or (1, H, W) holding 0, 1, 2."""
+    """Labels (H, W) encoded for the network, float32: one-hot (3, H, W), or (1, H, W) holding 0, 1, 2."""
     if channels == 1:
         return labels[None].astype(np.float32)
     return np.stack([labels == label for label in (BACKGROUND, UNKNOWN, FOREGROUND)]).astype(np.float32)
 
 
 def finished_alpha(alpha: np.ndarray, labels: np.ndarray, border: int) -> np.ndarray:
-    """A padded image's alpha without the padding, its known pixels set: (H, W), the shape of the labels."""
+    """Alpha of a padded image, cropped to the labels' (H, W), with known pixels set."""
     height, width = labels.shape
-    alpha = alpha[border:border + height, border:border + width].copy()
-    alpha[labels == BACKGROUND] = 0
-    alpha[labels == FOREGROUND] = 1
-    return alpha
+    return set_known(alpha[border:border + height, border:border + width].copy(), labels)
 
 
 def alpha_to_uint8(alpha: np.ndarray) -> np.ndarray:
@@ -102,7 +115,7 @@ def alpha_to_uint8(alpha: np.ndarray) -> np.ndarray:
 
 
 def size_text(image: np.ndarray) -> str:
-    """Width and height as people write them."""
+    """"WIDTH x HEIGHT" of an image."""
     return f"{image.shape[1]} x {image.shape[0]}"
 
 

@@ -1,4 +1,4 @@
-"""The widgets of the web page and how they are arranged; what they do is wired up in app.py. Needs Gradio."""
+"""The page's widgets and their arrangement; `webpage.page` holds their events. Needs Gradio."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import gradio as gr
 
 from matting.trimaps import WIDTHS
-from webpage.page import BRUSHES
+from webpage.strokes import BRUSHES
 
 COLOUR, PICTURE, BLURRED = "Colour", "Picture", "Blurred photo"
 RECTANGLE, EXAMPLES = "Rectangle around the subject", "Strokes on subject and background"  # what a proposal goes by
@@ -111,7 +111,7 @@ def _matte_step() -> dict:
             with gr.Tab("Attention"):
                 gr.Markdown("Each line leads from an uncertain place to the place most like it, from which the network "
                             "takes its opacity. Left in the encoder, right in the decoder.")
-                looks = _picture("looks")
+                attention = _picture("attention")
             trimap = _picture_tab("Trimap", "trimap")
         gr.Markdown("**Download** as PNG, in the photo's size:")
         with gr.Row():
@@ -119,7 +119,7 @@ def _matte_step() -> dict:
                          for name in DOWNLOADS]
     return {"run": run, "results": results, "kind": kind, "colour": colour, "picture": picture,
             "picture_column": picture_column, "compare": compare, "matte": matte, "cutout": cutout,
-            "composite": composite, "looks": looks, "trimap": trimap, "downloads": downloads}
+            "composite": composite, "attention": attention, "trimap": trimap, "downloads": downloads}
 
 
 def _picture_tab(title: str, name: str) -> gr.Image:

@@ -17,7 +17,7 @@ SOLID = 255
 Picture = tuple[np.ndarray, np.ndarray]  # pixels (S, S, 4) uint8, and places (PLACES, 2): points x, y in pixels
 
 
-def read_foreground(item: Foreground | DrawnForeground, size: int, cache: str | Path | None = None) -> Picture:
+def bank_foreground(item: Foreground | DrawnForeground, size: int, cache: str | Path | None = None) -> Picture:
     """A foreground as a bank holds it, its longer side reduced or enlarged to `size`, and where crops can be centred.
 
     Raises:
@@ -28,7 +28,7 @@ def read_foreground(item: Foreground | DrawnForeground, size: int, cache: str | 
     return pixels, foreground_places(pixels[..., 3])
 
 
-def read_background(item: Background | DrawnBackground, size: int) -> Picture:
+def bank_background(item: Background | DrawnBackground, size: int) -> Picture:
     """A background as a bank holds it: its middle square at `size`.
 
     Raises:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from easydict import EasyDict
 from torch import Tensor
 
@@ -20,11 +19,12 @@ from dataloader.dataset import Layers, find_layers
 from dataloader.on_device import batch_camera, light
 from dataloader.on_device.batch_trimaps import MARGIN, draw_trimaps
 from dataloader.on_device.draws import Draws, for_some
-from dataloader.on_device.layer_banks import Banks
+from dataloader.on_device.layer_banks import LayerBanks
 from dataloader.on_device.placing import over, place_backgrounds, place_foregrounds, softened
 from dataloader.on_device.recipe import REALISTIC, Recipe
 from utils.distributed import World
 from utils.preprocessing import DEVIATION, MEAN
+from utils.tensors import encode_labels
 
 CPU_PIXELS = 2**18  # of samples made at once, on CPUs: more do not stay in their caches
 
@@ -37,7 +37,7 @@ class Samples(NamedTuple):
     alpha: Tensor  # (n, 1, S, S) float32 in 0..1, multiples of 1/255
 
 
-def make_samples(draws: Draws, banks: Banks, n: int, crop: int, recipe: Recipe) -> Samples:
+def make_samples(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Recipe) -> Samples:
     """n samples of crop x crop pixels, without gradients, in single precision also under autocast.
 
     Args:
@@ -47,7 +47,7 @@ def make_samples(draws: Draws, banks: Banks, n: int, crop: int, recipe: Recipe) 
         return _make_samples(draws, banks, n, crop, recipe)
 
 
-def _make_samples(draws: Draws, banks: Banks, n: int, crop: int, recipe: Recipe) -> Samples:
+def _make_samples(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Recipe) -> Samples:
     layers = place_foregrounds(draws, banks.foregrounds, crop, MARGIN, recipe, n)
     layers[:, 3:] = layers[:, 3:].round()
     layers = for_some(draws, recipe.second_share, layers, lambda draws, upper: over(upper, place_foregrounds(
@@ -86,14 +86,7 @@ def to_batch(samples: Samples, trimap_channel: int) -> dict[str, Tensor]:
     return {"image": (samples.image / 255 - mean) / deviation, "trimap": trimap, "alpha": samples.alpha}
 
 
-def encode_labels(labels: Tensor, channels: int) -> Tensor:
-    """Labels (n, H, W) as the network takes trimaps, float32: one-hot (n, 3, H, W), or (n, 1, H, W) holding 0, 1, 2."""
-    if channels == 1:
-        return labels[:, None].float()
-    return F.one_hot(labels.long(), 3).permute(0, 3, 1, 2).float().contiguous()
-
-
-def make_banks(config: EasyDict, world: World, samples: int = 0, layers: Layers | None = None) -> Banks:
+def make_banks(config: EasyDict, world: World, samples: int = 0, layers: Layers | None = None) -> LayerBanks:
     """The banks of a configuration, filled.
 
     Args:
@@ -105,8 +98,8 @@ def make_banks(config: EasyDict, world: World, samples: int = 0, layers: Layers 
     """
     foregrounds, backgrounds = layers or find_layers(config, config.train.seed)
     data = config.data
-    return Banks(foregrounds, backgrounds, data.generated_size, data.bank, data.renew, config.train.seed, data.workers,
-                 data.cache or None, world.device, world.rank, world.size, samples)
+    return LayerBanks(foregrounds, backgrounds, data.generated_size, data.bank, data.renew, config.train.seed,
+                      data.workers, data.cache or None, world.device, world.rank, world.size, samples)
 
 
 class DeviceSamples:
@@ -116,7 +109,7 @@ class DeviceSamples:
         first_step: the first step's number; with train.accumulate each step takes several batches.
     """
 
-    def __init__(self, banks: Banks, config: EasyDict, world: World, first_step: int = 0,
+    def __init__(self, banks: LayerBanks, config: EasyDict, world: World, first_step: int = 0,
                  recipe: Recipe = REALISTIC):
         self.banks, self.world = banks, world
         self.size, self.crop = config.model.batch_size, config.data.crop_size

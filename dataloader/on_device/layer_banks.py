@@ -15,7 +15,7 @@ from dataloader.cache import prepare_cache
 from dataloader.folders import Background, Foreground
 from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
 from dataloader.on_device.bank import Bank
-from dataloader.on_device.bank_images import Picture, read_background, read_foreground, read_or_error
+from dataloader.on_device.bank_images import Picture, bank_background, bank_foreground, read_or_error
 from dataloader.sampler import permutation
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
 from utils.processes import in_advance, process_pool
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Item = Foreground | Background | DrawnForeground | DrawnBackground
 
 
-class Banks:
+class LayerBanks:
     """A bank of foregrounds and one of backgrounds, of which the oldest pictures are replaced one by one.
 
     The pictures come in the order of `permutation`, epoch after epoch, and each process has every `processes`-th of
@@ -72,10 +72,10 @@ class Banks:
     def _fill(self, pool: Executor | None, foregrounds: list[Item], backgrounds: list[Item], size: int, seed: int,
               ahead: int, cache: str | Path | None, rank: int, processes: int) -> None:
         first = self._samples // self._renew if self._renew else 0
-        read_foregrounds = partial(read_or_error, read_foreground, size=size, cache=cache)
-        read_backgrounds = partial(read_or_error, read_background, size=size)
-        for bank, items, keep, read in ((self.foregrounds, foregrounds, bool(cache), read_foregrounds),
-                                        (self.backgrounds, backgrounds, False, read_backgrounds)):
+        get_foreground = partial(read_or_error, bank_foreground, size=size, cache=cache)
+        get_background = partial(read_or_error, bank_background, size=size)
+        for bank, items, keep, read in ((self.foregrounds, foregrounds, bool(cache), get_foreground),
+                                        (self.backgrounds, backgrounds, False, get_background)):
             order = in_order(items, seed, rank, processes, first, keep)
             pictures = in_advance(pool, read, order, ahead) if pool else map(read, order)
             self._streams.append((bank, pictures, count(first), _most_broken(items), set()))
@@ -97,7 +97,7 @@ class Banks:
         """Ends the processes."""
         self._resources.close()
 
-    def __enter__(self) -> "Banks":
+    def __enter__(self) -> "LayerBanks":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,7 +124,7 @@ def in_order(items: list[Item], seed: int, rank: int, processes: int, first: int
     for number in count(first * processes + rank, processes):
         epoch, position = divmod(number, len(items))
         item = items[int(permutation(len(items), seed, epoch)[position])]
-        yield item.anew(epoch) if hasattr(item, "anew") and not keep else item
+        yield item.at_epoch(epoch) if hasattr(item, "at_epoch") and not keep else item
 
 
 def _most_broken(items: list[Item]) -> int:

@@ -42,7 +42,7 @@ class DrawnForeground(NamedTuple):
 
     height = width
 
-    def anew(self, epoch: int) -> "DrawnForeground":
+    def at_epoch(self, epoch: int) -> "DrawnForeground":
         """Another one in its place."""
         return self._replace(epoch=epoch)
 
@@ -79,7 +79,7 @@ class DrawnBackground(NamedTuple):
     def name(self) -> str:
         return f"view{self.number:06d}"
 
-    def anew(self, epoch: int) -> "DrawnBackground":
+    def at_epoch(self, epoch: int) -> "DrawnBackground":
         """Another one in its place."""
         return self._replace(epoch=epoch)
 

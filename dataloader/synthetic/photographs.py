@@ -7,8 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataloader.folders import Foreground, read_foreground
-from dataloader.image_file import ImageFileError, read_image
+from dataloader.image_file import ImageFileError, read_image, read_rgba
 
 KEPT_BYTES = 2**29  # of decoded photographs, in each process
 LONGEST_SIDE = 1280  # of photographs as they are kept
@@ -42,7 +41,7 @@ def read_cutout(path: Path) -> np.ndarray:
 
 
 def _trimmed(path: Path) -> np.ndarray:
-    pixels = read_foreground(Foreground(path, None, 0, 0))
+    pixels = read_rgba(path)
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(pixels[..., 3]))
     lowest, highest = pixels[..., 3].min(), pixels[..., 3].max()
     if lowest == highest:

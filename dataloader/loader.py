@@ -1,0 +1,104 @@
+"""Training batches of a process, from any step on: samples made one by one by workers, or in batches on the device."""
+
+import logging
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import cv2
+import torch
+from easydict import EasyDict
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dataloader.dataset import Layers, TrainingData, make_training_dataset
+from dataloader.image_file import ImageFileError
+from dataloader.on_device.batches import DeviceSamples, make_banks
+from dataloader.sampler import StepBatches
+from utils.distributed import World
+from utils.processes import in_advance
+
+
+@contextmanager
+def training_batches(config: EasyDict, world: World, first_step: int, layers: Layers,
+                     log_file: Path | None = None) -> Iterator[Iterator[dict]]:
+    """The batches of this process from `first_step` on.
+
+    Args:
+        log_file: text log to which spawned workers add their warnings.
+    """
+    if not config.data.on_device:
+        data = make_training_dataset(config, config.train.seed, layers=layers)
+        yield iter(training_loader(data, config, world, first_step, log_file))
+        return
+    samples = first_step * config.train.accumulate * config.model.batch_size
+    with (make_banks(config, world, samples, layers) as banks,
+          closing(prefetched(DeviceSamples(banks, config, world, first_step), world.device)) as batches):
+        yield batches
+
+
+def training_loader(dataset: TrainingData, config: EasyDict, world: World, first_step: int,
+                    log_file: Path | None = None) -> DataLoader:
+    """A DataLoader of this process's batches from `first_step` to the end."""
+    order = StepBatches(len(dataset), config.model.batch_size, config.train.accumulate, first_step,
+                        config.train.total_step, config.train.seed, world.rank, world.size)
+    workers = config.data.workers
+    # Spawned: forking a process with threads, such as OpenCV's, can deadlock.
+    return DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=world.device.type == "cuda",
+                      worker_init_fn=partial(start_worker, log_file=log_file) if workers else None,
+                      multiprocessing_context="spawn" if workers else None)
+
+
+def start_worker(_: int, log_file: str | Path | None = None) -> None:
+    """DataLoader's `worker_init_fn`: one thread, signals left to the parent, warnings to console and log file.
+
+    Workers must be spawned, or forked from a parent that called cv2.setNumThreads(1): a forked process waits
+    forever for the threads of its parent's pool.
+
+    Args:
+        log_file: for workers that inherit no logging, as spawned ones.
+    """
+    cv2.setNumThreads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent finishes its step, for which it needs its workers
+        signal.signal(number, signal.SIG_IGN)
+    handlers = [logging.StreamHandler(), *([logging.FileHandler(log_file, delay=True)] if log_file else [])]
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", handlers=handlers)
+
+
+def prefetched(batches: Iterator[dict], device: torch.device) -> Iterator[dict]:
+    """The batches; on GPUs a thread makes the next one while the network works on the current one."""
+    if device.type == "cpu":  # whose cores are busy anyway
+        yield from batches
+        return
+    stream = torch.cuda.Stream(device)  # its own: otherwise every .item() would wait for the network's step
+    stream.wait_stream(torch.cuda.current_stream(device))
+
+    def make(_: int) -> dict:
+        with torch.cuda.stream(stream):
+            batch = next(batches)
+        stream.synchronize()
+        return batch
+
+    with ThreadPoolExecutor(1) as thread:
+        for batch in in_advance(thread, make, count(), 1):
+            for value in batch.values():
+                value.record_stream(torch.cuda.current_stream(device))  # its memory must not be reused too early
+            yield batch
+
+
+def next_batches(batches: Iterator[dict], config: EasyDict, device: torch.device) -> list[dict]:
+    """The batches of one optimiser step, moved to the device.
+
+    Raises:
+        ImageFileError: if too many files are unreadable; also where a worker raised it.
+    """
+    try:
+        step_batches = [next(batches) for _ in range(config.train.accumulate)]
+    except ImageFileError as error:  # a worker's message contains its traceback
+        raise ImageFileError(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
+    return [{name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+             for name, value in batch.items()} for batch in step_batches]

@@ -1,0 +1,54 @@
+"""Validation during training: the test phase's SAD and MSE, without writing files."""
+
+import logging
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from easydict import EasyDict
+
+from dataloader.folders import Triple, find_test_images
+from dataloader.image_file import read_grey, read_image
+from evaluation.metrics import check_inputs
+from evaluation.score import score
+from utils.distributed import World, all_reduce_sum
+from utils.preprocessing import alpha_to_uint8
+
+log = logging.getLogger(__name__)
+
+
+def validation_images(config: EasyDict) -> list[Triple]:
+    """The images of data.test_*, checked; none if these are not set.
+
+    Raises:
+        ImageFileError: as `find_test_images`.
+    """
+    folders = (config.data.test_merged, config.data.test_alpha, config.data.test_trimap)
+    return find_test_images(*folders) if all(folders) else []
+
+
+def validate(predict: Callable[[np.ndarray, np.ndarray], np.ndarray], test_images: list[Triple],
+             world: World) -> dict[str, float]:
+    """Mean SAD and MSE of the test images at their own size, scored as by the test phase.
+
+    Images that cannot be scored are logged and left out.
+
+    Args:
+        predict: image (H, W, 3) and trimap (H, W), uint8, to alpha (H, W) in 0..1, such as a `Matting`.
+
+    Returns:
+        "sad" and "mse", the same on all processes; NaN if no image could be scored.
+    """
+    sums = torch.zeros(3, dtype=torch.float64, device=world.device)
+    for files in test_images[world.rank::world.size]:
+        try:
+            image, truth, trimap = read_image(files.image), read_grey(files.alpha), read_grey(files.trimap)
+            check_inputs(truth, truth, trimap, names=("", str(files.alpha), str(files.trimap)))
+        except ValueError as error:
+            log.warning("left out of the validation: %s", error)
+            continue
+        errors = score(alpha_to_uint8(predict(image, trimap)), truth, trimap, fast=True)
+        sums += sums.new_tensor([errors.sad, errors.mse, 1])
+    sad_sum, mse_sum, images = all_reduce_sum(world, sums).tolist()
+    return {"sad": sad_sum / images, "mse": mse_sum / images} if images else {"sad": math.nan, "mse": math.nan}

@@ -1,0 +1,193 @@
+"""Mattes a folder of images: reading, computing and writing overlap, and a failure costs only its image."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dataloader.image_file import (
+    IMAGE_EXTENSIONS,
+    ImageFileError,
+    Photo,
+    by_stem,
+    find_partner,
+    list_images,
+    other_files,
+    read_grey,
+    read_image,
+    read_photo,
+)
+from matting.cutout_files import NO_CUTOUT_FILES, CutoutFiles, write_cutout_files
+from utils.batching import batches_of_equal
+from utils.device import batch_or_one_by_one, is_out_of_memory
+from utils.distributed import ALONE, World
+from utils.errors import one_line
+from utils.files import write_png
+from utils.preprocessing import Matte, alpha_to_uint8, size_text
+from utils.processes import in_advance
+
+if TYPE_CHECKING:  # the ONNX demo does without PyTorch
+    from matting.ensemble import Ensemble
+    from matting.onnx_predictor import OnnxMatting
+    from matting.predictor import Matting
+
+    Predictor = Matting | OnnxMatting | Ensemble
+
+OFFSET_SUFFIXES = {"_offset1": "an offset picture", "_offset2": "an offset picture"}
+
+# Errors are passed along in place of their image and reported in order.
+
+
+class Job(NamedTuple):
+    """An image to matte."""
+
+    path: Path
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    trimap: np.ndarray  # (H, W) uint8
+    photo: Photo | None  # if cut-outs are wanted
+
+
+class Result(NamedTuple):
+    """An image and its matte."""
+
+    job: Job
+    matte: Matte
+    seconds: float
+
+
+def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
+                 world: World = ALONE, extra: CutoutFiles = NO_CUTOUT_FILES) -> tuple[int, int]:
+    """Mattes this process's share of a folder's images and reports on each; a failure costs only its image.
+
+    Reading, computing and writing overlap.
+
+    Args:
+        batch_size: most images of one size that are computed at once.
+        extra: the cut-outs and composites to write as well.
+
+    Returns:
+        The number of mattes written, and of images in this process's share.
+
+    Raises:
+        ImageFileError: if a folder is missing or has no images.
+    """
+    images, trimaps = list_images(image_dir), by_stem(list_images(trimap_dir))
+    share = images[world.rank::world.size]
+    read = partial(read_job, trimaps=trimaps, trimap_dir=trimap_dir, with_photo=bool(extra.suffixes),
+                   clashes=output_clashes(images, OFFSET_SUFFIXES | extra.suffixes))
+    write = partial(write_result, folder=output, extra=extra)
+    bar = tqdm(total=len(share), unit="image", disable=None if world.is_main else True)
+    for path in other_files(image_dir) if world.is_main else ():
+        bar.write(f"skipped: {path}: not one of {', '.join(IMAGE_EXTENSIONS)}", file=sys.stderr)
+    written = 0
+    with bar, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        jobs = in_advance(reader, read, share, ahead=batch_size + 1)
+        results = (result for batch in batches_of_equal(jobs, image_size, batch_size)
+                   for result in predict_jobs(matting, batch))
+        for outcome in in_advance(writer, write, results, ahead=1):
+            failed = isinstance(outcome, ImageFileError)
+            bar.write(f"failed: {outcome}" if failed else outcome, file=sys.stderr if failed else sys.stdout)
+            bar.update()
+            written += not failed
+    return written, len(share)
+
+
+def output_clashes(images: list[Path], suffixes: dict[str, str]) -> dict[Path, str]:
+    """The images whose output files would overwrite another image's, with the reason.
+
+    Args:
+        suffixes: endings of further output files, and what they are called in messages.
+    """
+    stems = by_stem(images)
+    clashes = {path: f"the matte of {paths[0].name}" for paths in stems.values() for path in paths[1:]}
+    for stem, paths in stems.items():
+        for suffix, kind in suffixes.items():
+            for path in stems.get(stem + suffix, ()):
+                clashes.setdefault(path, f"{kind} of {paths[0].name}")
+    return clashes
+
+
+def read_job(path: Path, trimaps: dict[str, list[Path]], trimap_dir: Path, clashes: dict[Path, str],
+             with_photo: bool) -> Job | ImageFileError:
+    """Reads an image and its trimap; rejected if its output names clash with another image's."""
+    try:
+        if path in clashes:
+            return ImageFileError(f"{path}: would be written over {clashes[path]}; rename one")
+        trimap_path = find_partner(path, trimaps.get(path.stem, []), "trimap", trimap_dir)
+        photo = read_photo(path) if with_photo else None
+        job = Job(path, photo.image if photo else read_image(path), read_grey(trimap_path), photo)
+        check_pair(job, trimap_path)
+    except ImageFileError as error:
+        return error
+    return job
+
+
+def check_pair(job: Job, trimap_path: Path) -> None:
+    """Raises ImageFileError if image and trimap do not fit."""
+    size, trimap_size = job.image.shape[:2], job.trimap.shape
+    if size != trimap_size:
+        turned = " (the image after the rotation its EXIF data asks for)" if size == trimap_size[::-1] else ""
+        raise ImageFileError(f"{trimap_path}: the trimap is {size_text(job.trimap)}, "
+                             f"but {job.path.name} is {size_text(job.image)}{turned}")
+    brightest = job.trimap.max()
+    if 0 < brightest < 85:
+        raise ImageFileError(f"{trimap_path}: not a trimap: its brightest value is {brightest}; "
+                             "expected about 0 (background), 128 (unknown) and 255 (foreground)")
+
+
+def image_size(job: Job | ImageFileError) -> tuple[int, int] | None:
+    """Height and width; None for an error, which is passed along by itself."""
+    return job.trimap.shape if isinstance(job, Job) else None
+
+
+def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError]) -> Iterator[Result | ImageFileError]:
+    """The mattes of images of one size; an error for an image that does not fit into memory."""
+    if isinstance(jobs[0], ImageFileError):
+        yield from jobs
+        return
+    start = time.perf_counter()
+    mattes = batch_or_one_by_one(matting.predict_batch, [(job.image, job.trimap) for job in jobs])
+    seconds = (time.perf_counter() - start) / len(jobs)
+    for job, matte in zip(jobs, mattes, strict=True):
+        yield Result(job, matte, seconds) if matte else ImageFileError(
+            f"{job.path}: not enough memory on {matting.device} for {size_text(job.image)} pixels")
+
+
+def write_result(result: Result | ImageFileError, folder: Path, extra: CutoutFiles) -> str | ImageFileError:
+    """Writes an image's output files; returns a line about it."""
+    if isinstance(result, ImageFileError):
+        return result
+    (path, image, _, photo), matte, seconds = result
+    if not np.isfinite(matte.alpha).all():
+        return ImageFileError(f"{path}: the network's output contains NaN or Inf; try --precision fp32")
+    stem = folder / path.stem
+    try:
+        write_offsets(stem, matte)
+        write_png(f"{stem}.png", alpha_to_uint8(matte.alpha))
+        if photo:
+            write_cutout_files(stem, photo, matte.alpha, extra)
+    except OSError as error:
+        return ImageFileError(f"{path}: its output cannot be written ({error})")
+    except (MemoryError, ValueError, cv2.error) as error:
+        if is_out_of_memory(error):
+            return ImageFileError(f"{path}: not enough memory for the output of {size_text(image)} pixels")
+        return ImageFileError(f"{path}: its output cannot be made ({one_line(error)})")
+    remark = "" if matte.unknown_share else " (the trimap decides every pixel)"
+    return f"{path.name}: {size_text(image)}, {matte.unknown_share:.1%} unknown, {seconds:.2f} s{remark}"
+
+
+def write_offsets(stem: Path, matte: Matte) -> None:
+    """Writes STEM_offset1.png, ... of a network with attention."""
+    for i, (offset, scale) in enumerate(zip(matte.offsets, matte.scales, strict=True), start=1):
+        from utils.pictures import offset_picture  # needs torchvision
+
+        write_png(f"{stem}_offset{i}.png", offset_picture(offset, scale))
