@@ -1,6 +1,6 @@
 """Time and memory of the attention block against its published formulation.
 
-    python benchmarks/attention.py --sizes 64 128 256
+    python benchmarks/attention_speed.py --sizes 64 128 256
 
 The published formulation takes patches as convolution kernels and holds the whole of the attention. Both have the
 same parameters and inputs; `size` is the side of the alpha feature, an eighth of the image's. The two take turns, and

@@ -2,8 +2,8 @@
 
     python tools/fetch_photographs.py --output data/photographs
     python tools/make_generated_data.py --photographs data/photographs --foregrounds 0 --backgrounds 0 --tests 64
-    python benchmarks/colour_samples.py --samples 12000 --data data/generated/test
-    python benchmarks/colour_samples.py --arms none pairs --data data/generated/test photographs/test
+    python benchmarks/colour_sample_variants.py --samples 12000 --data data/generated/test
+    python benchmarks/colour_sample_variants.py --arms none pairs --data data/generated/test photographs/test
 
 Each arm trains the network of config/gca-free-light.toml from the same seed on one thread, in crops of 64
 pixels, and is then measured on each folder of --data, which holds merged/, alpha/ and trimap/. Where crops are larger
@@ -35,7 +35,7 @@ from evaluation.validation import validate
 from matting import predictor
 from matting.predictor import Matting
 from matting.tiling import CELL
-from networks import MattingNetwork, colour_samples
+from networks import MattingNetwork, colour_samples, known_colours
 from networks.colour_samples import CHANNELS, ESTIMATES, colour_channels
 from networks.decoder import Decoder
 from networks.encoder import Encoder
@@ -52,15 +52,16 @@ CROP = 64
 
 @contextmanager
 def constants(**values: object):
-    """The module `networks.colour_samples` with other constants."""
-    before = {name: getattr(colour_samples, name) for name in values}
+    """Other constants in the modules `networks.colour_samples` and `networks.known_colours`."""
+    module = {name: colour_samples if hasattr(colour_samples, name) else known_colours for name in values}
+    before = {name: getattr(module[name], name) for name in values}
     for name, value in values.items():
-        setattr(colour_samples, name, value)
+        setattr(module[name], name, value)
     try:
         yield
     finally:
         for name, value in before.items():
-            setattr(colour_samples, name, value)
+            setattr(module[name], name, value)
 
 
 def with_constants(**values: object) -> Callable[..., Tensor]:
@@ -188,7 +189,7 @@ def main() -> int:
                 print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
             print(flush=True)
     except InputError as error:
-        print(f"colour_samples.py: {error}", file=sys.stderr)
+        print(f"colour_sample_variants.py: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from networks.colour_samples import GRID, cell_means, estimates, known_colours
+from networks.colour_samples import estimates
 from networks.encoder import Attended
+from networks.known_colours import GRID, cell_means, known_colours
 from networks.matting_network import MattingNetwork, MattingOutput, matting_output
 from utils.boxes import Box, cover
 

@@ -1,34 +1,20 @@
-"""Known colours around each pixel, as further input of the network: where sampling-based matting methods end.
+"""Known colours around each pixel as further network input: the estimates of sampling-based matting.
 
-Alpha follows from a pixel's colour I once the colours F and B of its foreground and background are given,
-I = alpha F + (1 - alpha) B. Both are known near by, where the trimap is, and guessed from there in two steps.
+Given the colours F and B of its foreground and background, alpha follows from a pixel's colour I,
+I = alpha F + (1 - alpha) B. Both are known nearby, where the trimap is, and estimated from there in two ways: filled
+colours, and samples in four directions (`networks.known_colours`).
 
-Filled colours flow from the known pixels into the rest, the near ones counting most (pull-push: Gortler et al., "The
-Lumigraph", SIGGRAPH 1996). Means over cells of 4 x 4 pixels are halved to 1/32 of the size; six wider ones follow on
-that grid, each the one before blurred by (1 2 1) / 4 along rows and columns at a distance of 1, 2, 4, ..., 32 places.
-Each level v is made of the wider one above it, the widest of the mean over all that is known:
-
-    v = (mean of I m + e v') / (mean of m + e),     m: the mask of known pixels, e = 0.02
-
-with v' between the places (bilinear) where the level above has half the size. Beyond the image's border nothing is
-known.
-
-Pairs: each cell looks left, right, up and down. What it sees of known foreground in a direction makes one sample of F,
-likewise for B, the nearest counting most: the colours of a level flow from one step ahead, and from the mean
-(1 2 1) / 4 of the three that lie two steps ahead, one step apart, so that the view widens with the distance. At each
-level the equation above takes first the farther of both, then the nearer. A step is one place, on the wider levels the
-distance of the level's blur. Where nothing is to be seen, the wider levels tell, whose means reach around. For each
-pixel of the cell each of the 4 x 4 pairs (F, B) says what alpha is. The pixel gets the mean over all of them, weighted
-by 1 / (r^2 + 0.005), r = |I - alpha F - (1 - alpha) B|: those count that explain its colour, as in Gastal and
-Oliveira, "Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010).
+Pairs: for each pixel of a cell, each of the 4 x 4 pairs (F, B) of its samples gives an alpha. The pixel gets their
+mean, weighted by 1 / (r^2 + 0.005), r = |I - alpha F - (1 - alpha) B|: pairs that explain its colour count, as in
+Gastal and Oliveira, "Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010).
 
 Alpha of a pair is the projection of I onto the line from B to F, after Wang and Cohen, "Optimized Color Sampling for
 Robust Matting" (CVPR 2007): clip(1/2 + (I - (F + B) / 2) (F - B) / max(|F - B|^2, 0.05), 0, 1).
 
-All colours are as the network takes them (RGB less ImageNet's mean, divided by its deviation). Filled colours are
-interpolated between the middles of the cells (bilinear). The channels:
+All colours are normalised as for the network. Filled colours are interpolated bilinearly between the centres of the
+cells. The channels:
 
-    0..2    F - I, filled; about -5..5; 0 on known foreground, and where the image has none
+    0..2    F - I, filled; about -5..5; 0 on known foreground, and if the image has none
     3..5    B - I, filled; likewise for background
     6       the trimap, filled likewise from all known pixels: -1 background, 1 foreground; 0 where nothing is known
     7       2 alpha - 1 of the filled colours, -1..1
@@ -39,93 +25,36 @@ interpolated between the middles of the cells (bilinear). The channels:
 On known pixels 6, 7 and 9 are 1 for foreground and -1 for background, 8 and 10 are 0. On unknown pixels of images
 without known foreground or without known background 7 to 10 are 0.
 
-Everything depends on image and trimap alone, without gradients, in single precision. If image and trimap are mirrored,
-or both shifted by multiples of 32 pixels, the channels are too (but that the widest means end at the image's border,
-which can show where nothing known is seen in some direction).
+Everything depends on image and trimap only, without gradients, in single precision. If image and trimap are mirrored,
+or both shifted by multiples of 32 pixels, so are the channels (except that the widest means end at the image's border,
+which can show where nothing known is in view in some direction).
 """
-
-from collections.abc import Callable
-from functools import wraps
-from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from networks.known_colours import GRID, PartColours, cell_means, exact, known_colours, known_masks
+
 CHANNELS = 11
-ESTIMATES = 4  # of them, the last, which only unknown pixels need
-GRID = 4  # pixels; cells are 4 x 4
-
-PULL = 0.02  # e: how much known share of a place equals the colours from around it
-HALVINGS = 3  # of the cells, to 1/32
-SPREADS = 6  # wider means beyond them, each twice as wide as the one before
-NOTHING = 1e-12  # less than any known share
-
-DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))  # rows, columns
+ESTIMATES = 4  # the last ones, which only unknown pixels need
 
 LEAST_SQUARED_CONTRAST = 0.05
-SQUARED_RESIDUAL = 0.005  # what is as good as none
-CPU_CELLS, GPU_CELLS = 2**11, 2**16  # at once, of which pairs are compared: what caches, or memory, suit
-
-Result = TypeVar("Result")
+SQUARED_RESIDUAL = 0.005  # as good as none
+CPU_CELLS, GPU_CELLS = 2**11, 2**16  # cells whose pairs are computed at once: what caches, or memory, hold
 
 
-class PartColours(NamedTuple):
-    """The known colours as a part of an image needs them, of H x W pixels."""
-
-    filled: Tensor  # (N, 7, H, W): F, B, and the trimap from 0 to 1
-    samples: Tensor  # (N, 2, K, 3, H/4, W/4): K samples of F and of B; 0 where the image has none
-    known: Tensor  # (N, 2, 1, 1) bool: whether the image has known foreground, background
-    estimates: Tensor | None = None  # (N, 4, H, W), what `estimates` gives; None: still to be computed
-
-
-class KnownColours(NamedTuple):
-    """What a whole image's known colours are, h x w cells of it: all that parts need to know of the rest."""
-
-    filled: Tensor  # (N, 7, h, w)
-    samples: Tensor  # (N, 2, K, 3, h, w)
-    known: Tensor  # (N, 2, 1, 1) bool
-    estimates: Tensor | None = None  # (N, 4, GRID h, GRID w)
-
-    def of(self, top: int, bottom: int, left: int, right: int) -> PartColours:
-        """Of rows top to bottom and columns left to right of pixels, all multiples of `GRID`."""
-        first_row, last_row, first_column, last_column = (side // GRID for side in (top, bottom, left, right))
-        above, before = min(1, first_row), min(1, first_column)  # a cell around, where the image has one
-        around = self.filled[:, :, first_row - above:last_row + 1, first_column - before:last_column + 1]
-        filled = F.interpolate(around, scale_factor=GRID, mode="bilinear")
-        filled = filled[:, :, GRID * above:][:, :, :bottom - top, GRID * before:][..., :right - left]
-        samples = self.samples[..., first_row:last_row, first_column:last_column]
-        ready = None if self.estimates is None else self.estimates[:, :, top:bottom, left:right]
-        return PartColours(filled, samples, self.known, ready)
-
-    @property
-    def of_all(self) -> PartColours:
-        """Of the whole image."""
-        filled = F.interpolate(self.filled, scale_factor=GRID, mode="bilinear")
-        return PartColours(filled, self.samples, self.known, self.estimates)
-
-
-def _exact(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Without gradients, and in single precision also under autocast; the first argument is a tensor."""
-    @wraps(function)
-    def exact(first: Tensor, /, *others, **named) -> Result:
-        with torch.no_grad(), torch.autocast(first.device.type, enabled=False):
-            return function(first, *others, **named)
-
-    return exact
-
-
-@_exact
+@exact
 def colour_channels(image: Tensor, trimap: Tensor, part: PartColours | None = None) -> Tensor:
     """The channels (N, 11, H, W) float32 of the table above.
 
     Args:
         image: (N, 3, H, W), normalised; H and W multiples of 32.
         trimap: (N, 3, H, W) one-hot (background, unknown, foreground), or (N, 1, H, W) holding 0, 1, 2.
-        part: where this is a part of an image, H and W multiples of `GRID`, what `KnownColours.of` gives for it.
-            By default this is all of the image, of which it is computed.
+        part: for a part of an image, H and W multiples of `GRID`: its `KnownColours.of`. Default: image and
+            trimap are whole.
     """
-    image, (foreground, background) = image.float(), _masks(trimap)
+    image, (foreground, background) = image.float(), known_masks(trimap)
     part = part or known_colours(cell_means(image, trimap)).of_all
     if part.estimates is None:
         part = part._replace(estimates=estimates(image, trimap, part))
@@ -135,13 +64,13 @@ def colour_channels(image: Tensor, trimap: Tensor, part: PartColours | None = No
     return torch.cat([differences.flatten(1, 2), trimap, part.estimates], dim=1)
 
 
-@_exact
+@exact
 def estimates(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
-    """The last four of the channels (N, 4, H, W), the costly part of `colour_channels`, whose arguments it takes.
+    """The last four channels (N, 4, H, W), the expensive part of `colour_channels`; arguments as there.
 
-    To be computed once and given with the known colours, where the channels of a part are needed more than once.
+    To be computed once and passed on in `PartColours`, if the channels of a part are needed more than once.
     """
-    foreground, background = _masks(trimap)
+    foreground, background = known_masks(trimap)
     wanted = (foreground + background == 0) & part.known.all(dim=1, keepdim=True)
     n, _, h, w = image.shape
     image, filled, samples = image.float(), part.filled[:, :6], part.samples.movedim(0, 3).flatten(3)
@@ -160,99 +89,6 @@ def estimates(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
     opacity = foreground - background
     otherwise = torch.stack([opacity, torch.zeros_like(opacity)], dim=2)
     return torch.where(wanted[:, None], found, otherwise).flatten(1, 2)
-
-
-@_exact
-def cell_means(image: Tensor, trimap: Tensor) -> Tensor:
-    """The means (N, 8, H/4, W/4) over cells of I m and m, for known foreground (4) and background (4)."""
-    image = image.float()
-    return torch.cat([F.avg_pool2d(x, GRID) for mask in _masks(trimap) for x in (image * mask, mask)], dim=1)
-
-
-@_exact
-def known_colours(means: Tensor) -> KnownColours:
-    """What is known of a whole image, from the `cell_means` of all of it."""
-    known = means[:, 3::4].amax(dim=(2, 3), keepdim=True) > 0
-    levels = _levels(means)
-    return KnownColours(_filled(levels), _samples(levels), known)
-
-
-def _masks(trimap: Tensor) -> tuple[Tensor, Tensor]:
-    """Known foreground and known background, each (N, 1, H, W) float32."""
-    if trimap.shape[1] == 3:
-        return trimap[:, 2:].float(), trimap[:, :1].float()
-    return (trimap == 2).float(), (trimap == 0).float()
-
-
-def _levels(means: Tensor) -> list[Tensor]:
-    """The means (N, 8, h, w) over cells, then over ever wider places."""
-    levels = [means]
-    for _ in range(HALVINGS):
-        levels.append(F.avg_pool2d(levels[-1], 2))
-    for i in range(SPREADS):
-        levels.append(_blurred(levels[-1], 2**i))
-    return levels
-
-
-def _layers(means: Tensor) -> tuple[Tensor, Tensor]:
-    """Means of I m and m as what is filled, (N, 7, h, w): F, B and trimap, times their weights; and these weights."""
-    colours = torch.cat([means[:, :3], means[:, 4:7], means[:, 3:4]], dim=1)
-    foreground, background = means[:, 3:4], means[:, 7:8]
-    return colours, torch.cat([foreground.expand(-1, 3, -1, -1), background.expand(-1, 3, -1, -1),
-                               foreground + background], dim=1)
-
-
-def _filled(levels: list[Tensor]) -> Tensor:
-    """(N, 7, H/4, W/4); 0 where there is nothing to fill with, the trimap 1/2."""
-    values, weights = _layers(levels[HALVINGS].mean(dim=(2, 3), keepdim=True))
-    colours, trimap = (values / weights.clamp_min(NOTHING)).split([6, 1], dim=1)
-    filled = torch.cat([colours, torch.where(weights[:, 6:] > 0, trimap, 0.5)], dim=1)
-    for i in reversed(range(len(levels))):
-        filled = _blend(*_layers(levels[i]), _finer(filled, i))
-    return filled
-
-
-def _samples(levels: list[Tensor]) -> Tensor:
-    """(N, 2, K, 3, h, w), what each cell sees of foreground and of background in the K directions."""
-    means = [level.unflatten(1, (2, 4)).flatten(0, 1) for level in levels]  # (2 N, 4, h, w)
-    whole = means[HALVINGS].mean(dim=(2, 3), keepdim=True)
-    samples = [whole[:, :3] / whole[:, 3:].clamp_min(NOTHING)] * len(DIRECTIONS)
-    for i, level in reversed(list(enumerate(means))):
-        step = 2**max(0, i - HALVINGS - 1)
-        wide = [_widened(level, step, dim) for dim in (2, 3)]
-        for k, (down, right) in enumerate(DIRECTIONS):
-            samples[k] = _finer(samples[k], i)
-            for seen, distance in ((wide[0 if right else 1], 2 * step), (level, step)):
-                ahead = _shifted(seen, down * distance, right * distance)
-                samples[k] = _blend(ahead[:, :3], ahead[:, 3:], samples[k])
-    return torch.stack(samples, dim=1).unflatten(0, (-1, 2))
-
-
-def _finer(x: Tensor, level: int) -> Tensor:
-    """`x` of the level above at the size of this one."""
-    return F.interpolate(x, scale_factor=2, mode="bilinear") if level < HALVINGS else x
-
-
-def _shifted(x: Tensor, down: int, right: int) -> Tensor:
-    """What lies so many places below and to the right; zeros beyond the border."""
-    h, w = x.shape[2:]
-    x = F.pad(x, (max(0, -right), max(0, right), max(0, -down), max(0, down)))
-    return x[:, :, max(0, down):, max(0, right):][:, :, :h, :w]
-
-
-def _widened(x: Tensor, distance: int, dim: int) -> Tensor:
-    """(1 2 1) / 4 along a dimension, at a distance; zeros beyond the border."""
-    size = x.shape[dim]
-    padded = F.pad(x, (0, 0, distance, distance) if dim == 2 else (distance, distance))
-    return (padded.narrow(dim, 0, size) + padded.narrow(dim, 2 * distance, size)).mul_(0.25).add_(x, alpha=0.5)
-
-
-def _blurred(x: Tensor, distance: int) -> Tensor:
-    return _widened(_widened(x, distance, 2), distance, 3)
-
-
-def _blend(values: Tensor, weights: Tensor, around: Tensor) -> Tensor:
-    return torch.add(values, around, alpha=PULL).div_(weights + PULL)
 
 
 def _projection(foreground: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,9 @@ from colour_oracle import fill, oracle_channels, seen
 from torch import Tensor
 
 from networks import build_network, colour_samples
-from networks.colour_samples import CHANNELS, GRID, cell_means, colour_channels, known_colours
+from networks import known_colours as known
+from networks.colour_samples import CHANNELS, colour_channels
+from networks.known_colours import GRID, cell_means, known_colours
 
 FILLED_ALPHA, PAIR_ALPHA = 7, 9
 
@@ -97,8 +99,8 @@ def test_views_by_hand():
     image, labels = torch.full((1, 3, 32, 32), 2.0), torch.ones(1, 1, 32, 32, dtype=torch.long)
     labels[..., 12:16, 12:16] = 2
     labels[..., 0, 31], image[..., 0, 31] = 2, -1.0
-    samples = colour_samples._samples(colour_samples._levels(cell_means(image, one_hot(labels))))
-    assert colour_samples.DIRECTIONS[1] == (0, -1)
+    samples = known._samples(known._levels(cell_means(image, one_hot(labels))))
+    assert known.DIRECTIONS[1] == (0, -1)
     left = samples[0, 0, 1, 0]
     for row, column, part in ((3, 4, 1), (3, 5, 1 / 2), (2, 5, 1 / 4), (4, 5, 1 / 4)):
         assert (part * 2 - 0.02) / (part + 0.02) <= left[row, column] <= 2
@@ -183,7 +185,7 @@ def test_no_gradients_and_single_precision_under_autocast(monkeypatch):
     image, labels = example()
     expected = colour_channels(image, one_hot(labels))
     monkeypatch.setattr(colour_samples, "_pair_means", unless_autocast(colour_samples._pair_means))
-    monkeypatch.setattr(colour_samples, "_blend", unless_autocast(colour_samples._blend))
+    monkeypatch.setattr(known, "_blend", unless_autocast(known._blend))
     with torch.autocast("cpu", torch.bfloat16):
         channels = colour_channels(image.requires_grad_(), trimap=one_hot(labels))
         alpha = build_network(width=0.1, colour_samples=True)(image, one_hot(labels)).alpha

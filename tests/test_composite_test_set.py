@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataloader.composition_1k import enlarge_to_cover, merge_colours, read_rgb
 from dataloader.image_file import ImageFileError
-from tools.composite_test_set import composite, cover, is_complete, named_files, read_rgb
+from tools.composite_test_set import is_complete, named_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -65,7 +66,7 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image)
 
 
-# composite() and cover()
+# merge_colours() and enlarge_to_cover()
 
 
 def test_all_alphas_agree_with_the_published_loop():
@@ -75,7 +76,7 @@ def test_all_alphas_agree_with_the_published_loop():
     foreground = np.stack([front, behind, 255 - front], axis=-1).reshape(*alpha.shape, 3)
     background = np.stack([behind, behind, front], axis=-1).reshape(*alpha.shape, 3)
     expected = published_merge(*map(Image.fromarray, (foreground, alpha, background)))
-    np.testing.assert_array_equal(composite(foreground, background, alpha), expected)
+    np.testing.assert_array_equal(merge_colours(foreground, background, alpha), expected)
 
 
 def test_rounding_of_double_precision_is_kept():
@@ -83,21 +84,21 @@ def test_rounding_of_double_precision_is_kept():
     for alpha, front, behind, merged in ((204, 0, 5, 0), (102, 1, 6, 3), (153, 6, 1, 3)):
         shape = (1, 1, 3)
         images = np.full(shape, front, np.uint8), np.full(shape, behind, np.uint8), np.full((1, 1), alpha, np.uint8)
-        assert composite(*images).tolist() == [[[merged] * 3]]
+        assert merge_colours(*images).tolist() == [[[merged] * 3]]
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 40), (40, 1), (37, 53), (3, 9000), (600, 30)])
 def test_known_and_mixed_regions_at_any_size(height, width):
     foreground, background, alpha = colours(height, width, 1), colours(height, width, 2), matte(height, width)
     expected = published_merge(*map(Image.fromarray, (foreground, alpha, background)))
-    np.testing.assert_array_equal(composite(foreground, background, alpha), expected)
+    np.testing.assert_array_equal(merge_colours(foreground, background, alpha), expected)
 
 
 def test_composite_leaves_its_inputs_as_they_are():
     arrays = colours(20, 30, 1), colours(20, 30, 2), matte(20, 30)
     for array in arrays:
         array.setflags(write=False)
-    assert composite(*arrays).shape == (20, 30, 3)
+    assert merge_colours(*arrays).shape == (20, 30, 3)
 
 
 @pytest.mark.parametrize(("width", "height"), [(60, 40), (40, 60), (31, 90), (30, 20), (12, 10), (30, 21)])
@@ -105,7 +106,7 @@ def test_background_is_enlarged_and_cut_as_published(width, height):
     background = Image.fromarray(colours(20, 30, 3))
     foreground, alpha = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.uint8)
     expected = published_merge(Image.fromarray(foreground), Image.fromarray(alpha), background)
-    np.testing.assert_array_equal(cover(background, width, height), expected)
+    np.testing.assert_array_equal(enlarge_to_cover(background, width, height), expected)
 
 
 def test_enlarged_size_is_rounded_up_from_the_floating_point_product():
@@ -113,7 +114,7 @@ def test_enlarged_size_is_rounded_up_from_the_floating_point_product():
     background = Image.fromarray(colours(10, 7, 3))
     assert math.ceil(7 * (29 / 7)) == 30
     expected = published_merge(Image.new("RGB", (29, 10)), Image.new("L", (29, 10)), background)
-    np.testing.assert_array_equal(cover(background, 29, 10), expected)
+    np.testing.assert_array_equal(enlarge_to_cover(background, 29, 10), expected)
 
 
 # read_rgb(), named_files() and is_complete()

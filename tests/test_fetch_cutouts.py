@@ -10,8 +10,8 @@ import pytest
 from dataloader.folders import find_foregrounds
 from tests.test_fetch_photographs import write_deb
 from tools import fetch_cutouts
+from tools.archives import Archive
 from tools.fetch_cutouts import FOLDER, LEAST_SIDE, LIST, main, read_list
-from tools.fetch_photographs import Archive
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -13,17 +13,14 @@ import pytest
 
 from dataloader.image_file import ImageFileError, read_image
 from tools import fetch_photographs
+from tools.archives import Archive, FetchError, fetch, members
 from tools.fetch_photographs import (
     ARCHIVES,
     LIST,
-    Archive,
-    FetchError,
     Photograph,
-    fetch,
     gather,
     is_held_out,
     main,
-    members,
     output_files,
     pictures,
     read_list,

@@ -8,17 +8,19 @@ from generated_images import write_training_set
 
 from dataloader.cache import decode_cached
 from dataloader.dataset import CROP_TRIES, make_training_dataset
-from dataloader.image_file import read_grey, read_image
+from dataloader.image_file import ImageFileError, read_grey, read_image
 from dataloader.sample import Sample
 from dataloader.synthetic import objects
 from dataloader.synthetic.colours import pale_colours
 from dataloader.synthetic.drawing import NEUTRAL, Drawing, Family
-from dataloader.synthetic.items import DrawnBackground, DrawnForeground, program_files
+from dataloader.synthetic.fingerprint import files_digest, program_files
+from dataloader.synthetic.items import DrawnBackground, DrawnForeground
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT, SHARES, choose_family, draw_cutout, joined, over
 from dataloader.synthetic.photographs import photograph_surface
 from dataloader.synthetic.postprocess import PLAIN_DISTANCE, plain_colours, postprocess
 from tools.make_generated_data import make
 from utils.config import load_config
+from utils.files import write_png
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 from utils.tensors import denormalise
 
@@ -134,9 +136,26 @@ def test_colours_and_backgrounds_of_photographs(tmp_path, monkeypatch):
 
 
 def test_caches_know_all_programs_that_draw():
-    names = [path.name for path in program_files()]
-    assert {"objects.py", "strands.py", "photographs.py"} <= set(names)
-    assert all(path.exists() for path in program_files())
+    """Whatever they import, such as how image files are read; not what only uses them."""
+    names = {path.name for path in program_files()}
+    assert {"items.py", "objects.py", "strands.py", "photographs.py", "image_file.py"} <= names
+    assert not {"dataset.py", "cache.py"} & names
+
+
+def test_a_photograph_that_changes_outdates_cached_drawings(tmp_path):
+    """Though its name stays; and one that is gone is named."""
+    path = tmp_path / "photo.png"
+    states = []
+    for side in (64, 80):
+        write_png(path, np.random.default_rng(side).integers(0, 256, (side, side, 3), np.uint8))
+        files_digest.cache_clear()  # as in a new process
+        states.append(DrawnForeground(0, 0, 64, (path,)).identity())
+    assert states[0][0] == states[1][0]  # the same foreground
+    assert states[0][1] != states[1][1]
+    path.unlink()
+    files_digest.cache_clear()
+    with pytest.raises(ImageFileError, match=r"photo\.png: no such file"):
+        DrawnForeground(0, 0, 64, (path,)).identity()
 
 
 @pytest.mark.parametrize("shape", [(90, 120), (400, 300), (20, 33)])

@@ -9,7 +9,7 @@ from torch import Tensor
 from matting import tiling
 from matting.folding import folded
 from networks import MattingNetwork, build_network, colour_samples
-from networks.colour_samples import GRID
+from networks.known_colours import GRID
 from utils.boxes import Box
 
 HEIGHT, WIDTH = 192, 256

@@ -1,78 +1,20 @@
 """Training: it learns, processes agree, what is killed resumes exactly, what is broken is refused."""
 
-import csv
+import copy
 import os
 import shutil
 import signal
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
+from training_runs import ALONE, ROOT, command, config_of, run_main, settings, steps_saved, table, wait_until, weights
 
-from dataloader.image_file import read_grey
 from networks import build_network
-from tools.make_generated_data import make
+from trainer import train
 from training.state import start_or_resume
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint, save_checkpoint
 from utils.config import ConfigError, load_config
-from utils.distributed import World
-
-ROOT = Path(__file__).parent.parent
-ALONE = World(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    make(folder, foregrounds=3, backgrounds=8, tests=3, size=128, seed=1)
-    return folder
-
-
-def settings(data: Path, run: Path, **more: object) -> list[str]:
-    """--set arguments for a tiny run: its data in `data`, its results in `run`."""
-    values = {
-        "data.generated": 0, "data.finish": "false", "data.on_device": "false", "data.cache": "",
-        "data.train_fg": data / "train" / "fg", "data.train_alpha": data / "train" / "alpha",
-        "data.train_bg": data / "train" / "bg", "data.test_merged": data / "test" / "merged",
-        "data.test_alpha": data / "test" / "alpha", "data.test_trimap": data / "test" / "trimap",
-        "test.merged": data / "test" / "merged", "test.alpha": data / "test" / "alpha",
-        "test.trimap": data / "test" / "trimap", "test.alpha_path": run / "prediction",
-        "log.checkpoint_path": run / "checkpoints", "log.logging_path": run / "log",
-        "log.tensorboard_path": run / "board", "log.logging_step": 1, "log.tensorboard_image_step": 4,
-        "model.batch_size": 2, "train.total_step": 6, "train.warmup_step": 2, "train.val_step": 2,
-        "log.checkpoint_step": 3, **{name.replace("__", "."): value for name, value in more.items()}}
-    return [part for name, value in values.items() for part in ("--set", f"{name}={value}")]
-
-
-def command(*arguments: str, processes: int = 1) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    return [sys.executable, *launcher, "main.py", "--config=config/sample.toml", "--device=cpu", *arguments]
-
-
-def run_main(*arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
-    return subprocess.run(command(*arguments, processes=processes), cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=300)
-
-
-def table(run: Path) -> list[dict[str, float]]:
-    with (run / "log" / "sample.csv").open() as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-
-
-def weights(run: Path, name: str = "latest_model") -> dict[str, torch.Tensor]:
-    return read_checkpoint(run / "checkpoints" / "sample" / f"{name}.pth")["state_dict"]
-
-
-@pytest.fixture(scope="module")
-def finished(data, tmp_path_factory) -> Path:
-    """A run of six steps that nothing disturbed."""
-    run = tmp_path_factory.mktemp("run")
-    result = run_main(*settings(data, run))
-    assert result.returncode == 0, result.stderr
-    return run
 
 
 def test_a_run_leaves_logs_and_checkpoints(finished):
@@ -116,19 +58,6 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(data, tmp_path):
     assert [row["loss"] for row in table(killed)] == [row["loss"] for row in table(whole)]
     assert not list(latest.parent.glob(".*.tmp"))
     assert f"resumed {latest} at step {done}" in (killed / "log" / "sample.log").read_text()
-
-
-def steps_saved(path: Path) -> int:
-    return read_checkpoint(path)["resume"]["step"]
-
-
-def wait_until(condition, process: subprocess.Popen, seconds: float = 120) -> None:
-    """Waits for a file that a running process is going to write."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, "the run ended before it was to be stopped"
-        assert time.monotonic() < deadline, "nothing happened"
-        os.sched_yield()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -215,11 +144,6 @@ def test_loss_that_is_no_number(data, tmp_path):
     assert batches[0]["image"].shape == (2, 3, 64, 64)
 
 
-def config_of(data: Path, run: Path, **more: object):
-    arguments = settings(data, run, **more)
-    return load_config(ROOT / "config" / "sample.toml", arguments[1::2])
-
-
 def test_truncated_checkpoint_is_refused_and_the_one_before_offered(data, finished, tmp_path):
     folder = tmp_path / "checkpoints" / "sample"
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
@@ -266,63 +190,6 @@ def test_missing_data(data, tmp_path):
     assert result.stderr.strip() == f"main.py: {tmp_path / 'nowhere'}: no such folder"
 
 
-def test_test_phase(data, finished):
-    """Predictions and errors, one process; then two, which find the predictions and agree."""
-    arguments = settings(data, finished)
-    result = run_main(*arguments, "--phase=test")
-    assert result.returncode == 0, result.stderr
-    output = finished / "prediction" / "sample"
-    names = ["000000.png", "000001.png", "000002.png"]
-    assert sorted(path.name for path in output.iterdir()) == [
-        *names, "errors.csv", "errors.json", "made_with.json", "worst_images"]
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["SAD", *names, "mean"]
-    errors = (output / "errors.csv").read_text()
-    scored = subprocess.run([sys.executable, "evaluate.py", "--pred-dir", str(output), "--alpha-dir",
-                             str(data / "test" / "alpha"), "--trimap-dir", str(data / "test" / "trimap"),
-                             "--csv", str(finished / "again.csv")], cwd=ROOT, check=True, capture_output=True)
-    assert scored.returncode == 0
-    assert (finished / "again.csv").read_text() == errors
-
-    (output / "000001.png").unlink()
-    before = (output / "000000.png").stat().st_mtime_ns
-    result = run_main(*arguments, "--phase=test", "--set", "dist=true", "--set", "test.batch_size=2", processes=2)
-    assert result.returncode == 0, result.stderr
-    assert (output / "errors.csv").read_text() == errors
-    assert (output / "000000.png").stat().st_mtime_ns == before
-
-
-@pytest.mark.parametrize("scale", ["resize", "crop"])
-def test_other_scales(data, finished, tmp_path, scale):
-    result = run_main(*settings(data, finished, test__scale=scale, test__alpha_path=tmp_path, test__fast_eval="true"),
-                      "--phase=test")
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[0].split() == ["SAD", "MSE"]
-    height, width = read_grey(data / "test" / "alpha" / "000000.png").shape
-    expected = (height // 32 * 32, width // 32 * 32) if scale == "crop" else (height, width)
-    assert read_grey(tmp_path / "sample" / "000000.png").shape == expected
-
-
-def test_folder_of_other_pictures_is_left_alone(data, finished, tmp_path):
-    (tmp_path / "sample").mkdir()
-    shutil.copy(data / "test" / "alpha" / "000000.png", tmp_path / "sample" / "holiday.png")
-    result = run_main(*settings(data, finished, test__alpha_path=tmp_path), "--phase=test")
-    assert result.returncode == 1
-    assert "holds pictures that are no predictions of this program" in result.stderr
-    assert (tmp_path / "sample" / "holiday.png").exists()
-
-
-def test_predictions_of_other_trimaps_are_not_taken(data, finished, tmp_path):
-    """The same weights and names, but another folder of trimaps: everything is predicted anew."""
-    assert run_main(*settings(data, finished, test__alpha_path=tmp_path), "--phase=test").returncode == 0
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "sample").glob("*.png")}
-    shutil.copytree(data / "test" / "trimap", tmp_path / "trimap")
-    arguments = settings(data, finished, test__alpha_path=tmp_path, test__trimap=tmp_path / "trimap")
-    assert run_main(*arguments, "--phase=test").returncode == 0
-    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "sample").glob("*.png")}
-    assert before.keys() == after.keys()
-    assert all(after[name] > before[name] for name in after)
-
-
 def test_broken_validation_image_costs_itself(data, tmp_path):
     shutil.copytree(data / "test", tmp_path / "test")
     broken = tmp_path / "test" / "merged" / "000001.png"
@@ -344,3 +211,10 @@ def test_signal_to_the_whole_process_group(data, tmp_path):
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, output
     assert (tmp_path / "checkpoints" / "sample" / "latest_model.pth").exists()
+
+
+def test_the_configuration_is_left_as_it_was(data, tmp_path):
+    config = config_of(data, tmp_path, train__total_step=1, train__warmup_step=0)
+    before = copy.deepcopy(config)
+    assert train(config, ALONE) == 0
+    assert config == before

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_trainer import ALONE, ROOT, run_main, settings, table, weights
+from training_runs import ALONE, ROOT, run_main, settings, table, weights
 
 from dataloader.loader import prefetched
 from networks import build_network

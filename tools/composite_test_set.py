@@ -15,25 +15,20 @@ from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import lru_cache
-from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataloader.composition_1k import enlarge_to_cover, merge_colours, read_rgb
 from dataloader.image_file import ImageFileError, find_partner, list_images
 from utils.arguments import positive_int
 from utils.files import write_png
 from utils.processes import process_pool
 
-OPACITY = np.arange(256) / 255
-TRANSPARENCY = 1 - OPACITY
-BAND_PIXELS = 8000  # so many pixels' double-precision products stay in the processor's cache
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
@@ -46,72 +41,8 @@ class Merge(NamedTuple):
     output: Path
 
 
-def composite(foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """int(a f + (1 - a) b) with a = alpha / 255, for each pixel and channel.
-
-    The products are taken and added in double precision, because the data set's program does: where
-    the exact sum is a whole number, rounding can leave it just short of it, and int() then gives one
-    less, which integer division does not. Where a is 0 or 1 the formula is exact.
-
-    Args:
-        foreground: (H, W, 3) uint8.
-        background: (H, W, 3) uint8.
-        alpha: (H, W) uint8.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    merged = background.copy()
-    cv2.copyTo(foreground, cv2.inRange(alpha, 255, 255), merged)
-    mixed = cv2.inRange(alpha, 1, 254)
-    rows = max(1, BAND_PIXELS // alpha.shape[1])
-    for top in range(0, len(alpha), rows):
-        left, first, width, height = cv2.boundingRect(mixed[top:top + rows])
-        if width:
-            box = slice(top + first, top + first + height), slice(left, left + width)
-            alphas = cv2.cvtColor(alpha[box], cv2.COLOR_GRAY2RGB)
-            total = cv2.LUT(alphas, OPACITY)
-            total *= foreground[box]
-            behind = cv2.LUT(alphas, TRANSPARENCY)
-            behind *= background[box]
-            total += behind
-            merged[box] = total
-    return merged
-
-
-def cover(background: Image.Image, width: int, height: int) -> Image.Image:
-    """The top left width x height pixels of the background, which is enlarged first where it is smaller."""
-    ratio = max(width / background.width, height / background.height)
-    if ratio > 1:
-        size = ceil(background.width * ratio), ceil(background.height * ratio)
-        background = background.resize(size, Image.Resampling.BICUBIC)
-    return background.crop((0, 0, width, height))
-
-
-def read_rgb(path: Path) -> Image.Image:
-    """An image as the data set's program reads it: by Pillow, EXIF orientation not applied, an alpha channel dropped.
-
-    Raises:
-        ImageFileError: if the file is missing, damaged or of more than 8 bits a channel.
-    """
-    try:
-        with Image.open(path) as image:
-            mode, colours = image.mode, image.convert("RGB")
-    except Image.UnidentifiedImageError:
-        raise ImageFileError(f"{path}: not an image file") from None
-    except Image.DecompressionBombError:
-        raise ImageFileError(f"{path}: too many pixels to be a photograph") from None
-    except OSError as error:
-        raise ImageFileError(f"{path}: {error.strerror.lower() if error.strerror else error}") from None
-    except (SyntaxError, ValueError) as error:
-        raise ImageFileError(f"{path}: damaged image file ({error})") from None
-    if mode.startswith(("I", "F")):
-        raise ImageFileError(f"{path}: more than 8 bits a channel (Pillow's mode {mode})")
-    return colours
-
-
 @lru_cache(maxsize=1)
-def read_foreground(foreground: Path, alpha: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_layers(foreground: Path, alpha: Path) -> tuple[np.ndarray, np.ndarray]:
     """The colours (H, W, 3) and the alpha (H, W) of a foreground, uint8; kept for its next background.
 
     Raises:
@@ -132,11 +63,11 @@ def merge_files(merge: Merge) -> None:
     Raises:
         ImageFileError: if a file cannot be read, the sizes do not fit, or the image cannot be written.
     """
-    colours, matte = read_foreground(merge.foreground, merge.alpha)
+    colours, matte = read_layers(merge.foreground, merge.alpha)
     height, width = matte.shape
-    background = cover(read_rgb(merge.background), width, height)
+    background = enlarge_to_cover(read_rgb(merge.background), width, height)
     try:
-        write_png(merge.output, composite(colours, np.asarray(background), matte))
+        write_png(merge.output, merge_colours(colours, np.asarray(background), matte))
     except OSError as error:
         # Named by its folder: a full disk concerns all the images that are still to come.
         raise ImageFileError(f"{merge.output.parent}: cannot be written to ({error.strerror or error})") from None

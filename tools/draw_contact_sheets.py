@@ -27,11 +27,12 @@ from utils.arguments import positive_int, whole_number
 from utils.config import load_config
 from utils.distributed import World
 from utils.errors import InputError
-from utils.files import atomic_path, write_png
+from utils.files import write_jpeg, write_png
 from utils.pictures import as_rgb
 from utils.preprocessing import UNKNOWN, trimap_labels
 
 GAP = 4  # pixels between tiles
+QUALITY = 88  # of JPEG files
 ALONE = World(0, 1, torch.device("cpu"))
 
 
@@ -84,12 +85,10 @@ def real_tiles(images: Path, trimaps: Path, count: int, crop: int, seed: int) ->
 
 def write(path: Path, picture: np.ndarray) -> None:
     """Writes JPEG where the name ends so, else PNG."""
-    if path.suffix not in (".jpg", ".jpeg"):
+    if path.suffix in (".jpg", ".jpeg"):
+        write_jpeg(path, picture, QUALITY)
+    else:
         write_png(path, picture)
-        return
-    data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
 
 
 def main() -> int:

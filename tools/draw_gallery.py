@@ -18,11 +18,12 @@ from dataloader.synthetic.drawing import Family
 from dataloader.synthetic.items import DrawnBackground, surface_chooser
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT, object_colours
 from utils.arguments import positive_int, whole_number
-from utils.files import atomic_path
+from utils.files import write_jpeg
 from utils.pictures import as_rgb
 
 SIDE = 384  # at which families are drawn
 COLUMNS = 11
+QUALITY = 88  # of JPEG files
 GAP, CAPTION = 6, 22  # pixels
 
 
@@ -62,10 +63,8 @@ def main() -> int:
     except ImageFileError as error:
         print(f"draw_gallery.py: {error}", file=sys.stderr)
         return 1
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
     try:
-        with atomic_path(args.output) as temporary:
-            temporary.write_bytes(data.tobytes())
+        write_jpeg(args.output, picture, QUALITY)
     except OSError as error:
         print(f"draw_gallery.py: {args.output}: cannot be written ({error.strerror or error})", file=sys.stderr)
         return 1

@@ -26,13 +26,14 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tools.fetch_photographs import FetchError, write_jpeg
+from tools.archives import FetchError
 from tools.panoramas import perspective_view, tone_mapped
-from utils.files import write_png
+from utils.files import write_jpeg, write_png
 
 LIST = Path(__file__).resolve().parents[1] / "docs/further_photographs.csv"
 BASE = "https://raw.githubusercontent.com"
 LONGEST_SIDE = 800  # pixels
+QUALITY = 93  # of JPEG files
 VIEW_SIZE, FIELD_OF_VIEW = (336, 448), 75.0  # of panoramas
 # Views of panoramas that tools/fetch_photographs.py holds out (dawn, esplanade, lobby, park). They are listed since the
 # shipped weights' second training had them.
@@ -139,7 +140,7 @@ def gather(entries: list[Entry], output: Path, base: str) -> Iterator[str]:
             if entry.is_cutout:
                 write_png(path, cutout(entry, base))
             else:
-                write_jpeg(path, photograph(entry, base))
+                write_jpeg(path, photograph(entry, base), QUALITY)
             failed = 0
         except FetchError as reason:
             failed += 1

@@ -14,18 +14,13 @@ import csv
 import hashlib
 import importlib.util
 import io
-import lzma
 import sys
-import tarfile
 import tempfile
-import urllib.request
 from collections.abc import Iterator
-from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -33,20 +28,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import ImageFileError
 from dataloader.synthetic.photographs import read_photograph
+from tools.archives import Archive, FetchError, debian, fetch, members
 from tools.panoramas import perspective_view, read_panorama, tone_mapped
-from utils.files import atomic_path
+from utils.files import atomic_path, write_jpeg
 
 LIST = Path(__file__).with_name("photographs.csv")
 HELD_OUT_SHARE = 1 / 8
 QUALITY = 93  # of JPEG files
 VIEW_SIZE = 384, 512
 VIEWS = ((-60.0, -5.0, 75.0), (110.0, 5.0, 95.0))  # of each panorama: yaw, pitch, field of view in degrees
-DEBIAN = "http://deb.debian.org/debian/pool/main"
-DEBIAN_SNAPSHOT = "http://snapshot.debian.org/archive/debian/20260101T000000Z/pool/main"  # keeps what the pool drops
-
-
-class FetchError(Exception):
-    """A source that cannot be used. The message names it and says why, in one line."""
 
 
 class Skipped(FetchError):
@@ -61,19 +51,6 @@ class Photograph(NamedTuple):
     original: str  # path within the source
     licence: str
     author: str
-
-
-class Archive(NamedTuple):
-    """A package file: where it is, its SHA-256."""
-
-    version: str
-    urls: tuple[str, ...]  # tried in order
-    sha256: str
-
-
-def debian(path: str, sha256: str) -> Archive:
-    """A package of Debian, `path` within the pool."""
-    return Archive(path.split("_")[-2], (f"{DEBIAN}/{path}", f"{DEBIAN_SNAPSHOT}/{path}"), sha256)
 
 
 ARCHIVES = {
@@ -110,67 +87,6 @@ def output_files(photograph: Photograph) -> list[Path]:
     if ".exr" in photograph.original:
         return [folder / f"{photograph.name}_{number}.jpg" for number in range(len(VIEWS))]
     return [folder / f"{photograph.name}.jpg"]
-
-
-def fetch(archive: Archive, cache: Path) -> Path:
-    """The archive's file, downloaded to the cache unless it is there.
-
-    Raises:
-        FetchError: if it cannot be had from any address, or is not the file that was expected.
-    """
-    path = cache / archive.urls[0].rpartition("/")[2]
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == archive.sha256:
-        return path
-    reasons = []
-    for url in archive.urls:
-        try:
-            with urllib.request.urlopen(url, timeout=60) as response:
-                data = response.read()
-        except (OSError, HTTPException) as error:
-            reasons.append(f"{url}: {error}")
-            continue
-        found = hashlib.sha256(data).hexdigest()
-        if found == archive.sha256:
-            with atomic_path(path) as temporary:
-                temporary.write_bytes(data)
-            return path
-        reasons.append(f"{url}: SHA-256 is {found[:16]}..., expected {archive.sha256[:16]}...")
-    raise FetchError("; ".join(reasons))
-
-
-def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files in a .deb or a tar archive, names without a leading "./".
-
-    Raises:
-        FetchError: if the archive cannot be read.
-    """
-    try:
-        data = path.read_bytes()
-        with tarfile.open(fileobj=io.BytesIO(deb_contents(path, data) if path.suffix == ".deb" else data)) as archive:
-            for member in archive:
-                if member.isfile():
-                    yield member.name.removeprefix("./"), archive.extractfile(member).read()
-    except (tarfile.TarError, lzma.LZMAError, EOFError):
-        raise FetchError(f"{path}: cannot be unpacked; damaged") from None
-
-
-def deb_contents(path: Path, data: bytes) -> bytes:
-    """The compressed tar archive of installed files in a .deb, which is an ar archive of three members.
-
-    Raises:
-        FetchError: if it is no .deb, or compressed in a way that Python cannot read.
-    """
-    if not data.startswith(b"!<arch>\n"):
-        raise FetchError(f"{path}: not a Debian package")
-    start = 8
-    while start + 60 <= len(data):
-        name, size = data[start:start + 16].decode("latin-1").strip().rstrip("/"), int(data[start + 48:start + 58])
-        if name in ("data.tar", "data.tar.xz", "data.tar.gz"):
-            return data[start + 60:start + 60 + size]
-        if name.startswith("data.tar"):
-            raise FetchError(f"{path}: {name} is compressed in a way that is not supported; expected xz or gz")
-        start += 60 + size + size % 2  # members begin at even places
-    raise FetchError(f"{path}: a Debian package without data.tar")
 
 
 def pictures(photograph: Photograph, data: bytes) -> list[np.ndarray]:
@@ -232,19 +148,13 @@ def gather(source: str, photographs: list[Photograph], output: Path, cache: Path
             continue
         try:
             for file, picture in zip(output_files(photograph), pictures(photograph, data), strict=True):
-                write_jpeg(output / file, picture)
+                write_jpeg(output / file, picture, QUALITY)
         except ImageFileError as error:
             reasons.append(str(error))
     if missing:
         reasons.append(f"{len(missing)} photographs are not in it, such as {next(iter(missing))}")
     if reasons:
         raise FetchError("; ".join(reasons))
-
-
-def write_jpeg(path: Path, picture: np.ndarray) -> None:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
 
 
 def write_sources(photographs: list[Photograph], output: Path) -> int:

@@ -50,6 +50,13 @@ def write_png(path: str | Path, image: np.ndarray, profile: bytes | None = None)
         temporary.write_bytes(png)
 
 
+def write_jpeg(path: str | Path, image: np.ndarray, quality: int) -> None:
+    """Writes (H, W, 3) uint8 RGB as JPEG, whole or not at all; `quality` in 0..100."""
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
 def with_icc_profile(png: bytes, profile: bytes) -> bytes:
     """A PNG file that has no ICC profile, with one: an iCCP chunk behind the header."""
     content = b"iCCP" + b"ICC profile\0\0" + zlib.compress(profile)  # name, end of name, method: zlib

@@ -1,7 +1,5 @@
 """Drawn foregrounds and backgrounds as items of a training set, beside those that are files."""
 
-import hashlib
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +8,7 @@ import numpy as np
 
 from dataloader.synthetic.colours import generated_background
 from dataloader.synthetic.drawing import Family
+from dataloader.synthetic.fingerprint import files_digest, program_digest
 from dataloader.synthetic.objects import FAMILIES, Subjects, View, draw_cutout
 from dataloader.synthetic.photographs import photograph_surface, photograph_view, read_cutout, read_photograph
 from dataloader.synthetic.subjects import Subject, cutout_subject, cutout_view, find_subject
@@ -60,9 +59,13 @@ class DrawnForeground(NamedTuple):
                            subject_chooser(self.photographs, self.cutouts, self.size))
 
     def identity(self) -> tuple[str, str]:
-        """What names it in a cache, and what makes an entry outdated: the programs that draw it."""
+        """Its cache key, and the state by which an entry is outdated: all that its pixels depend on.
+
+        Raises:
+            ImageFileError: if a photograph or cut-out is gone.
+        """
         return (f"{self.seed} {self.epoch} {self.number} {self.size}",
-                f"{_programs()} {[[path.name for path in paths] for paths in (self.photographs, self.cutouts)]} "
+                f"{program_digest()} {files_digest(self.photographs)} {files_digest(self.cutouts)} "
                 f"{[family.__name__ for family in self.families]}")
 
 
@@ -151,18 +154,3 @@ def _any_photograph(rng: np.random.Generator, photographs: tuple[Path, ...]) -> 
 
 def _any_cutout(rng: np.random.Generator, cutouts: tuple[Path, ...]) -> np.ndarray:
     return read_cutout(cutouts[int(rng.integers(len(cutouts)))])
-
-
-def program_files() -> list[Path]:
-    """The programs that decide what a drawn foreground looks like."""
-    here = Path(__file__).parent
-    return sorted(here.glob("*.py"))
-
-
-@lru_cache(1)
-def _programs() -> str:
-    """A digest of `program_files`, so that no cache outlives a change of what they draw."""
-    digest = hashlib.sha256()
-    for path in program_files():
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

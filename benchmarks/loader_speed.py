@@ -1,6 +1,6 @@
 """Training samples per second on one core: made from whole images, and made of the crop only.
 
-    python -m benchmarks.loader --samples 40
+    python -m benchmarks.loader_speed --samples 40
 
 Foregrounds are 1500 x 2000 (height x width), backgrounds 480 x 640, all generated. The versions take turns with
 the same samples, and each draws what the other draws. "Cached": foregrounds are decoded beforehand.

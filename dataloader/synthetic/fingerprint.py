@@ -1,0 +1,58 @@
+"""A digest of everything drawings depend on besides their arguments, so that no cached drawing outlives a change."""
+
+import ast
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL
+
+from dataloader.folders import file_states
+
+PROJECT = Path(__file__).resolve().parents[2]
+ENTRY = Path(__file__).resolve().with_name("items.py")
+
+
+@lru_cache(1)
+def program_digest() -> str:
+    """A digest of `program_files` and of the versions of the libraries that draw and decode."""
+    digest = hashlib.sha256(f"{np.__version__} {cv2.__version__} {PIL.__version__}".encode())
+    for path in program_files():
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache
+def files_digest(paths: tuple[Path, ...]) -> str:
+    """A digest of files' names, sizes and modification times.
+
+    Raises:
+        ImageFileError: if a file is gone.
+    """
+    content = [[path.name for path in paths], file_states(paths)]
+    return hashlib.sha256(str(content).encode()).hexdigest()[:16]
+
+
+def program_files() -> list[Path]:
+    """The source files of this project that drawing imports, directly or not."""
+    found, waiting = set(), [ENTRY]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += imported_files(path)
+    return sorted(found)
+
+
+def imported_files(path: Path) -> list[Path]:
+    """The files of this project that a source file imports."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            modules |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Import):
+            modules |= {name.name for name in node.names}
+    files = (PROJECT / f"{module.replace('.', '/')}.py" for module in modules)
+    return [file for file in files if file.is_file()]

@@ -1,0 +1,25 @@
+"""A drawn data set and a finished run on it, for all tests of training and testing."""
+
+from pathlib import Path
+
+import pytest
+from training_runs import run_main, settings
+
+from tools.make_generated_data import make
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory) -> Path:
+    """Three foregrounds, eight backgrounds and three test images of 128 pixels."""
+    folder = tmp_path_factory.mktemp("data")
+    make(folder, foregrounds=3, backgrounds=8, tests=3, size=128, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(data, tmp_path_factory) -> Path:
+    """The folder of an undisturbed run of six steps."""
+    run = tmp_path_factory.mktemp("run")
+    result = run_main(*settings(data, run))
+    assert result.returncode == 0, result.stderr
+    return run

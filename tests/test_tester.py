@@ -1,0 +1,97 @@
+"""The test phase: predictions, errors, and what it keeps or rejects."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from training_runs import ALONE, ROOT, config_of, run_main, settings
+
+from dataloader.folders import find_test_images
+from dataloader.image_file import read_grey
+from evaluation.validation import validate, validation_images
+from matting.predictor import Matting
+from utils.checkpoint import load_network
+from utils.files import write_png
+
+
+def test_test_phase(data, finished):
+    """Predictions and errors, one process; then two, which find the predictions and agree."""
+    arguments = settings(data, finished)
+    result = run_main(*arguments, "--phase=test")
+    assert result.returncode == 0, result.stderr
+    output = finished / "prediction" / "sample"
+    names = ["000000.png", "000001.png", "000002.png"]
+    assert sorted(path.name for path in output.iterdir()) == [
+        *names, "errors.csv", "errors.json", "made_with.json", "worst_images"]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["SAD", *names, "mean"]
+    errors = (output / "errors.csv").read_text()
+    scored = subprocess.run([sys.executable, "evaluate.py", "--pred-dir", str(output), "--alpha-dir",
+                             str(data / "test" / "alpha"), "--trimap-dir", str(data / "test" / "trimap"),
+                             "--csv", str(finished / "again.csv")], cwd=ROOT, check=True, capture_output=True)
+    assert scored.returncode == 0
+    assert (finished / "again.csv").read_text() == errors
+
+    (output / "000001.png").unlink()
+    before = (output / "000000.png").stat().st_mtime_ns
+    result = run_main(*arguments, "--phase=test", "--set", "dist=true", "--set", "test.batch_size=2", processes=2)
+    assert result.returncode == 0, result.stderr
+    assert (output / "errors.csv").read_text() == errors
+    assert (output / "000000.png").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("scale", ["resize", "crop"])
+def test_other_scales(data, finished, tmp_path, scale):
+    result = run_main(*settings(data, finished, test__scale=scale, test__alpha_path=tmp_path, test__fast_eval="true"),
+                      "--phase=test")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0].split() == ["SAD", "MSE"]
+    height, width = read_grey(data / "test" / "alpha" / "000000.png").shape
+    expected = (height // 32 * 32, width // 32 * 32) if scale == "crop" else (height, width)
+    assert read_grey(tmp_path / "sample" / "000000.png").shape == expected
+
+
+def test_folder_of_other_pictures_is_left_alone(data, finished, tmp_path):
+    (tmp_path / "sample").mkdir()
+    shutil.copy(data / "test" / "alpha" / "000000.png", tmp_path / "sample" / "holiday.png")
+    result = run_main(*settings(data, finished, test__alpha_path=tmp_path), "--phase=test")
+    assert result.returncode == 1
+    assert "holds images that are not predictions of this program" in result.stderr
+    assert (tmp_path / "sample" / "holiday.png").exists()
+
+
+def test_predictions_of_other_trimaps_are_not_taken(data, finished, tmp_path):
+    """The same weights and names, but another folder of trimaps: everything is predicted anew."""
+    assert run_main(*settings(data, finished, test__alpha_path=tmp_path), "--phase=test").returncode == 0
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "sample").glob("*.png")}
+    shutil.copytree(data / "test" / "trimap", tmp_path / "trimap")
+    arguments = settings(data, finished, test__alpha_path=tmp_path, test__trimap=tmp_path / "trimap")
+    assert run_main(*arguments, "--phase=test").returncode == 0
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "sample").glob("*.png")}
+    assert before.keys() == after.keys()
+    assert all(after[name] > before[name] for name in after)
+
+
+def test_validation_during_training_scores_as_the_test_phase(data, finished, tmp_path):
+    """The same weights, images and trimaps give the same SAD and MSE, from 8-bit alpha where the trimap is 128."""
+    arguments = settings(data, finished, test__alpha_path=tmp_path, test__checkpoint="latest_model")
+    assert run_main(*arguments, "--phase=test").returncode == 0
+    tested = json.loads((tmp_path / "sample" / "errors.json").read_text())["mean"]
+    config = config_of(data, finished)
+    network = load_network(finished / "checkpoints" / "sample" / "latest_model.pth")
+    validated = validate(Matting(network, "cpu", border=0), validation_images(config), ALONE)
+    assert validated == pytest.approx({"sad": tested["sad"], "mse": tested["mse"]}, rel=1e-6)
+
+
+def test_soft_trimaps_are_left_out_of_the_validation(data, tmp_path, caplog):
+    """As the test phase rejects them; without any image the errors are NaN."""
+    shutil.copytree(data / "test", tmp_path / "test")
+    for path in (tmp_path / "test" / "trimap").iterdir():
+        trimap = read_grey(path)
+        trimap[trimap == 128] = 127
+        write_png(path, trimap)
+    images = find_test_images(*(tmp_path / "test" / kind for kind in ("merged", "alpha", "trimap")))
+    errors = validate(lambda image, trimap: trimap / 255, images, ALONE)
+    assert errors["sad"] != errors["sad"]
+    assert "000000.png holds 1 values other than 0, 128 and 255: 127" in caplog.text
