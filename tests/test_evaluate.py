@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import evaluate
+from dataloader.image_file import read_grey
 from utils.files import write_png
 
 DATA = Path(__file__).parent / "data" / "metrics"
@@ -56,7 +57,7 @@ def test_without_per_image_only_the_mean(monkeypatch, capsys, folders):
 
 def test_other_extension(monkeypatch, folders):
     (folders / "pred" / "perfect.png").rename(folders / "pred" / "perfect.bmp.png")
-    write_png(folders / "pred" / "perfect.bmp.png", evaluate.read_grey(folders / "gt" / "perfect.png"))
+    write_png(folders / "pred" / "perfect.bmp.png", read_grey(folders / "gt" / "perfect.png"))
     assert run(monkeypatch, folders) == 1
     (folders / "pred" / "perfect.bmp.png").rename(folders / "pred" / "perfect.webp")
     assert run(monkeypatch, folders) == 0  # contents decide how a file is decoded, the stem how it is paired

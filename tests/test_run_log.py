@@ -53,7 +53,7 @@ def test_training_goes_on_without_tensorboard(monkeypatch, tmp_path, caplog):
         run_log.advance(1)
         run_log.record(1, values, 8)
         run_log.record_validation(1, {"sad": 3.0})
-        run_log.record_pictures(1, {})
+        run_log.record_pictures(1, {}, None)
     assert run_log.seconds_waited == 2
-    assert caplog.messages == ["no tensorboard logs: tensorboardX is not installed"]
+    assert caplog.messages == ["no TensorBoard logs: tensorboardX is not installed"]
     assert (tmp_path / "gca-dist.csv").read_text().splitlines()[1].startswith("1,0.5,")

@@ -59,7 +59,8 @@ def test_crop_equals_that_of_the_whole_image(seed, count):
     crop = render_sample(draws, cutouts, background, CROP, np.random.default_rng(seed))
     window = choose_window(place_layers(draws, cutouts), draws.canvas, draws.kernel_sizes, CROP, cv2.INTER_NEAREST,
                            np.random.default_rng(seed))
-    whole = oracle.oracle_sample(draws, [pixels for pixels, _ in cutouts], background, CROP, rng, window[:2])
+    whole = oracle.oracle_sample(draws, [pixels for pixels, _ in cutouts], background, CROP, rng,
+                                 (window.top, window.left))
     assert np.array_equal(crop.trimap, whole.trimap)
     assert np.abs(crop.alpha - whole.alpha).max() < 1e-6
     for ours, theirs in zip(crop, whole, strict=True):
@@ -207,9 +208,9 @@ def test_any_crop_where_nothing_is_unknown():
     rng = np.random.default_rng(0)
     windows = np.array([choose_window(layers, (200, 300), (5, 5), CROP, cv2.INTER_NEAREST, rng) for _ in range(3000)])
     assert set(windows[:, 0]) == set(range(200 - CROP + 1))
-    assert abs(windows[:, 1].mean() - (300 - CROP) / 2) < 6
-    assert windows[:, 1].min() == 0
-    assert windows[:, 1].max() == 300 - CROP
+    assert abs(windows[:, 2].mean() - (300 - CROP) / 2) < 6
+    assert windows[:, 2].min() == 0
+    assert windows[:, 2].max() == 300 - CROP
     middle = choose_window(layers, (200, 300), (5, 5), CROP, cv2.INTER_NEAREST, None)
     assert middle == any_window((200, 300), CROP, None) == rectangle(68, 118, CROP, CROP)
 
@@ -220,7 +221,8 @@ def test_fewer_than_ten_unknown_pixels():
     rng = np.random.default_rng(0)
     assert len({choose_in_trimap(trimap, CROP, rng) for _ in range(50)}) > 40
     trimap[100:100 + 10 * 4, 100] = UNKNOWN
-    corners = {choose_in_trimap(trimap, CROP, rng)[:2] for _ in range(200)}
+    windows = [choose_in_trimap(trimap, CROP, rng) for _ in range(200)]
+    corners = {(window.top, window.left) for window in windows}
     assert corners == {(row - CROP // 2, 100 - CROP // 2) for row in range(100, 140, 4)}
 
 
@@ -251,7 +253,7 @@ def test_background_window(source, target, resampling):
         part = resize_window(image, target, window, resampling)
         displacement = np.abs(part - whole[window.slices])[..., :2]
         assert part.shape == (64, 64, 3)
-        if window[:2] == (0, 0) or source == target:
+        if (window.top, window.left) == (0, 0) or source == target:
             assert displacement.max() < 1e-3
         else:
             assert (displacement < step + (resampling == cv2.INTER_NEAREST) + 0.1).all()

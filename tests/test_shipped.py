@@ -1,6 +1,5 @@
-"""What comes with the repository: weights that matte, and documents whose links lead somewhere."""
+"""The weights that come with the repository."""
 
-import re
 from pathlib import Path
 
 import cv2
@@ -13,8 +12,6 @@ from utils.config import architecture, load_config
 from utils.preprocessing import UNKNOWN, trimap_labels
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "benchmarks/README.md", "checkpoints/README.md", "checkpoints/gca-free-light/README.md",
-             "demo/README.md", "docs/data_card.md", "docs/training_free_weights.md", "pretrain/README.md")
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +40,3 @@ def test_weights_find_an_edge(matting, foreground, background):
     unknown = trimap_labels(trimap) == UNKNOWN
     error = np.abs(matting(image.clip(0, 255).astype(np.uint8), trimap) - alpha)[unknown].mean()
     assert error < 0.25 * np.abs(0.5 - alpha)[unknown].mean()
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_lead_somewhere(document):
-    text = (ROOT / document).read_text()
-    targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", text)
-    missing = [target for target in targets if not (ROOT / document).parent.joinpath(target).exists()]
-    assert not missing
-    assert not re.findall(r"\b[A-Z]+_(?:TABLE|FIGURES|ROWS|PAGE)\b", text)
