@@ -2,7 +2,7 @@
 
     python app.py
 
-Needs requirements-app.txt. Only this machine can open the page, unless --host says otherwise. The page
+Needs requirements-app.txt. The page is reachable from this machine only, unless --host is given, and
 loads nothing from other servers. Uploads and results are deleted when the program ends.
 """
 
@@ -35,9 +35,9 @@ def parse_arguments() -> argparse.Namespace:
                         help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)")
     parser.add_argument("--port", type=port_number, default=7860, help="port to listen on (default: %(default)s)")
     parser.add_argument("--max-pixels", type=positive_int, default=24_000_000, metavar="N",
-                        help="most pixels of a photo (default: %(default)s)")
+                        help="maximum number of pixels of a photo (default: %(default)s)")
     parser.add_argument("--max-upload", type=memory_size, default=memory_size("50MB"), metavar="SIZE",
-                        help="largest file that can be uploaded (default: 50MB)")
+                        help="maximum size of an uploaded file (default: 50MB)")
     return parser.parse_args()
 
 
@@ -57,7 +57,7 @@ def main() -> int:
         page = build_page(matting, args.max_pixels, SAMPLE_PHOTOS, SAMPLE_TRIMAPS, notice)
         try:
             launch(page, args.host, args.port, args.max_upload)
-        except OSError:  # Gradio's message advises options that this program lacks
+        except OSError:  # Gradio's message suggests options that this program lacks
             print(f"app.py: cannot listen on {args.host}, port {args.port}; the port may be taken: choose another "
                   "with --port", file=sys.stderr)
             return 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Copies each DIR/alpha/NAME.png to DIR/alpha_copy/NAME_0.png ... NAME_19.png, so that the alphas of
-# Composition-1K have the names of its merged images. Copies that are there already stay as they are.
+# Composition-1K have the names of its merged images. Identical existing copies are left unchanged.
 #
 #     ./copy_testing_alpha.sh Combined_Dataset/Test_set
 set -euo pipefail
@@ -26,7 +26,7 @@ alphas=("$source_dir"/*.png)
 [[ ${#alphas[@]} -gt 0 ]] || fail "$source_dir: no .png files in this folder"
 mkdir -p -- "$target_dir"
 
-# Each copy gets its name only when it is whole, so an interrupted run leaves no half of a file.
+# Copies are renamed when complete, so an interrupted run leaves no partial file.
 temporary=$target_dir/.copy.$$.tmp
 trap 'rm -f -- "$temporary"' EXIT
 

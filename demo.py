@@ -5,14 +5,13 @@
         --image-dir=demo/input_lowres --trimap-dir=demo/trimap_lowres/Trimap3 --output=demo/pred/Trimap3
 
 These are the defaults. For each image NAME.* the folder OUTPUT/<version>_<checkpoint> receives
-NAME.png, the alpha matte, and NAME_offset1.png and NAME_offset2.png: for each position the offset of
-its strongest match in the two attention blocks, as optical-flow colours. On request (--cutout,
---background) also NAME_cutout.png, the subject as RGBA, and NAME_composite.png, the subject before
-another background.
+NAME.png, the alpha matte, and NAME_offset1.png and NAME_offset2.png, the attention offsets of the two
+blocks: each position's strongest match, in optical-flow colours. On request (--cutout, --background)
+also NAME_cutout.png, the subject as RGBA, and NAME_composite.png, the subject over another background.
 
     python demo.py --onnx=gca.onnx --image-dir=...
 
-needs no PyTorch, and writes no offset pictures. tools/export_onnx.py makes such files.
+needs no PyTorch, and writes no offset pictures. tools/export_onnx.py exports networks.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from utils.arguments import positive_float, positive_int
 from utils.distributed import ALONE, World, all_gather, join_world, leave_world
 from utils.errors import InputError
 
-if TYPE_CHECKING:  # the ONNX demo does without PyTorch
+if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
     from matting.folder import Predictor
     from matting.predictor import Matting
 
@@ -45,18 +44,18 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
     weights = add_matting_arguments(parser)
     weights.add_argument("--onnx", type=Path, metavar="FILE",
-                         help="a network of tools/export_onnx.py instead, computed by ONNX Runtime on the CPU")
+                         help="network exported by tools/export_onnx.py, run by ONNX Runtime on the CPU")
     parser.add_argument("--image-dir", type=Path, metavar="DIR", default=Path("demo/input_lowres"),
                         help="folder of images (default: %(default)s)")
     parser.add_argument("--trimap-dir", type=Path, metavar="DIR", default=Path("demo/trimap_lowres/Trimap3"),
                         help="folder of trimaps, named like the images (default: %(default)s)")
     parser.add_argument("--output", type=Path, metavar="DIR", default=Path("demo/pred/Trimap3"),
-                        help="folder in which a folder of mattes is written (default: %(default)s)")
+                        help="parent of the folder of mattes (default: %(default)s)")
     parser.add_argument("--batch", type=positive_int, default=1, metavar="N",
                         help="compute up to N images of one size at once, useful on GPUs (default: %(default)s)")
     add_cutout_arguments(parser)
     parser.add_argument("--compile", action="store_true",
-                        help="compile the network with torch.compile, useful for many images only")
+                        help="compile the network with torch.compile, worthwhile only for many images")
     parser.add_argument("--flip", action="store_true", help="average with the matte of the mirrored image")
     parser.add_argument("--scales", type=positive_float, nargs="+", default=[1.0], metavar="FACTOR",
                         help="average the mattes of the image resized by these factors, such as 1 0.75")
@@ -112,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 def run_onnx(args: argparse.Namespace) -> int:
     """`run` with ONNX Runtime, in one process."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("--onnx computes in one process, on all cores; start it without torchrun")
+        raise InputError("--onnx runs in one process, on all cores; start it without torchrun")
     start = time.perf_counter()
     extra = cutout_files(args.cutout, args.background)
     matting = OnnxMatting(args.onnx)

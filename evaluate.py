@@ -2,8 +2,8 @@
 
     python evaluate.py --pred-dir PREDICTIONS --alpha-dir TRUTHS --trimap-dir TRIMAPS --csv errors.csv
 
-Composition-1K: first `./copy_testing_alpha.sh Combined_Dataset/Test_set`, then --alpha-dir is its
-alpha_copy folder, so that predictions, truths and trimaps share their names.
+Composition-1K: first `./copy_testing_alpha.sh Combined_Dataset/Test_set`, then use its alpha_copy
+folder as --alpha-dir, so that predictions, alphas and trimaps share their names.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the errors as CSV")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the errors as JSON")
     parser.add_argument("--processes", type=positive_int, default=os.cpu_count(),
-                        help="images scored at once (default: %(default)s)")
+                        help="images scored in parallel (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -40,20 +40,20 @@ def main() -> int:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 1
     except BrokenProcessPool:
-        print("evaluate.py: a process was ended from outside, perhaps for lack of memory; try fewer --processes",
+        print("evaluate.py: a worker process was killed, perhaps out of memory; try fewer --processes",
               file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("evaluate.py: interrupted", file=sys.stderr)
         return 130
     for reason in failed.values():
-        print(f"refused: {reason}", file=sys.stderr)
+        print(f"not scored: {reason}", file=sys.stderr)
     if not errors:
         print("evaluate.py: no image could be scored", file=sys.stderr)
         return 1
     print_table(errors, args.per_image)
     if failed:
-        print(f"{len(failed)} refused; the mean leaves them out", file=sys.stderr)
+        print(f"{len(failed)} not scored; the mean excludes them", file=sys.stderr)
     status = 1 if failed else 0
     for path, write in ((args.csv, partial(write_csv, errors=errors)),
                         (args.json, partial(write_json, errors=errors, failed=failed))):

@@ -1,4 +1,4 @@
-"""The predictor by way of torch.hub.
+"""torch.hub entry point of the predictor.
 
     matting = torch.hub.load("path/to/this/folder", "gca_matting", source="local", checkpoint="weights.pth")
     alpha = matting(Image.open("photo.jpg"), Image.open("trimap.png"))
@@ -13,13 +13,13 @@ HERE = Path(__file__).resolve().parent
 
 
 def check_modules() -> None:
-    """Raises ImportError where modules of other programs have names that this one's import statements would find."""
+    """Raises ImportError if modules of other programs are loaded under names that are imported below."""
     for name in ("utils", "networks", "matting"):
         loaded = sys.modules.get(name)
-        place = next(iter(getattr(loaded, "__path__", [])), getattr(loaded, "__file__", None))
-        if loaded and (place is None or not Path(place).resolve().is_relative_to(HERE)):
-            raise ImportError(f"another module named {name} is loaded already (from {place}); "
-                              "load gca_matting in a process of its own")
+        location = next(iter(getattr(loaded, "__path__", [])), getattr(loaded, "__file__", None))
+        if loaded and (location is None or not Path(location).resolve().is_relative_to(HERE)):
+            raise ImportError(f"another module named {name} is already loaded (from {location}); "
+                              "load gca_matting in a separate process")
 
 
 check_modules()
@@ -35,8 +35,8 @@ def gca_matting(checkpoint: str | Path | None = None, device: str | torch.device
     """A predictor of alpha mattes from photos and trimaps.
 
     Args:
-        checkpoint: file with the weights; by default the one the demo takes, which comes with this folder.
-        device: where to compute; by default CUDA where there is one.
+        checkpoint: weights file; default: the demo's, which is part of this folder.
+        device: compute device; default: CUDA if available.
         options: of `matting.predictor.Matting.from_checkpoint`, such as precision="bf16" or encoder="...".
 
     Raises:

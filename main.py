@@ -1,4 +1,4 @@
-"""Trains the network, or tests it on Composition-1K, as a TOML file says.
+"""Trains the network, or tests it on Composition-1K, configured by a TOML file.
 
     python main.py --config=config/gca-dist.toml
     torchrun --nproc_per_node=4 main.py --config=config/gca-dist.toml
@@ -26,9 +26,9 @@ def parse_arguments() -> argparse.Namespace:
     add_config_arguments(parser, default="config/gca-dist.toml")
     parser.add_argument("--phase", choices=("train", "test"), default="train", help="default: %(default)s")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
-                        help="where to compute, such as cpu (default: each process its GPU, or the CPU)")
+                        help="compute device, such as cpu (default: one GPU per process, or the CPU)")
     parser.add_argument("--local_rank", "--local-rank", type=int, metavar="N",
-                        help="this process's number on its machine; passed by torch.distributed.launch")
+                        help="local rank of this process; passed by torch.distributed.launch")
     return parser.parse_args()
 
 
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def fail(reason: str, world: World | None, status: int = 1) -> int:
-    """Says in one line why this process ends; the launcher ends the others."""
+    """Prints in one line why this process ends; the launcher ends the others."""
     rank = f" (process {world.rank})" if world is not None and world.size > 1 else ""
     print(f"main.py{rank}: {reason}", file=sys.stderr)
     return status

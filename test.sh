@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Predicts and scores Composition-1K; further arguments go to main.py.
+# Predicts and evaluates Composition-1K; further arguments are passed to main.py.
 #
 #     ./test.sh
 #     GPUS=4 ./test.sh --config=config/gca-dist.toml --set test.checkpoint=best_model

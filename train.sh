@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Trains with the paper's recipe on all GPUs of this machine; further arguments go to main.py. The paper
-# has 4 GPUs with batches of 10; with another number of them, let model.batch_size keep the product at 40.
+# Trains with the paper's recipe on all GPUs of this machine; further arguments are passed to main.py. The paper uses
+# 4 GPUs with batches of 10; with another number of GPUs, choose model.batch_size so that the product stays 40.
 #
 #     ./train.sh
 #     GPUS=2 ./train.sh --config=config/baseline-dist.toml --set model.batch_size=20

@@ -57,7 +57,7 @@ def train(config: EasyDict, world: World) -> int:
             record(run_log, state, result, step_batches[-1], config, world)
             save_and_validate(run_log, state, result, test_images, folder, config, world)
             if result.stop_signal:
-                log.info("stopped at step %d; train.resume_checkpoint=latest_model goes on from there", state.step)
+                log.info("stopped at step %d; resume with train.resume_checkpoint=latest_model", state.step)
                 return 128 + result.stop_signal
     if world.is_main:
         log.info("finished at step %d; checkpoints are in %s", state.step, folder)

@@ -1,10 +1,10 @@
-"""Time and memory of the attention block against its published formulation.
+"""Time and memory of the attention block compared with its published formulation.
 
     python benchmarks/attention_speed.py --sizes 64 128 256
 
-The published formulation takes patches as convolution kernels and holds the whole of the attention. Both have the
-same parameters and inputs; `size` is the side of the alpha feature, an eighth of the image's. The two take turns, and
-the fastest of several runs counts; memory is what one run adds to the peak of a process of its own.
+The published formulation uses patches as convolution kernels and holds the full attention matrix. Both get the same
+parameters and inputs; `size` is the side of the alpha feature, an eighth of the image's. The two alternate, and the
+fastest of several runs counts; memory is what one run adds to the peak of a separate process.
 """
 
 import argparse
@@ -30,7 +30,7 @@ PAIRS_PER_REPEAT = 2**26  # of positions; smaller sizes are repeated more often
 
 def published(block: GuidedContextualAttention, guidance: Tensor, alpha: Tensor,
               unknown: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What `block` computes, as Li and Lu published it: image by image, in three convolutions."""
+    """Computes `block` as Li and Lu published it: image by image, in three convolutions."""
     feature = F.interpolate(block.guidance_conv(guidance), scale_factor=0.5, mode="nearest")
     mask = F.interpolate(unknown, scale_factor=0.5, mode="nearest")
     h, w = feature.shape[2:]
@@ -58,20 +58,20 @@ def _as_kernels(patches: Tensor, side: int) -> Tensor:
     return patches.transpose(1, 2).contiguous().unflatten(2, (-1, side, side))
 
 
-def this(block: GuidedContextualAttention, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def current(block: GuidedContextualAttention, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return block(*tensors)
 
 
-VERSIONS = {"published": published, "this": this}
+VERSIONS = {"published": published, "this": current}
 
 
 def inputs(size: int, device: str) -> tuple[GuidedContextualAttention, Tensor, Tensor, Tensor]:
-    """A block, and the guidance, alpha feature and unknown mask for it."""
+    """An attention block and its guidance, alpha feature and unknown mask."""
     torch.manual_seed(0)
     block = GuidedContextualAttention(CHANNELS, CHANNELS).eval()
-    torch.nn.init.ones_(block.W[1].weight)  # so that differences show
+    torch.nn.init.ones_(block.W[1].weight)  # so that differences are visible
     guidance, alpha = torch.randn(2, 1, CHANNELS, size, size)
-    # Differences between neighbours as in features of photographs, where many keys share the attention.
+    # Smoothed like features of photographs, where many keys share the attention.
     guidance = F.avg_pool2d(guidance, 5, stride=1, padding=2)
     unknown = (torch.rand(1, 1, size, size) < 0.4).float()
     return tuple(x.to(device) for x in (block, guidance, alpha, unknown))
@@ -86,9 +86,9 @@ def timed(run: Callable[[], tuple[Tensor, ...]], device: str) -> float:
 
 
 def added_memory(version: str, size: int, device: str) -> int:
-    """Bytes by which a run raises the peak of this process, or of the GPU."""
+    """Bytes by which a run raises the peak memory of this process, or of the GPU."""
     attention = VERSIONS[version]
-    attention(*inputs(16, device))  # what libraries take once
+    attention(*inputs(16, device))  # one-time allocations of libraries
     tensors = inputs(size, device)
     if device == "cuda":
         before = torch.cuda.memory_allocated()
@@ -109,14 +109,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
-    parser.add_argument("--memory-of", choices=VERSIONS, help="print only the bytes it takes at the first size")
+    parser.add_argument("--memory-of", choices=VERSIONS, help="print only its memory in bytes at the first size")
     arguments = parser.parse_args()
     device = arguments.device
     if arguments.memory_of is not None:
         print(added_memory(arguments.memory_of, arguments.sizes[0], device))
         return
 
-    # First of all: a process's peak begins with the size of the one that started it.
+    # Measured first: a process's peak starts at the size of its parent.
     memory = {size: [added_memory_elsewhere(version, size, device) / 2**20 for version in VERSIONS]
               for size in arguments.sizes}
     row = "{:>5} {:>12} {:>9} {:>7} {:>14} {:>11} {:>12} {:>14}"

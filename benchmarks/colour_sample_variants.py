@@ -1,14 +1,14 @@
-"""Which known colours help as input, and how to train with them: short trainings on the same samples, in one run.
+"""Which known colours help as input, and how to train with them: short trainings on the same samples.
 
     python tools/fetch_photographs.py --output data/photographs
     python tools/make_generated_data.py --photographs data/photographs --foregrounds 0 --backgrounds 0 --tests 64
     python benchmarks/colour_sample_variants.py --samples 12000 --data data/generated/test
     python benchmarks/colour_sample_variants.py --arms none pairs --data data/generated/test photographs/test
 
-Each arm trains the network of config/gca-free-light.toml from the same seed on one thread, in crops of 64
-pixels, and is then measured on each folder of --data, which holds merged/, alpha/ and trimap/. Where crops are larger
-they are as many pixels in all, and steps are fewer. The loss is the mean over the last fifth of the steps. 9,000
-samples take about four minutes an arm. Two calls with different --arms can share two processor cores.
+Each arm trains the network of config/gca-free-light.toml from the same seed on one thread, on crops of 64 pixels, and
+is then evaluated on each folder of --data, which holds merged/, alpha/ and trimap/. Arms with larger crops see as many
+pixels in total, in fewer steps. The loss is the mean over the last fifth of the steps. 9,000 samples take about four
+minutes per arm. Two calls with different --arms can share two cores.
 """
 
 import argparse
@@ -51,8 +51,8 @@ CROP = 64
 
 
 @contextmanager
-def constants(**values: object):
-    """Other constants in the modules `networks.colour_samples` and `networks.known_colours`."""
+def patched_constants(**values: object):
+    """Temporarily replaces constants of `networks.colour_samples` and `networks.known_colours`."""
     module = {name: colour_samples if hasattr(colour_samples, name) else known_colours for name in values}
     before = {name: getattr(module[name], name) for name in values}
     for name, value in values.items():
@@ -66,7 +66,7 @@ def constants(**values: object):
 
 def with_constants(**values: object) -> Callable[..., Tensor]:
     def channels(image: Tensor, trimap: Tensor, *_) -> Tensor:
-        with constants(**values):
+        with patched_constants(**values):
             return colour_channels(image, trimap)
     return channels
 
@@ -76,21 +76,21 @@ def some_channels(*numbers: int) -> Callable[..., Tensor]:
 
 
 def two_radii(image: Tensor, trimap: Tensor, *_) -> Tensor:
-    """With colours filled from farther around, too."""
-    with constants(PULL=0.5):
+    """Adds colours filled from a larger radius."""
+    with patched_constants(PULL=0.5):
         smooth = colour_channels(image, trimap)[:, :FILLED_CHANNELS]
     return torch.cat([colour_channels(image, trimap), smooth], dim=1)
 
 
 def nearest_colours(image: Tensor, trimap: Tensor, *_) -> Tensor:
-    """The pairs' channels of one pair: the nearest known colours, averaged no farther than has to be."""
-    with constants(PULL=1e-6):
+    """Replaces the pairs by a single one: the nearest known colours, averaged over the smallest possible area."""
+    with patched_constants(PULL=1e-6):
         nearest = colour_channels(image, trimap)[:, 7:9]
     return torch.cat([colour_channels(image, trimap)[:, :FILLED_CHANNELS], nearest], dim=1)
 
 
 def best_pair(image: Tensor, samples: Tensor) -> Tensor:
-    """In place of the mean over pairs: 2 alpha - 1 and r (2, 16, P) of the pair that leaves least."""
+    """Replaces the mean over pairs: 2 alpha - 1 and r (2, 16, P) of the pair with the smallest residual."""
     differences = samples[:, :, :, None] - image
     found = torch.full((2, *image.shape[1:]), math.inf)
     for foreground in differences[0]:
@@ -104,7 +104,7 @@ def best_pair(image: Tensor, samples: Tensor) -> Tensor:
 
 
 def with_distances(image: Tensor, trimap: Tensor, *_) -> Tensor:
-    """With how far known foreground and background are, d / (d + 32 pixels)."""
+    """Adds the distances to known foreground and background, d / (d + 32 pixels)."""
     unlike = (trimap[:, [2, 0]] == 0).to(torch.uint8).flatten(0, 1).numpy()
     lengths = torch.stack([torch.from_numpy(cv2.distanceTransform(each, cv2.DIST_L2, 5)) for each in unlike])
     lengths = lengths.clamp_max(4096).unflatten(0, (-1, 2))  # there may be none
@@ -112,11 +112,11 @@ def with_distances(image: Tensor, trimap: Tensor, *_) -> Tensor:
 
 
 class Arm(NamedTuple):
-    """One of the trainings that are compared."""
+    """One of the compared trainings."""
 
-    about: str
+    description: str
     channels: Callable[..., Tensor] | None = colour_channels
-    count: int = CHANNELS
+    channel_count: int = CHANNELS
     crop: int = CROP
     settings: tuple[str, ...] = ()
 
@@ -138,21 +138,21 @@ ARMS = {
 
 
 def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, float]:
-    """The arm's network after so many samples of 64 x 64 pixels, and its training error over the last fifth."""
+    """The arm's network after `samples` crops of 64 x 64 pixels, and its mean loss over the last fifth of the steps."""
     config = load_config(CONFIG, [
         "dist=false", "data.plain_share=0", "train.laplacian_weight=0", f"train.ema={EMA}",
         f"train.total_step={10**6}", f"data.crop_size={arm.crop}",
         f"model.batch_size={max(4, 16 * CROP // arm.crop)}", "data.cutouts=", *settings, *arm.settings])
     steps = max(1, samples * CROP**2 // (config.model.batch_size * arm.crop**2))
     torch.manual_seed(config.train.seed)
-    network = MattingNetwork(Encoder(width=config.model.width, further_channels=arm.count),
+    network = MattingNetwork(Encoder(width=config.model.width, further_channels=arm.channel_count),
                              Decoder(width=config.model.width), arm.channels)
     data = make_training_dataset(config, config.train.seed)
-    return train_shortly(network, iter(training_loader(data, config, ALONE, 0)), config, steps, arm.about)
+    return train_shortly(network, iter(training_loader(data, config, ALONE, 0)), config, steps, arm.description)
 
 
 def run_whole(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, *_) -> MattingOutput:
-    """In place of `matting.tiling.run_tiled`: the variants above compute their channels of whole images only."""
+    """Replaces `matting.tiling.run_tiled`, since the variants above compute their channels only for whole images."""
     height, width = (CELL * side for side in unknown.shape[2:])
     full = read(Box(0, height, 0, width))
     return network(full[:, :3], full[:, 3:])
@@ -160,14 +160,14 @@ def run_whole(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Compare known colours as input, trained on the same samples.",
-        epilog="arms: " + "; ".join(f"{name}: {arm.about}" for name, arm in ARMS.items()))
+        description="Compare known colours as input by short trainings on the same samples.",
+        epilog="arms: " + "; ".join(f"{name}: {arm.description}" for name, arm in ARMS.items()))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help="default: all")
-    parser.add_argument("--samples", type=positive_int, default=12000, help="crops of 64 (default: %(default)s)")
+    parser.add_argument("--samples", type=positive_int, default=12000, help="crops of 64 pixels (default: %(default)s)")
     parser.add_argument("--data", type=Path, nargs="+", default=[Path("data/generated/test")], metavar="DIR",
                         help="folders with merged/, alpha/ and trimap/ (default: data/generated/test)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="a key of the configuration; may be repeated")
+                        help="set a configuration key; may be repeated")
     return parser.parse_args()
 
 
@@ -183,7 +183,7 @@ def main() -> int:
             start = time.monotonic()
             network, error = train(ARMS[name], args.samples, args.set)
             minutes = (time.monotonic() - start) / 60
-            print(f"{ARMS[name].about:40} {minutes:7.1f} {error:6.4f}", end="", flush=True)
+            print(f"{ARMS[name].description:40} {minutes:7.1f} {error:6.4f}", end="", flush=True)
             for images in sets:
                 errors = validate(Matting(network, ALONE.device, border=0), images, ALONE)
                 print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)

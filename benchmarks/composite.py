@@ -1,9 +1,9 @@
-"""How fast the merged test images are composed: the per-pixel loop of the data set's own program against the tool.
+"""Speed of compositing the merged test images: the data set's own per-pixel loop compared with the tool.
 
     python benchmarks/composite.py
 
-One core, composition alone: without decoding, enlarging and writing, which both need. Both work on the
-same pixels and their results are compared.
+One core, compositing only: without decoding, enlarging and writing, which both need. Both process the same pixels, and
+their results are compared.
 """
 
 import argparse
@@ -23,7 +23,7 @@ REPEATS = 5
 
 
 def per_pixel_loop(foreground: Image.Image, background: Image.Image, alpha: Image.Image) -> Image.Image:
-    """Composition as the data set's program does it; changes the background."""
+    """Compositing as in the data set's program; modifies `background`."""
     front, merged, matte = foreground.load(), background.load(), alpha.load()
     for y in range(alpha.height):
         for x in range(alpha.width):
@@ -39,7 +39,7 @@ def per_pixel_loop(foreground: Image.Image, background: Image.Image, alpha: Imag
 
 
 def example_mattes(size: int) -> dict[str, np.ndarray]:
-    """Alphas (size, size) with much and with little between 0 and 255."""
+    """Alphas (size, size) with many and with few values between 0 and 255."""
     y, x = np.mgrid[:size, :size] / size - 0.5
     inside = 0.33 - np.hypot(y, x)
     return {"all pixels mixed (glass)": np.random.default_rng(0).integers(1, 255, (size, size), np.uint8),
@@ -54,7 +54,7 @@ def seconds(function, *arguments) -> tuple[float, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the composition of merged test images.")
+    parser = argparse.ArgumentParser(description="Time the compositing of merged test images.")
     parser.add_argument("--size", type=int, default=1024, help="height and width in pixels (default: %(default)s)")
     size = parser.parse_args().size
     cv2.setNumThreads(1)

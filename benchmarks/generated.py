@@ -1,4 +1,4 @@
-"""How fast generated training samples are made on one core, as a whole and by family.
+"""Speed of generating training samples on one core, overall and by family.
 
     python -m benchmarks.generated --samples 60 --photographs data/photographs/train
 """
@@ -28,7 +28,7 @@ def milliseconds(function, repetitions: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time generated training samples on one core.")
     parser.add_argument("--samples", type=positive_int, default=60, help="default: %(default)s")
-    parser.add_argument("--side", type=positive_int, default=512, help="of foregrounds and crops; default: %(default)s")
+    parser.add_argument("--side", type=positive_int, default=512, help="of foregrounds, crops (default: %(default)s)")
     parser.add_argument("--photographs", type=Path, metavar="DIR", help="folder of photographs for colours")
     args = parser.parse_args()
     cv2.setNumThreads(1)
@@ -36,7 +36,7 @@ def main() -> None:
                  f"data.crop_size={args.side}", *([f"data.photographs={args.photographs}"] if args.photographs else ())]
     data = make_training_dataset(load_config(overrides=overrides))
     for path in data.backgrounds[0].photographs:
-        read_photograph(path)  # each is decoded once
+        read_photograph(path)  # decoded only once, so not timed
     whole = milliseconds(lambda i: data[0, i], args.samples)
     print(f"{'samples':28} {whole:8.1f} ms {1000 / whole:8.1f} a second")
     for family in FAMILIES:

@@ -1,13 +1,12 @@
-"""The whole network as published (straightforward attention, unfolded) against the predictor, in one run.
+"""The whole network as published (straightforward attention, unfolded) compared with the predictor.
 
     python benchmarks/inference.py                        # sizes and unknown shares as in benchmarks/README.md
     python benchmarks/inference.py --scaling docs/inference_scaling.png
-    python benchmarks/inference.py --colours              # what known colours as input cost
+    python benchmarks/inference.py --colours              # cost of known colours as input
     python benchmarks/inference.py --device cuda
 
-Every measurement has a process of its own, whose peak memory is reported. Both see the same image and
-weights, and their mattes are compared over the unknown region. Only --colours times two networks in turn in one
-process, and nothing else.
+Each measurement runs in a separate process, whose peak memory is reported. Both use the same image and weights, and
+their mattes are compared over the unknown region. --colours instead times two networks alternately in one process.
 """
 
 import argparse
@@ -39,19 +38,19 @@ SIZES = [(512, 512, 0.3), (1024, 1024, 0.1), (1024, 1024, 0.3), (1024, 1024, 1.0
 SCALING = [(size, size, 0.3) for size in (256, 512, 1024, 1536, 2048, 3072, 4096)]
 COLOURS_SIZE = (1024, 1024, 0.3)
 COLOURS_REPEATS = 7
-LARGEST_PUBLISHED = 2200 * 2200  # pixels; beyond, the whole matrices of attention need tens of gigabytes
+LARGEST_PUBLISHED = 2200 * 2200  # pixels; beyond, the full attention matrices need tens of gigabytes
 
 
 class Measurement(NamedTuple):
-    """What one process found."""
+    """The result of one process."""
 
-    seconds: float  # of one image, the best of the repetitions
+    seconds: float  # per image, the best of the repetitions
     peak: float  # GiB
     alpha: np.ndarray  # (H, W) float32
 
 
 def example(height: int, width: int, unknown: float) -> tuple[np.ndarray, np.ndarray]:
-    """An image (H, W, 3) and a trimap (H, W) whose unknown pixels form a ring around the middle."""
+    """An image (H, W, 3) and a trimap (H, W) whose unknown pixels form a ring around the centre."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (max(2, height // 32), max(2, width // 32), 3), dtype=np.uint8)
     image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -66,7 +65,7 @@ def example(height: int, width: int, unknown: float) -> tuple[np.ndarray, np.nda
 @torch.inference_mode()
 def run_published(image: np.ndarray, trimap: np.ndarray, device: torch.device,
                   repeats: int) -> tuple[float, np.ndarray]:
-    """Seconds and alpha of the network as published, on sides that are multiples of 32."""
+    """Seconds and alpha of the network as published; sides must be multiples of 32."""
     network = published_network().to(device)
     inputs = (normalise(image)[None].to(device), encode_trimap(trimap_labels(trimap), 3)[None].to(device))
 
@@ -85,7 +84,7 @@ def run_predictor(image: np.ndarray, trimap: np.ndarray, device: torch.device,
 
 
 def best(compute, repeats: int) -> tuple[float, np.ndarray]:
-    """The shortest time of `repeats` calls after one that is not counted (none for a single one), and the result."""
+    """The shortest time of `repeats` calls, after a warm-up call if there are several, and the result."""
     seconds = []
     for _ in range(repeats + (repeats > 1)):
         start = time.perf_counter()
@@ -95,7 +94,7 @@ def best(compute, repeats: int) -> tuple[float, np.ndarray]:
 
 
 def measure(program: str, size: tuple[int, int, float], device: torch.device) -> Measurement:
-    """Runs a measurement in a process of its own."""
+    """Runs a measurement in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         alpha = Path(folder) / "alpha.npy"
         command = [sys.executable, __file__, "--worker", program, "--device", str(device), "--alpha", str(alpha),
@@ -104,8 +103,8 @@ def measure(program: str, size: tuple[int, int, float], device: torch.device) ->
         return Measurement(result["seconds"], result["peak"], np.load(alpha))
 
 
-def work(args: argparse.Namespace) -> None:
-    """The process of one measurement."""
+def run_worker(args: argparse.Namespace) -> None:
+    """Runs one measurement in this process and prints its result as JSON."""
     height, width, unknown = int(args.size[0]), int(args.size[1]), float(args.size[2])
     image, trimap = example(height, width, unknown)
     run = {"published": run_published, "predictor": run_predictor}[args.worker]
@@ -116,7 +115,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 def compare(sizes: list[tuple[int, int, float]], device: torch.device) -> list[dict]:
-    """Measures both programs for each size and prints a row for each."""
+    """Measures both programs at each size and prints a row per size."""
     print(f"{'size':>11} {'unknown':>7} | {'published':>9} {'predictor':>9} {'ratio':>6} | "
           f"{'published':>9} {'predictor':>9} | {'difference':>10}")
     rows = []
@@ -137,7 +136,7 @@ def compare(sizes: list[tuple[int, int, float]], device: torch.device) -> list[d
 
 
 def compare_colours(device: torch.device) -> None:
-    """Times networks without and with colour samples in turn, in this process, and prints a row for each width."""
+    """Times networks without and with colour samples alternately in this process; prints a row per width."""
     height, width, unknown = COLOURS_SIZE
     image, trimap = example(*COLOURS_SIZE)
     print(f"{width} x {height}, {unknown:.0%} unknown")
@@ -181,12 +180,12 @@ def plot_scaling(rows: list[dict], path: Path) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Time the network as published against the predictor.")
+    parser = argparse.ArgumentParser(description="Compare the network as published with the predictor.")
     parser.add_argument("--device", type=device_argument, default=default_device(), help="default: %(default)s")
-    parser.add_argument("--sizes", type=int, nargs="+", help="sides of square images instead of the table's")
+    parser.add_argument("--sizes", type=int, nargs="+", help="sides of square images, instead of the default sizes")
     parser.add_argument("--unknown", type=float, nargs="+", default=[0.3], help="unknown shares for --sizes")
-    parser.add_argument("--scaling", type=Path, metavar="PNG", help="measure from 256 to 4096 and draw a plot")
-    parser.add_argument("--colours", action="store_true", help="measure what colour samples cost, instead")
+    parser.add_argument("--scaling", type=Path, metavar="PNG", help="measure sides from 256 to 4096 and plot them")
+    parser.add_argument("--colours", action="store_true", help="measure only the cost of colour samples")
     for internal in ("--worker", "--alpha"):
         parser.add_argument(internal, help=argparse.SUPPRESS)
     parser.add_argument("--size", nargs=3, help=argparse.SUPPRESS)
@@ -196,7 +195,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     if args.worker:
-        work(args)
+        run_worker(args)
         return
     if args.colours:
         compare_colours(args.device)

@@ -1,9 +1,9 @@
-"""Training samples per second on one core: made from whole images, and made of the crop only.
+"""Training samples per second on one core: computed from whole images, and only for the crop.
 
     python -m benchmarks.loader_speed --samples 40
 
-Foregrounds are 1500 x 2000 (height x width), backgrounds 480 x 640, all generated. The versions take turns with
-the same samples, and each draws what the other draws. "Cached": foregrounds are decoded beforehand.
+Foregrounds are 1500 x 2000 (height x width), backgrounds 480 x 640, all generated. The versions alternate, with the
+same samples and random draws. "Cached": foregrounds are decoded beforehand.
 """
 
 import argparse
@@ -26,7 +26,7 @@ FOREGROUND_SIZE, BACKGROUND_SIZE = (1500, 2000), (480, 640)
 
 
 def texture(rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 with coarse and fine structure, that compresses as photographs do."""
+    """(H, W, 3) uint8 with coarse and fine structure, which compresses like photographs."""
     image = sum(weight * cv2.resize(rng.standard_normal((size[0] // step, size[1] // step, 3), dtype=np.float32),
                                     size[::-1], interpolation=cv2.INTER_CUBIC)
                 for step, weight in ((200, 40), (20, 20), (4, 6), (1, 1.5)))
@@ -60,7 +60,7 @@ def write_images(folder: Path, rng: np.random.Generator) -> tuple[list[Foregroun
 
 
 def whole_image_sample(data: TrainingData, epoch: int, index: int) -> dict[str, torch.Tensor]:
-    """What `data[epoch, index]` makes, from whole images."""
+    """The sample `data[epoch, index]`, computed from whole images."""
 
     def read(number: int) -> np.ndarray:
         foreground = data.foregrounds[number]
@@ -77,7 +77,7 @@ def whole_image_sample(data: TrainingData, epoch: int, index: int) -> dict[str, 
 
 def measure(foregrounds: list[Foreground], backgrounds: list[Background], cache: Path,
             samples: int) -> dict[str, float]:
-    """CPU seconds for each sample, of each version."""
+    """CPU seconds per sample, by version."""
     plain = TrainingData(foregrounds, backgrounds, with_layers=False)
     cached = TrainingData(foregrounds, backgrounds, cache=cache, with_layers=False)
     for foreground in foregrounds:
@@ -89,7 +89,7 @@ def measure(foregrounds: list[Foreground], backgrounds: list[Background], cache:
     versions = {"whole image": (whole_image_sample, plain), "whole image, cached": (whole_image_sample, cached),
                 "crop only": (crop_sample, plain), "crop only, cached": (crop_sample, cached)}
     seconds = dict.fromkeys(versions, 0.0)
-    for number in range(-2, samples):  # two rounds to warm up
+    for number in range(-2, samples):  # two warm-up rounds
         for name, (make, data) in versions.items():
             start = time.process_time()
             make(data, *divmod(number + 2, BACKGROUNDS))
@@ -100,7 +100,7 @@ def measure(foregrounds: list[Foreground], backgrounds: list[Background], cache:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=40, help="samples of each version (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=40, help="samples per version (default: %(default)s)")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

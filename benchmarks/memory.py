@@ -6,7 +6,7 @@ import torch
 
 
 def peak_memory(device: torch.device) -> int:
-    """Most bytes held so far: of the GPU's memory by torch, or of the machine's by the whole process."""
+    """Peak bytes so far: GPU memory allocated by PyTorch, or RAM of the whole process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

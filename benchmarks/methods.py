@@ -1,13 +1,12 @@
-"""Errors of a checkpoint beside PyMatting's methods, on one folder of test images, in one run.
+"""Compares errors of checkpoints and of PyMatting's methods on one folder of test images.
 
     python tools/make_generated_data.py --foregrounds 0 --backgrounds 0 --tests 32
     python benchmarks/methods.py --data data/generated/test \\
         --checkpoint checkpoints/gca-free-light/gca-free-light.pth
 
-Prints SAD, MSE, Grad and Conn, means over the images, and the seconds that an image takes. Images on which a
-method fails, as it can where almost nothing is known, are left out for all methods and counted; so are files that
-cannot be read, and then the exit status is 1. A checkpoint that does not tell its network's architecture needs
---config, unless it is of the published one.
+Prints mean SAD, MSE, Grad and Conn over the images, and seconds per image. Images on which a method fails, as it can
+if almost nothing is known, are excluded for all methods and counted; so are unreadable files, and then the exit status
+is 1. A checkpoint that does not store its architecture needs --config, unless it has the published one.
 """
 
 import argparse
@@ -32,14 +31,14 @@ from utils.config import architecture, load_config
 from utils.errors import InputError
 from utils.preprocessing import alpha_to_uint8
 
-# Of PyMatting: closed form, KNN, large kernel, learning based, random walk.
+# PyMatting's: closed form, KNN, large kernel, learning based, random walk.
 METHODS = ("cf", "knn", "lkm", "lbdm", "rw")
 
 Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def pymatting_method(name: str) -> Method:
-    """One of PyMatting's `estimate_alpha_...`, on 8-bit image and trimap.
+    """PyMatting's `estimate_alpha_NAME`, for an 8-bit image and trimap.
 
     Raises:
         InputError: if PyMatting is not installed.
@@ -47,7 +46,7 @@ def pymatting_method(name: str) -> Method:
     try:
         import pymatting
     except ImportError as error:
-        raise InputError(f"PyMatting cannot be loaded ({error}): pip install pymatting, or give an empty --methods"
+        raise InputError(f"PyMatting cannot be imported ({error}): pip install pymatting, or use an empty --methods"
                          ) from None
 
     estimate = getattr(pymatting, f"estimate_alpha_{name}")
@@ -55,19 +54,19 @@ def pymatting_method(name: str) -> Method:
 
 
 def labels(checkpoints: list[Path]) -> list[str]:
-    """A name for each checkpoint: its stem, or its whole path where something else is named so."""
+    """A label for each checkpoint: its stem, or its whole path if the stem is not unique."""
     names = Counter([*(path.stem for path in checkpoints), *METHODS])
     return [path.stem if names[path.stem] == 1 else str(path) for path in checkpoints]
 
 
 def warm_up(method: Method) -> None:
-    """Calls a method on a small picture, so that what is compiled or loaded on first use is not timed."""
+    """Calls a method on a small image, so that compilation and loading on first use are not timed."""
     image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     method(image, np.repeat(np.uint8([0, 128, 255]), 16)[None].repeat(48, axis=0))
 
 
 def compare(methods: dict[str, Method], folder: Path) -> tuple[dict[str, np.ndarray], list[ValueError]]:
-    """For each method (images, 5): the four errors and seconds. And why images were left out.
+    """The four errors and seconds (images, 5) by method, and the errors of images that were left out.
 
     Raises:
         ImageFileError: as `find_test_images` does.
@@ -97,13 +96,13 @@ def timed_errors(method: Method, image: np.ndarray, truth: np.ndarray, trimap: n
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compare a checkpoint with PyMatting's methods.")
+    parser = argparse.ArgumentParser(description="Compare checkpoints with PyMatting's methods.")
     parser.add_argument("--data", type=Path, default=Path("data/generated/test"), metavar="DIR",
                         help="folder with merged/, alpha/ and trimap/ (default: %(default)s)")
-    parser.add_argument("--checkpoint", type=Path, nargs="*", default=[], metavar="FILE", help="any number of them")
+    parser.add_argument("--checkpoint", type=Path, nargs="*", default=[], metavar="FILE", help="checkpoints to compare")
     parser.add_argument("--config", nargs="*", default=[], metavar="FILE",
-                        help="of the checkpoints that need one, first and in the same order (default: what each file "
-                             "tells, else the published network)")
+                        help="configurations of the first checkpoints, in the same order (default: the architecture "
+                             "stored in each file, else the published network)")
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS), help="default: all")
     args = parser.parse_args()
     if len(args.config) > len(args.checkpoint):
@@ -115,7 +114,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_arguments()
-    torch.set_num_threads(1)  # as PyMatting's solvers
+    torch.set_num_threads(1)  # like PyMatting's solvers
     try:
         methods = {name: Matting.from_checkpoint(path, **architecture(load_config(config)), border=32) for name, path,
                    config in zip_longest(labels(args.checkpoint), args.checkpoint, args.config)}
@@ -126,7 +125,7 @@ def main() -> int:
         return 1
     count = len(next(iter(results.values())))
     if not count:
-        print(f"methods.py: {args.data}: no image is left, all {len(failed)} were left out", file=sys.stderr)
+        print(f"methods.py: {args.data}: no images to compare: all {len(failed)} were left out", file=sys.stderr)
         return 1
     print(f"{'method':24} {'SAD':>8} {'MSE':>8} {'Grad':>8} {'Conn':>8} {'s/image':>8}")
     for name, values in results.items():

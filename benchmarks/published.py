@@ -1,4 +1,4 @@
-"""The network as the published program computes it: what the benchmarks compare with."""
+"""The network as the published program computes it: the baseline of the benchmarks."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from networks import GuidedContextualAttention, MattingNetwork, build_network
 
 
 class PublishedAttention(nn.Module):
-    """Guided contextual attention with patches as convolution kernels and whole matrices of scores, image by image."""
+    """Guided contextual attention with patches as convolution kernels and full score matrices, image by image."""
 
     def __init__(self, block: GuidedContextualAttention):
         super().__init__()
@@ -40,10 +40,10 @@ class PublishedAttention(nn.Module):
 
 
 def random_network(**architecture: float | bool) -> MattingNetwork:
-    """A network with seeded weights through all of which the signal passes, in evaluation mode.
+    """A network in evaluation mode with seeded weights that all affect the output.
 
     Args:
-        architecture: arguments of `build_network`; by default the published network.
+        architecture: arguments of `build_network`; default: the published network.
     """
     torch.manual_seed(0)
     network = build_network(**architecture)

@@ -1,10 +1,10 @@
-"""Training samples made one by one and made in batches on the device, in one run.
+"""Speed of generating training samples one by one and in batches on the device.
 
     python -m benchmarks.samples --photographs data/photographs/train
     python -m benchmarks.samples --photographs data/photographs/train --device cuda --crops 64 256 512
 
-Both make them of the same drawings, which are at hand: in a cache for those made one by one, in banks for the others.
---threads says how many cores either may use: processes that load for the one, PyTorch's threads for the other.
+Both use the same existing drawings: from a cache for samples generated one by one, from banks for batches. --threads is
+the number of cores of each: loader processes for the former, PyTorch threads for the latter.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from utils.errors import InputError
 
 
 def seconds_a_sample(batches, size: int, count: int, device: torch.device) -> float:
-    """The mean over `count` batches of `size` samples, after one that does not count."""
+    """Mean seconds per sample over `count` batches of `size` samples, after one warm-up batch."""
     next(batches)
     _wait_for(device)
     start = time.perf_counter()
@@ -47,7 +47,7 @@ def _wait_for(device: torch.device) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Time samples made one by one and in batches on the device.")
+    parser = argparse.ArgumentParser(description="Time samples generated one by one and in batches on the device.")
     parser.add_argument("--photographs", type=Path, required=True, metavar="DIR", help="folder of photographs")
     parser.add_argument("--drawings", type=positive_int, default=200, help="default: %(default)s")
     parser.add_argument("--crops", type=positive_int, nargs="+", default=[64, 96, 128, 160, 256, 512])
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def compare(args: argparse.Namespace) -> None:
-    """Prints a row for each size of crops."""
+    """Prints a row per crop size."""
     world = World(0, 1, args.device)
     with tempfile.TemporaryDirectory() as cache:
         settings = [f"data.generated={args.drawings}", f"data.photographs={args.photographs}", "data.finish=true",

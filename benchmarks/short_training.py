@@ -1,4 +1,4 @@
-"""A short training by the recipe of the free weights, for benchmarks that compare what networks learn from."""
+"""A short training with the recipe of the free weights, for benchmarks that compare training inputs."""
 
 import math
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from training.step import optimise
 from utils.distributed import World
 from utils.tensors import unknown_mask
 
-EMA = 0.99  # shorter than that of long trainings
+EMA = 0.99  # shorter than in long trainings
 WARMUP = 50  # steps
 RECALIBRATION_PIXELS = 2**23
 ALONE = World(0, 1, torch.device("cpu"))
 
 
 def train_shortly(network: MattingNetwork, batches: Iterator[dict], config: EasyDict, steps: int,
-                  about: str) -> tuple[MattingNetwork, float]:
-    """The network with averaged weights after so many steps, the rate a cosine; its error over the last fifth."""
+                  description: str) -> tuple[MattingNetwork, float]:
+    """Trains with a cosine learning rate; returns the averaged network and its mean loss over the last fifth."""
     state = TrainingState.of(network.to(memory_format=torch.channels_last), config)
     model = training_model(network, config, ALONE)
     errors = []
-    for step in tqdm(range(steps), desc=about, disable=None):
+    for step in tqdm(range(steps), desc=description, disable=None):
         rate = config.train.G_lr * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / steps)) / 2
         for group in state.optimizer.param_groups:
             group["lr"] = rate

@@ -1,13 +1,13 @@
-"""Which training data helps on photographs: short trainings that differ in their data alone, in one run.
+"""Which training data helps on photographs: short trainings that differ only in their data.
 
     python tools/fetch_photographs.py --output data/photographs
     python tools/fetch_cutouts.py --output data/cutouts
     python -m benchmarks.training_data --samples 10000 --photographs data/photographs/train --data photographs/test
     python -m benchmarks.training_data --arms present all --photographs data/photographs/train --data photographs/test
 
-Each arm trains the network of config/gca-free-light.toml from the same weights, random ones or those of
-model.init_checkpoint, on one thread and is then measured on each folder of --data, which holds merged/, alpha/ and
-trimap/. Two calls with different --arms can share two cores.
+Each arm trains the network of config/gca-free-light.toml on one thread from the same weights, random ones or those of
+model.init_checkpoint, and is then evaluated on each folder of --data, which holds merged/, alpha/ and trimap/. Two
+calls with different --arms can share two cores.
 """
 
 import argparse
@@ -46,12 +46,12 @@ EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0,
 
 
 class Arm(NamedTuple):
-    """One of the trainings that are compared."""
+    """One of the compared trainings."""
 
-    about: str
+    description: str
     recipe: Recipe = PRESENT
-    drawings: dict[str, object] = EARLIER  # other constants of `dataloader.synthetic.objects`
-    cutouts: bool = False  # those of the configuration, among the foregrounds and as bodies
+    drawings: dict[str, object] = EARLIER  # replaces constants of `dataloader.synthetic.objects`
+    cutouts: bool = False  # whether to use the configured ones, as foregrounds and as bodies
 
 
 ARMS = {
@@ -79,8 +79,8 @@ ARMS = {
 
 
 @contextmanager
-def constants(module: ModuleType, values: dict[str, object]) -> Iterator[None]:
-    """A module with other constants."""
+def patched_constants(module: ModuleType, values: dict[str, object]) -> Iterator[None]:
+    """Temporarily replaces constants of a module."""
     before = {name: getattr(module, name) for name in values}
     vars(module).update(values)
     try:
@@ -90,25 +90,25 @@ def constants(module: ModuleType, values: dict[str, object]) -> Iterator[None]:
 
 
 def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, float]:
-    """The arm's network after so many samples, and its training error over the last fifth."""
+    """The arm's network after `samples` crops, and its mean loss over the last fifth of the steps."""
     config = load_config(CONFIG, ["dist=false", "data.plain_share=0", "data.renew=0", f"train.ema={EMA}",
                                   "train.precision=bf16", *settings,
                                   *([] if arm.cutouts else ["data.cutouts="])])
     torch.manual_seed(config.train.seed)
     network = build_network(**architecture(config))
     load_initial_weights(network, config, ALONE)
-    with constants(objects, arm.drawings), make_banks(config, ALONE) as banks:
+    with patched_constants(objects, arm.drawings), make_banks(config, ALONE) as banks:
         batches = DeviceSamples(banks, config, ALONE, recipe=arm.recipe)
-        return train_shortly(network, batches, config, max(1, samples // config.model.batch_size), arm.about)
+        return train_shortly(network, batches, config, max(1, samples // config.model.batch_size), arm.description)
 
 
 def compare(names: list[str], samples: int, settings: list[str], sets: list[list[Triple]]) -> None:
-    """Prints a row for each arm."""
+    """Prints a row per arm."""
     print(f"{'arm':44} {'minutes':>7} {'loss':>6}" + "".join(f" | {'SAD':>6} {'MSE':>7}" for _ in sets))
     for name in names:
         start = time.monotonic()
         network, error = train(ARMS[name], samples, settings)
-        print(f"{ARMS[name].about:44} {(time.monotonic() - start) / 60:7.1f} {error:6.4f}", end="", flush=True)
+        print(f"{ARMS[name].description:44} {(time.monotonic() - start) / 60:7.1f} {error:6.4f}", end="", flush=True)
         for images in sets:
             errors = validate(Matting(network, ALONE.device, border=0), images, ALONE)
             print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
@@ -118,25 +118,25 @@ def compare(names: list[str], samples: int, settings: list[str], sets: list[list
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Compare training data by short trainings.",
-        epilog="arms: " + "; ".join(f"{name}: {arm.about}" for name, arm in ARMS.items()))
+        epilog="arms: " + "; ".join(f"{name}: {arm.description}" for name, arm in ARMS.items()))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help="default: all")
     parser.add_argument("--samples", type=positive_int, default=10000, help="crops (default: %(default)s)")
-    parser.add_argument("--crop", type=positive_int, default=96, help="their side in pixels (default: %(default)s)")
+    parser.add_argument("--crop", type=positive_int, default=96, help="crop side in pixels (default: %(default)s)")
     parser.add_argument("--drawings", type=positive_int, default=1500, help="default: %(default)s")
     parser.add_argument("--photographs", required=True, metavar="DIR", help="folder of photographs for colours")
     parser.add_argument("--data", type=Path, nargs="+", default=[Path("data/generated/test")], metavar="DIR",
                         help="folders with merged/, alpha/ and trimap/ (default: data/generated/test)")
     parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="a key of the configuration; may be repeated")
+                        help="set a configuration key; may be repeated")
     args = parser.parse_args()
     logging.basicConfig(level="WARNING")
     torch.set_num_threads(1)
     settings = [f"data.photographs={args.photographs}", f"data.crop_size={args.crop}", f"train.seed={args.seed}",
                 f"data.generated={args.drawings}", *args.set,
-                "data.workers=0", "data.cache="]  # other constants reach no other process, and a cache would keep them
+                "data.workers=0", "data.cache="]  # other processes do not see the constants; a cache would keep them
     try:
-        if any(ARMS[name].cutouts for name in args.arms):  # before hours of other arms
+        if any(ARMS[name].cutouts for name in args.arms):  # fails before hours of other arms
             find_foregrounds(load_config(CONFIG, settings).data.cutouts)
         sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
         compare(args.arms, args.samples, settings, sets)

@@ -1,6 +1,6 @@
-"""The training sample made from whole images, step by step in the published order: what the fast version must match.
+"""Reference: training samples from whole images, step by step in the published order. The fast version must match it.
 
-Of the project's code it uses the draws alone.
+It uses only the random draws of the project's code.
 """
 
 import cv2
@@ -13,7 +13,7 @@ UNKNOWN = 1
 
 def oracle_sample(draws: SampleDraws, foregrounds: list[np.ndarray], background: np.ndarray, crop_size: int,
                   rng: np.random.Generator, corner: tuple[int, int] | None = None) -> Sample:
-    """A sample from RGBA foregrounds; its crop is at a given top left corner, else drawn."""
+    """A sample from RGBA foregrounds, cropped at a given top left corner or at a random one."""
     colours, alpha = join(foregrounds, draws)
     colours, alpha = (cv2.resize(image, draws.canvas[::-1], interpolation=resampling)
                       for image, resampling in ((colours, draws.filters.colours), (alpha, draws.filters.alpha)))
@@ -39,7 +39,7 @@ def oracle_sample(draws: SampleDraws, foregrounds: list[np.ndarray], background:
 
 
 def join(foregrounds: list[np.ndarray], draws: SampleDraws) -> tuple[np.ndarray, np.ndarray]:
-    """Colours and alpha (0..1) of one foreground, or of two over each other."""
+    """Colours and alpha (0..1) of one foreground, or of one over another."""
     colours, alpha = split(foregrounds[0])
     for other in foregrounds[1:]:
         size = alpha.shape[::-1]
@@ -54,12 +54,12 @@ def join(foregrounds: list[np.ndarray], draws: SampleDraws) -> tuple[np.ndarray,
 
 
 def split(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Colours uint8 and alpha float32 in 0..1 of RGBA."""
+    """Colours uint8 and alpha float32 in 0..1 of an RGBA image."""
     return cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), cv2.extractChannel(pixels, 3).astype(np.float32) / 255
 
 
 def warp(colours: np.ndarray, alpha: np.ndarray, draws: SampleDraws) -> tuple[np.ndarray, np.ndarray]:
-    """Both, warped on their own canvas."""
+    """Colours and alpha, warped on their own canvas."""
     colours, alpha = (
         cv2.warpAffine(image, draws.affine, alpha.shape[::-1], flags=resampling | cv2.WARP_INVERSE_MAP)
         for image, resampling in ((colours, draws.filters.colours), (alpha, draws.filters.alpha)))
@@ -86,7 +86,7 @@ def corners(trimap: np.ndarray, crop_size: int) -> np.ndarray:
 
 
 def draw_corner(trimap: np.ndarray, crop_size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """One of the crops around unknown pixels, or any where there are fewer than 10."""
+    """One of the crops centred on unknown pixels, or any crop if there are fewer than 10."""
     unknown = corners(trimap, crop_size)
     if len(unknown) < 10:
         return tuple(rng.integers(np.array(trimap.shape) - crop_size + 1))
@@ -94,7 +94,7 @@ def draw_corner(trimap: np.ndarray, crop_size: int, rng: np.random.Generator) ->
 
 
 def jitter(colours: np.ndarray, alpha: np.ndarray, hue: float, saturation: float, value: float) -> np.ndarray:
-    """Hue in degrees; saturation and value in -1..1 of the largest shift."""
+    """Shifts colours: hue in degrees; saturation and value in -1..1 of the largest shift."""
     if np.all(alpha == 0):
         return colours
     hsv = cv2.cvtColor(colours / 255, cv2.COLOR_RGB2HSV)

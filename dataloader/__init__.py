@@ -1,1 +1,1 @@
-"""Reading image files, and (in training) making samples from them."""
+"""Reading image files and, for training, generating samples from them."""

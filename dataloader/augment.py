@@ -1,9 +1,8 @@
-"""The random changes that make a training sample, each drawn and applied by small functions.
+"""Random augmentations of training samples: small functions that draw parameters, and pure ones that apply them.
 
-Functions named `draw_...` take a generator and return what they drew; the others are pure. The
-distributions are those of the published program (Li and Lu, AAAI 2020). Colours are RGB in 0..255,
-alpha is in 0..1. A matrix is (2, 3) float64 and leads from an output pixel (x, y, 1) to the source pixel
-that it shows, pixel centres at whole numbers.
+Functions named `draw_...` take a generator and return parameters; all others are pure. Distributions are
+those of the published code (Li and Lu, AAAI 2020). Colours are RGB in 0..255, alpha is in 0..1. Matrices are
+(2, 3) float64 and map an output pixel (x, y, 1) to its source pixel; pixel centres are at integers.
 """
 
 from functools import lru_cache
@@ -15,22 +14,22 @@ import numpy as np
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 SECOND_FOREGROUND_SHARE = 0.5
-SMALL_SHARE = 0.25  # of the samples whose foreground is resized to SMALL_SIDE x SMALL_SIDE
+SMALL_SHARE = 0.25  # share of samples whose foreground is resized to SMALL_SIDE x SMALL_SIDE
 SMALL_SIDE = 640
-ROTATION = 30  # degrees, to either side
+ROTATION = 30  # degrees, in either direction
 ROTATION_MIN_SIDE = 1024  # smaller images are not rotated
 SCALE = (0.8, 1.25)
-SHEAR = 10  # degrees, to either side
+SHEAR = 10  # degrees, in either direction
 LARGEST_KERNEL = 29
-HUE = 40  # degrees, to either side
+HUE = 40  # degrees, in either direction
 FILTERS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 _MATRIX_STEP = 1 / 1024
-_NO_REFLECTION = 10_000.0  # for hue, which stays below 720: it turns round instead
+_NO_REFLECTION = 10_000.0  # for hue, which is below 720 here and wraps around instead
 
 
 class Filters(NamedTuple):
-    """Resampling filters, as OpenCV's constants."""
+    """Resampling filters, as OpenCV constants."""
 
     colours: int = cv2.INTER_NEAREST
     alpha: int = cv2.INTER_NEAREST
@@ -38,7 +37,7 @@ class Filters(NamedTuple):
 
 
 class Jitter(NamedTuple):
-    """A change of colours: hue in degrees; saturation and value in -1..1 of their largest shift."""
+    """A colour change: hue in degrees; saturation and value in -1..1, relative to their maximum shift."""
 
     hue: int
     saturation: float
@@ -46,12 +45,12 @@ class Jitter(NamedTuple):
 
 
 def draw_filters(rng: np.random.Generator, random: bool) -> Filters:
-    """The usual filters, or each drawn among nearest, linear, cubic and Lanczos."""
+    """The default filters, or each drawn from nearest, linear, cubic and Lanczos."""
     return Filters(*(FILTERS[i] for i in rng.integers(len(FILTERS), size=3))) if random else Filters()
 
 
 def draw_affine(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """The matrix of a random rotation, scale, shear and flip about the middle of an image."""
+    """The matrix of a random rotation, scale, shear and flip about the image centre."""
     angle = rng.uniform(-ROTATION, ROTATION)
     scale = rng.uniform(*SCALE, size=2)
     shear = rng.uniform(-SHEAR, SHEAR)
@@ -63,7 +62,7 @@ def draw_affine(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 def affine_matrix(height: int, width: int, angle: float, scale: np.ndarray, shear: float,
                   flip: np.ndarray) -> np.ndarray:
-    """The matrix of flips and scaling, then shear and rotation, that leaves the image's middle where it is.
+    """The matrix of flips and scaling, then shear and rotation, about the image centre.
 
     Args:
         angle, shear: degrees.
@@ -89,18 +88,18 @@ def compose_matrices(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
 
 
 def rounded_matrix(matrix: np.ndarray) -> np.ndarray:
-    """The matrix in steps of 1/1024, which moves no pixel of a photograph by more than about one.
+    """The matrix rounded to multiples of 1/1024, which moves pixels of a photograph by about one at most.
 
-    OpenCV computes positions in such steps. With a matrix that has no finer digits, warping a part of an
-    image gives bit for bit that part of the warped image.
+    OpenCV computes positions in such steps. With a rounded matrix, warping a window of an image gives exactly
+    that window of the warped image.
     """
     return np.round(matrix / _MATRIX_STEP) * _MATRIX_STEP
 
 
 def joint_alpha(alphas: list[np.ndarray]) -> np.ndarray:
-    """Alpha (H, W) float32 of foregrounds over each other, 1 - (1 - a1)(1 - a2), from 8-bit alphas.
+    """Alpha (H, W) float32 of stacked foregrounds, 1 - (1 - a1)(1 - a2), from 8-bit alphas.
 
-    Exactly 1 where one of them is 255, exactly 0 where all are 0.
+    Exactly 1 where any is 255, exactly 0 where all are 0.
     """
     alpha, *others = (layer.astype(np.float32) / np.float32(255) for layer in alphas)
     for other in others:
@@ -109,7 +108,7 @@ def joint_alpha(alphas: list[np.ndarray]) -> np.ndarray:
 
 
 def draw_kernel_sizes(rng: np.random.Generator) -> tuple[int, int]:
-    """Sides of the elliptic kernels that erode foreground and background, each 1 to 29."""
+    """Sizes of the elliptic kernels that erode foreground and background, each 1 to 29."""
     foreground, background = rng.integers(1, LARGEST_KERNEL + 1, size=2)
     return int(foreground), int(background)
 
@@ -121,7 +120,7 @@ def ellipse(size: int) -> np.ndarray:
 
 
 def make_trimap(alpha: np.ndarray, kernel_sizes: tuple[int, int]) -> np.ndarray:
-    """Labels (H, W) uint8: known are the alpha = 1 and alpha = 0 regions, eroded; the image's border erodes nothing.
+    """Labels (H, W) uint8: the eroded regions alpha = 1 and alpha = 0 are known. The image border does not erode.
 
     Args:
         alpha: (H, W) float32.
@@ -136,15 +135,15 @@ def make_trimap(alpha: np.ndarray, kernel_sizes: tuple[int, int]) -> np.ndarray:
 
 
 def draw_jitter(rng: np.random.Generator) -> Jitter:
-    """Hue +-40 whole degrees; saturation and value over their whole range."""
+    """Hue within +-40 degrees, an integer; saturation and value over their full range."""
     return Jitter(int(rng.integers(-HUE, HUE + 1)), *rng.uniform(-1, 1, size=2).tolist())
 
 
 def jitter_colours(colours: np.ndarray, alpha: np.ndarray, jitter: Jitter) -> np.ndarray:
-    """The foreground (H, W, 3) float32 with its hue turned and its saturation and value shifted.
+    """The foreground (H, W, 3) float32 with hue rotated, saturation and value shifted.
 
-    The largest shift is a tenth of (1.1 - mean), the mean being taken where alpha is above 0; what
-    passes 0 or 1 is reflected there. A foreground of which nothing shows stays as it is.
+    The maximum shift is (1.1 - mean) / 10, with the mean over alpha > 0; values beyond 0 or 1 are reflected.
+    Colours of a fully transparent foreground are unchanged.
 
     Args:
         colours: (H, W, 3) uint8 or float32 in 0..255.
@@ -157,14 +156,14 @@ def jitter_colours(colours: np.ndarray, alpha: np.ndarray, jitter: Jitter) -> np
     shift = (jitter.hue % 360, jitter.saturation * (1.1 - mean_saturation) / 10, jitter.value * (1.1 - mean_value) / 10)
     hsv = np.abs(cv2.add(hsv, (*shift, 0)))
     reflected = cv2.subtract((_NO_REFLECTION, 2, 2, 0), hsv)
-    rgb = cv2.cvtColor(np.minimum(hsv, reflected, out=hsv), cv2.COLOR_HSV2RGB)  # takes hues from 360 on, too
+    rgb = cv2.cvtColor(np.minimum(hsv, reflected, out=hsv), cv2.COLOR_HSV2RGB)  # also accepts hues from 360 on
     return np.multiply(rgb, np.float32(255), out=rgb)
 
 
 def composite(foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """alpha foreground + (1 - alpha) background, (H, W, 3) float32 in the range of the two.
+    """alpha foreground + (1 - alpha) background, (H, W, 3) float32 in the range of the inputs.
 
-    Also puts one foreground over another.
+    Also composites one foreground over another.
     """
     weight = cv2.merge([alpha, alpha, alpha])  # three times as fast as broadcasting along the last axis
     image = foreground * weight

@@ -1,9 +1,9 @@
-"""Decoded foregrounds on disk, memory-mapped: shared by all workers and ranks, decoded (or drawn) once.
+"""Memory-mapped disk cache of foregrounds: decoded (or drawn) once, shared by all workers and ranks.
 
-An entry is two files named after the foreground's identity, such as paths and state of its files: `...rgba.npy`
-(H, W, 4), not compressed, and `...blocks.npy`, `dataloader.crop.block_labels` of the alpha. A source file
-that changes gets another entry; the old one is removed. Backgrounds are not kept: each is used once in an
-epoch, and decoding one costs less than reading it from a disk ten times as large.
+An entry is two files named after the foreground's identity, such as paths and states of its files:
+`...rgba.npy`, (H, W, 4) uncompressed, and `...blocks.npy`, the `dataloader.crop.block_labels` of its alpha. If
+a source file changes, a new entry replaces the old one. Backgrounds are not cached: each is used once per
+epoch, and decoding it is cheaper than reading ten times as many bytes from disk.
 """
 
 import hashlib
@@ -18,30 +18,30 @@ from dataloader.folders import Foreground
 from dataloader.image_file import ImageFileError
 from utils.files import atomic_path
 
-_VERSION = 2  # of the format of entries
+_VERSION = 2  # of the entry format
 _NPY_HEADER = 128  # bytes
 
 log = logging.getLogger(__name__)
 
 
 def cache_size(foregrounds: list[Foreground]) -> int:
-    """Bytes that these foregrounds take when all are in the cache, told by the sizes in their headers."""
+    """Bytes these foregrounds take in the cache, computed from the sizes in their headers."""
     return sum(_entry_size(foreground) for foreground in foregrounds)
 
 
 def prepare_cache(folder: str | Path, foregrounds: list[Foreground]) -> None:
-    """Makes the folder, logs what the cache takes and refuses what does not fit on the disk.
+    """Creates the folder, logs the size of the cache and checks that it fits on the disk.
 
     Raises:
-        ImageFileError: if there is too little space, or a source file is gone.
-        OSError: if the folder cannot be made.
+        ImageFileError: if there is too little space, or a source file is missing.
+        OSError: if the folder cannot be created.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     missing = cache_size([foreground for foreground in foregrounds
                           if not all(path.exists() for path in _entry_paths(folder, foreground))])
     free = shutil.disk_usage(folder).free
-    log.info("cache of %d foregrounds in %s: %s, of which %s are missing", len(foregrounds), folder,
+    log.info("cache of %d foregrounds in %s: %s, of which %s are still to be written", len(foregrounds), folder,
              _gigabytes(cache_size(foregrounds)), _gigabytes(missing))
     if missing > free:
         raise ImageFileError(f"{folder}: the cache of decoded foregrounds needs {_gigabytes(missing)} more, "
@@ -52,21 +52,21 @@ def decode(foreground: Foreground) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (H, W, 4) uint8 RGBA and the block labels of their alpha, from the image files.
 
     Raises:
-        ImageFileError: as `dataloader.folders.read_foreground`.
+        ImageFileError: as `Foreground.read`.
     """
     pixels = foreground.read()
     return pixels, block_labels(np.ascontiguousarray(pixels[..., 3]))
 
 
 def decode_cached(foreground: Foreground, folder: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """What `decode` returns, memory-mapped and read-only; decoded and stored where the cache lacks it.
+    """The result of `decode`, memory-mapped and read-only; decoded and stored first if not in the cache.
 
-    Safe in any number of processes: entries appear whole. Where two store the same one, the last stays.
+    Safe for concurrent processes: entries are written atomically. If two write the same one, the last wins.
     """
     paths = _entry_paths(Path(folder), foreground)
     try:
         return _load(*paths)
-    except (FileNotFoundError, ValueError, EOFError):  # the last two: half a file, as a power cut leaves
+    except (FileNotFoundError, ValueError, EOFError):  # the last two: truncated, as after a power cut
         for path, array in zip(paths, decode(foreground), strict=True):
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.save(file, array)

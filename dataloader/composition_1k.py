@@ -1,4 +1,4 @@
-"""Merged images of Composition-1K, pixel for pixel those of the data set's own program."""
+"""Composites of Composition-1K, identical to those of the dataset's own program."""
 
 from math import ceil
 from pathlib import Path
@@ -11,14 +11,14 @@ from dataloader.image_file import ImageFileError, pillow_errors
 
 OPACITY = np.arange(256) / 255
 TRANSPARENCY = 1 - OPACITY
-BAND_PIXELS = 8000  # so many pixels' double-precision products stay in the processor's cache
+BAND_PIXELS = 8000  # per band, so that their double-precision products stay in the CPU cache
 
 
 def merge_colours(foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """int(a f + (1 - a) b) with a = alpha / 255, for each pixel and channel.
+    """int(a f + (1 - a) b) with a = alpha / 255, per pixel and channel.
 
-    Computed in double precision like the data set's program: where the exact sum is an integer, rounding can
-    leave it just below, and int() then gives one less, which integer arithmetic would not.
+    Computed in double precision, as in the dataset's program: if the exact sum is an integer, rounding can
+    leave it just below, and int() then gives one less. Integer arithmetic would not reproduce this.
 
     Args:
         foreground: (H, W, 3) uint8.
@@ -56,13 +56,13 @@ def enlarge_to_cover(background: Image.Image, width: int, height: int) -> Image.
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """An image as the data set's program reads it: by Pillow, without EXIF orientation, an alpha channel dropped.
+    """An image as the dataset's program reads it: with Pillow, EXIF orientation ignored, alpha dropped.
 
     Raises:
-        ImageFileError: if the file is missing, damaged or of more than 8 bits a channel.
+        ImageFileError: if the file is missing, damaged or has more than 8 bits per channel.
     """
     with pillow_errors(path), Image.open(path) as image:
         mode, colours = image.mode, image.convert("RGB")
     if mode.startswith(("I", "F")):
-        raise ImageFileError(f"{path}: more than 8 bits a channel (Pillow's mode {mode})")
+        raise ImageFileError(f"{path}: more than 8 bits per channel (Pillow mode {mode}); expected 8")
     return colours

@@ -1,11 +1,11 @@
-"""Choosing a sample's crop before anything is warped, and warping only what it shows.
+"""Chooses a sample's crop before warping, and warps only that crop.
 
-The *canvas* is the image that the whole-image procedure would make: the first foreground's size, or
-640 x 640. Crops are centred on its unknown pixels. Where these are is known only once alpha is warped and
-eroded, so `choose_window` works the other way round: a map of 4 x 4 blocks, made once for each alpha,
-tells cheaply where unknown pixels can be; one of these places is drawn and the trimap computed for that
-pixel alone; where it is known after all another is drawn. What is accepted is distributed exactly as
-a draw among all unknown pixels.
+The *canvas* is the image that whole-image processing would produce: of the first foreground's size, or
+640 x 640. Crops are centred on its unknown pixels, whose positions would be known only after warping and
+eroding alpha. `choose_window` therefore uses rejection sampling: a map of 4 x 4 blocks, computed once per
+alpha, shows where unknown pixels can be; one of these positions is drawn, and the trimap computed for that
+pixel only; if the pixel is known, another is drawn. Accepted positions are distributed exactly as draws from
+all unknown pixels.
 """
 
 from typing import NamedTuple
@@ -17,32 +17,32 @@ from dataloader.augment import LARGEST_KERNEL, compose_matrices, ellipse, joint_
 from utils.boxes import Box
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
-BLOCK = 4  # side of the blocks that labels are kept for
-GRID = 4  # step between the pixels that a crop can be centred on
-MARGIN = LARGEST_KERNEL // 2  # how far erosion looks
-FEWEST_UNKNOWN = 10  # with fewer places to centre on, any crop will do
-TRIES = 200  # draws of a centre before any crop will do
+BLOCK = 4  # side of the labelled blocks, in pixels
+GRID = 4  # spacing of possible crop centres, in pixels
+MARGIN = LARGEST_KERNEL // 2  # reach of the erosion, in pixels
+FEWEST_UNKNOWN = 10  # with fewer possible centres, any crop is accepted
+TRIES = 200  # drawn centres before any crop is accepted
 FILTER_REACH = {cv2.INTER_NEAREST: 0, cv2.INTER_LINEAR: 1, cv2.INTER_CUBIC: 2, cv2.INTER_LANCZOS4: 4}  # in pixels
 
 
 class Layer(NamedTuple):
-    """A foreground and how it lies on the canvas."""
+    """A foreground and its placement on the canvas."""
 
     pixels: np.ndarray  # (h, w, 4) uint8 RGBA
     labels: np.ndarray  # `block_labels` of its alpha
-    matrix: np.ndarray  # (2, 3), from canvas pixels to its own
+    matrix: np.ndarray  # (2, 3), maps canvas pixels to its own
 
 
 def warp_window(image: np.ndarray, matrix: np.ndarray, window: Box, resampling: int) -> np.ndarray:
-    """The window's part of an image warped by a matrix; 0 where the image does not reach."""
+    """A window of an image warped by a matrix; 0 outside the image."""
     return cv2.warpAffine(image, _moved(matrix, window), (window.width, window.height),
                           flags=resampling | cv2.WARP_INVERSE_MAP)
 
 
 def resize_window(image: np.ndarray, size: tuple[int, int], window: Box, resampling: int) -> np.ndarray:
-    """The window's part of an image resized to `size` (height, width), displaced by less than a pixel.
+    """A window of an image resized to `size` (height, width), displaced by less than a pixel.
 
-    Only the part of the image that the window shows is resized, and it begins at a whole pixel.
+    Only the part of the image inside the window is resized, starting at a whole pixel.
     """
     reach = FILTER_REACH[resampling]
     rows, row_scale, top = _source_range(image.shape[0], size[0], window.top, window.height, reach)
@@ -52,7 +52,7 @@ def resize_window(image: np.ndarray, size: tuple[int, int], window: Box, resampl
 
 
 def _source_range(source: int, target: int, start: int, length: int, reach: int) -> tuple[slice, float, int]:
-    """The source pixels of a stretch of the target, the enlargement, and where the stretch starts in the result."""
+    """The source pixels of a target range, the scale factor, and the start of the range in the resized result."""
     step = source / target
     first = max(int(start * step) - reach - 1, 0)
     last = min(int(np.ceil((start + length) * step)) + reach + 1, source)
@@ -60,14 +60,14 @@ def _source_range(source: int, target: int, start: int, length: int, reach: int)
 
 
 def layers_alpha(layers: list[Layer], window: Box, resampling: int) -> np.ndarray:
-    """Alpha (H, W) float32 of all layers in a window."""
+    """Joint alpha (H, W) float32 of all layers in a window."""
     return joint_alpha([warp_window(layer.pixels, layer.matrix, window, resampling)[..., 3] for layer in layers])
 
 
 def block_labels(alpha: np.ndarray) -> np.ndarray:
-    """What each 4 x 4 block of an 8-bit alpha (H, W) holds: FOREGROUND only 255, BACKGROUND only 0, UNKNOWN else.
+    """Labels of the 4 x 4 blocks of an 8-bit alpha (H, W): FOREGROUND if all 255, BACKGROUND if all 0, else UNKNOWN.
 
-    Blocks that reach over the edge see 0 there. The result is (ceil(H / 4), ceil(W / 4)) uint8.
+    Alpha is padded with 0 to whole blocks. The result is (ceil(H / 4), ceil(W / 4)) uint8.
     """
     square = np.ones((BLOCK, BLOCK), np.uint8)
     lowest, highest = (change(alpha, square, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0)
@@ -76,10 +76,10 @@ def block_labels(alpha: np.ndarray) -> np.ndarray:
 
 
 def covers_all(alpha: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two alphas over each other, 8-bit (H, W), the second resized to the first, are 255 everywhere."""
+    """Whether two stacked alphas, 8-bit (H, W), the second resized to the first, are 255 everywhere."""
     corners = np.maximum(alpha[::alpha.shape[0] - 1 or 1, ::alpha.shape[1] - 1 or 1],
                          other[::other.shape[0] - 1 or 1, ::other.shape[1] - 1 or 1])
-    if corners.min() < 255:  # nearly always; the rest is 20 times as much work
+    if corners.min() < 255:  # nearly always; the full test is 20 times as much work
         return False
     other = cv2.resize(other, alpha.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return bool(np.maximum(alpha, other).min() == 255)
@@ -87,14 +87,14 @@ def covers_all(alpha: np.ndarray, other: np.ndarray) -> bool:
 
 def choose_window(layers: list[Layer], canvas: tuple[int, int], kernel_sizes: tuple[int, int], crop_size: int,
                   resampling: int, rng: np.random.Generator | None) -> Box:
-    """A crop around a random unknown pixel, or any crop where fewer than 10 pixels of the grid can be unknown.
+    """A crop around a random unknown pixel.
 
-    Centres are on a grid of 4 and at least half a crop from the canvas' border. Any crop will do, too,
-    where 200 draws found no unknown pixel among those that can be.
+    Centres lie on a grid of 4 pixels, at least half a crop from the canvas border. Falls back to `any_window` if
+    fewer than 10 pixels of the grid can be unknown, or if none of 200 drawn ones is.
 
     Args:
         canvas: height and width, each at least `crop_size`.
-        rng: None takes the unknown pixel nearest to the canvas' middle, or the middle crop.
+        rng: None takes the unknown pixel nearest to the canvas centre, or the centre crop.
     """
     half = crop_size // 2
     grid = possibly_unknown(layers, canvas, kernel_sizes, resampling)
@@ -110,14 +110,14 @@ def choose_window(layers: list[Layer], canvas: tuple[int, int], kernel_sizes: tu
 
 
 def any_window(canvas: tuple[int, int], crop_size: int, rng: np.random.Generator | None) -> Box:
-    """A crop drawn from the whole canvas, or without generator the middle one."""
+    """A crop drawn from the whole canvas; without a generator the centre crop."""
     spare = np.array(canvas) - crop_size
     top, left = spare // 2 if rng is None else rng.integers(spare + 1)
     return _square(int(top), int(left), crop_size)
 
 
 def choose_in_trimap(trimap: np.ndarray, crop_size: int, rng: np.random.Generator | None) -> Box:
-    """`choose_window` where the trimap of the whole canvas, (H, W) labels, is at hand."""
+    """`choose_window` given the trimap of the whole canvas, (H, W) labels."""
     half = crop_size // 2
     height, width = trimap.shape
     grid = trimap[half:height - half + 1:GRID, half:width - half + 1:GRID] == UNKNOWN
@@ -129,7 +129,7 @@ def choose_in_trimap(trimap: np.ndarray, crop_size: int, rng: np.random.Generato
 
 
 def _in_turn(corners: np.ndarray, shape: tuple[int, int], rng: np.random.Generator | None) -> np.ndarray:
-    """Up to 200 of the crops' corners: drawn with replacement, or those nearest to the middle of the grid."""
+    """Up to 200 crop corners to try: drawn with replacement, or those nearest to the grid centre."""
     if rng is not None:
         return corners[rng.integers(len(corners), size=TRIES)]
     rows, columns = np.divmod(corners, shape[1])
@@ -146,10 +146,10 @@ def _is_unknown(layers: list[Layer], canvas: tuple[int, int], row: int, column: 
 
 def possibly_unknown(layers: list[Layer], canvas: tuple[int, int], kernel_sizes: tuple[int, int],
                      resampling: int) -> np.ndarray:
-    """Which pixels of the canvas' grid of 4 can be unknown: (ceil(H / 4), ceil(W / 4)) bool.
+    """Which pixels of the canvas, on a grid of 4, can be unknown: (ceil(H / 4), ceil(W / 4)) bool.
 
-    Every unknown pixel of the grid, further than a kernel from the border, is among them; so are some
-    known ones, since whole blocks are looked at.
+    Includes every unknown grid pixel further than a kernel from the border, and some known ones, since whole
+    blocks are tested.
     """
     size = tuple(-(-side // GRID) for side in canvas)
     maps = [_known_cells(layer, size, FILTER_REACH[resampling]) for layer in layers]
@@ -161,14 +161,14 @@ def possibly_unknown(layers: list[Layer], canvas: tuple[int, int], kernel_sizes:
 
 
 def _known_cells(layer: Layer, size: tuple[int, int], reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Around which grid points of the canvas a layer is surely opaque and surely absent, up to half a grid step away.
+    """Grid points of the canvas around which, up to half a grid step away, a layer is certainly opaque, or absent.
 
-    Surely: every source pixel that can count, with a filter of that reach, lies in a block that is wholly so.
+    That is, all source pixels within the reach of the filter lie in blocks with that label.
     """
     spread = np.abs(layer.matrix[:, :2]).sum(axis=1) * GRID / 2 + reach + 1
     columns, rows = np.ceil(spread / BLOCK).astype(int)
     around = np.ones((2 * rows + 1, 2 * columns + 1), np.uint8)
-    # Points outside the foreground can have opaque pixels around them: its surroundings belong to the map.
+    # Padded, because points outside the foreground can have opaque pixels around them.
     labels = cv2.copyMakeBorder(layer.labels, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=BACKGROUND)
     middle = 0.5 / BLOCK - 0.5
     to_blocks = np.array([[1 / BLOCK, 0, middle + columns], [0, 1 / BLOCK, middle + rows]])
@@ -183,7 +183,7 @@ def _known_cells(layer: Layer, size: tuple[int, int], reach: int) -> tuple[np.nd
 
 
 def _grid_kernel(kernel_size: int) -> np.ndarray:
-    """The grid steps to which the pixels of an elliptic kernel are nearest, as a kernel on the grid."""
+    """An elliptic kernel on the grid: each of its pixels rounded to the nearest grid step."""
     offsets = np.argwhere(ellipse(kernel_size)) - kernel_size // 2
     steps = np.rint(offsets / GRID).astype(int)
     reach = np.abs(steps).max()
@@ -197,5 +197,5 @@ def _square(top: int, left: int, side: int) -> Box:
 
 
 def _moved(matrix: np.ndarray, window: Box) -> np.ndarray:
-    """The matrix for a canvas that begins where the window does."""
+    """The matrix for a canvas whose origin is the top left corner of the window."""
     return compose_matrices(matrix, np.array([[1, 0, window.left], [0, 1, window.top]], float))

@@ -21,7 +21,7 @@ from utils.config import ConfigError
 from utils.preprocessing import BACKGROUND, FOREGROUND
 from utils.tensors import encode_trimap, normalise
 
-FEWEST_BROKEN_TO_STOP = 5  # broken foregrounds, or backgrounds, are tolerated up to this number in any case
+FEWEST_BROKEN_TO_STOP = 5  # up to this many broken foregrounds, or backgrounds, are always tolerated
 CROP_TRIES = 3  # with `postprocess`
 
 Layers = tuple[list[Foreground | DrawnForeground], list[Background | DrawnBackground]]
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingData(Dataset):
-    """Training samples: `data[epoch, i]` is foreground i (modulo their number) on background i, drawn anew each epoch.
+    """Training samples: `data[epoch, i]` is foreground i (modulo their number) on background i, redrawn each epoch.
 
     A sample depends on seed, epoch and index only: not on workers, ranks or the order of access. It is a
     dictionary of
@@ -47,8 +47,8 @@ class TrainingData(Dataset):
 
     Args:
         foregrounds, backgrounds: from files (`dataloader.folders`) or drawn (`dataloader.synthetic.items`).
-        augmentation: False makes samples deterministic: the foreground unchanged and alone, a trimap eroded
-            by 15-pixel kernels, the crop around the unknown pixel nearest to the centre.
+        augmentation: False makes samples deterministic: a single unchanged foreground, a trimap eroded by
+            15-pixel kernels, the crop around the unknown pixel nearest to the centre.
         cache: folder for decoded foregrounds; None decodes them for every sample.
         with_layers: include `foreground` and `background`, which only the composition loss needs.
         broken_share: TooManyBrokenFilesError is raised when more than this share of the foregrounds, or of
@@ -162,7 +162,7 @@ def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | N
     """The training set of a configuration, with files checked and the cache folder prepared.
 
     Args:
-        drawing_seed: of drawn foregrounds and backgrounds; default: `seed`.
+        drawing_seed: seed of drawn foregrounds and backgrounds; default: `seed`.
         layers: result of `find_layers`, if already called.
 
     Raises:
@@ -181,8 +181,8 @@ def make_training_dataset(config: EasyDict, seed: int = 0, drawing_seed: int | N
 def find_layers(config: EasyDict, drawing_seed: int) -> Layers:
     """The foregrounds and backgrounds of a configuration, from files and drawn.
 
-    With data.generated, drawn foregrounds join those of data.train_fg; without data.train_bg the backgrounds
-    are drawn, too.
+    With data.generated, drawn foregrounds are added to those of data.train_fg; without data.train_bg,
+    backgrounds are drawn, too.
 
     Raises:
         ConfigError: if there is no source of foregrounds or backgrounds.
@@ -197,7 +197,7 @@ def find_layers(config: EasyDict, drawing_seed: int) -> Layers:
     foregrounds = find_foregrounds(data.train_fg, data.train_alpha or None) if data.train_fg else []
     try:
         cutouts = tuple(each.colours for each in find_foregrounds(data.cutouts)) if data.cutouts else ()
-    except ImageFileError as error:  # a configuration may have set it, not its user
+    except ImageFileError as error:  # the key may be set by the configuration file, unknown to the user
         raise ImageFileError(f"data.cutouts: {error}") from None
     foregrounds += [DrawnForeground(drawing_seed, number, data.generated_size, photographs, cutouts=cutouts)
                     for number in range(data.generated)]

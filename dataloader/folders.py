@@ -24,7 +24,7 @@ from dataloader.image_file import (
     upright_size,
 )
 
-_HEADER_READERS = 16  # threads; on network drives waiting is all there is to a header
+_HEADER_READERS = 16  # threads; on network drives, reading a header is mostly waiting
 _NAMED_OFFENDERS = 3
 
 Item = TypeVar("Item")
@@ -59,10 +59,10 @@ class Foreground(NamedTuple):
         return pixels
 
     def identity(self) -> tuple[str, str]:
-        """Its cache key, the paths, and the state by which an entry is outdated, sizes and times of the files.
+        """The cache key (paths), and the state that outdates an entry when it changes (sizes and times of the files).
 
         Raises:
-            ImageFileError: if a file is gone.
+            ImageFileError: if a file is missing.
         """
         paths = [path.resolve() for path in (self.colours, self.alpha) if path]
         return str(paths), str(file_states(paths))
@@ -72,7 +72,7 @@ def file_states(paths: Iterable[Path]) -> list[tuple[int, int]]:
     """Size and modification time of each file.
 
     Raises:
-        ImageFileError: if a file is gone.
+        ImageFileError: if a file is missing.
     """
     try:
         return [(state.st_size, state.st_mtime_ns) for state in (path.stat() for path in paths)]
@@ -95,7 +95,7 @@ class Background(NamedTuple):
 
 
 class Triple(NamedTuple):
-    """The files of a test image, by the same stem."""
+    """The files of a test image, with the same stem."""
 
     image: Path
     alpha: Path
@@ -104,10 +104,10 @@ class Triple(NamedTuple):
 
 
 def find_foregrounds(colour_folder: str | Path, alpha_folder: str | Path | None = None) -> list[Foreground]:
-    """The foregrounds of a folder, by name, each with its alpha: of the same stem, or inside an RGBA file.
+    """The foregrounds of a folder, sorted by name, with their alphas: of the same stem, or in the same RGBA file.
 
     Args:
-        alpha_folder: None means that the colours' files are cut-outs, with an alpha channel.
+        alpha_folder: None if the colour files are cut-outs, with an alpha channel.
 
     Raises:
         ImageFileError: naming the first files that lack an alpha, differ from it in size or cannot be
@@ -126,7 +126,7 @@ def find_foregrounds(colour_folder: str | Path, alpha_folder: str | Path | None 
 
 
 def find_backgrounds(folder: str | Path) -> list[Background]:
-    """The background images of a folder, by name. Any size will do, so that no header is read.
+    """The background images of a folder, sorted by name. Any size is accepted, so no header is read.
 
     Raises:
         ImageFileError: if the folder is missing or without images.
@@ -135,10 +135,10 @@ def find_backgrounds(folder: str | Path) -> list[Background]:
 
 
 def find_photographs(folder: str | Path) -> tuple[Path, ...]:
-    """The photographs of a folder, by name.
+    """The photographs of a folder, sorted by name.
 
     Raises:
-        ImageFileError: if the folder is missing or without images, and naming the first files that are none.
+        ImageFileError: if the folder is missing or without images, or naming the first unreadable files.
     """
     def check(path: Path) -> Path:
         _common_size(path)
@@ -148,7 +148,7 @@ def find_photographs(folder: str | Path) -> tuple[Path, ...]:
 
 
 def find_test_images(image_folder: str | Path, alpha_folder: str | Path, trimap_folder: str | Path) -> list[Triple]:
-    """The test images of a folder, by name, with alphas and trimaps of the same stem and size.
+    """The test images of a folder, sorted by name, with alphas and trimaps of the same stem and size.
 
     Raises:
         ImageFileError: naming the first files that lack one, differ in size or cannot be read, and how
@@ -159,7 +159,7 @@ def find_test_images(image_folder: str | Path, alpha_folder: str | Path, trimap_
     for stem, same_stem in by_stem(paths).items():
         if len(same_stem) > 1:
             names = ", ".join(path.name for path in same_stem)
-            raise ImageFileError(f"{image_folder}: {names} share the name {stem}, and so would their predictions")
+            raise ImageFileError(f"{image_folder}: {names} share the stem {stem}, so their predictions would clash")
 
     def check(path: Path) -> Triple:
         files = (path, find_partner(path, alphas.get(path.stem, []), "alpha", alpha_folder),
@@ -191,12 +191,12 @@ def _for_all(check: Callable[[Item], Result], items: list[Item], kind: str) -> l
 def _check_cutout(path: Path) -> Foreground:
     with open_header(path) as image:
         if not has_alpha(image):
-            raise ImageFileError(f"{path}: no alpha channel; cut-outs need one, other foregrounds a folder of alphas")
+            raise ImageFileError(f"{path}: no alpha channel; expected a cut-out, or a separate folder of alphas")
         return Foreground(path, None, *upright_size(image))
 
 
 def _common_size(*paths: Path) -> tuple[int, int]:
-    """Width and height of files that must agree in it."""
+    """Width and height of files that must have the same size."""
     sizes = []
     for path in paths:
         with open_header(path) as image:

@@ -24,7 +24,7 @@ class ImageFileError(InputError):
 
 
 class TooManyBrokenFilesError(ImageFileError):
-    """More image files are unreadable than may be replaced silently."""
+    """More image files are unreadable than is tolerated."""
 
 
 class Photo(NamedTuple):
@@ -151,7 +151,7 @@ def has_alpha(image: Image.Image) -> bool:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height after EXIF orientation, from the header. Pillow itself already gives TIFF files upright."""
+    """Width and height after EXIF orientation, from the header. Pillow already gives that of TIFF files."""
     width, height = image.size
     # Pillow would decode a whole PNG to look for EXIF data after the pixels.
     in_header = image.format in ("JPEG", "MPO", "WEBP") or (image.format == "PNG" and "exif" in image.info)
@@ -161,15 +161,15 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 @contextmanager
 def pillow_errors(path: Path) -> Iterator[None]:
-    """Turns what Pillow raises for an unreadable file into ImageFileError, and silences its warnings."""
+    """Converts Pillow's errors for unreadable files to ImageFileError, and silences its warnings."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large images, which are welcome here
+            warnings.simplefilter("ignore")  # about large images, which are fine here
             yield
     except Image.UnidentifiedImageError:
         raise ImageFileError(f"{path}: cannot be decoded; not an image file, or damaged") from None
     except Image.DecompressionBombError:
-        raise ImageFileError(f"{path}: too many pixels to be a photograph") from None
+        raise ImageFileError(f"{path}: too many pixels; exceeds Pillow's decompression bomb limit") from None
     except OSError as error:
         reason = error.strerror.lower() if error.strerror else f"damaged image file ({error})"
         raise ImageFileError(f"{path}: {reason}") from None
@@ -211,9 +211,9 @@ def _decode(path: Path, data: bytes, mode: int) -> np.ndarray:
 
 
 def _decode_with_pillow(path: Path, data: bytes) -> np.ndarray | None:
-    """RGB of the files that OpenCV misreads: TIFF with alpha, whose colours it multiplies by alpha.
+    """RGB of files that OpenCV misreads (TIFF with alpha, whose colours it multiplies by alpha); None for others.
 
-    Also rejects truncated JPEG files, which some versions of OpenCV fill up with grey.
+    Also rejects truncated JPEG files, which some versions of OpenCV fill with grey.
     """
     with pillow_errors(path):
         try:

@@ -1,4 +1,4 @@
-"""Training batches of a process, from any step on: samples made one by one by workers, or in batches on the device."""
+"""Training batches of a process, from any step on: made by workers sample by sample, or on the device in batches."""
 
 import logging
 import signal
@@ -60,7 +60,7 @@ def start_worker(_: int, log_file: str | Path | None = None) -> None:
     forever for the threads of its parent's pool.
 
     Args:
-        log_file: for workers that inherit no logging, as spawned ones.
+        log_file: for workers that do not inherit logging, such as spawned ones.
     """
     cv2.setNumThreads(1)
     for number in (signal.SIGINT, signal.SIGTERM):  # the parent finishes its step, for which it needs its workers
@@ -70,11 +70,11 @@ def start_worker(_: int, log_file: str | Path | None = None) -> None:
 
 
 def prefetched(batches: Iterator[dict], device: torch.device) -> Iterator[dict]:
-    """The batches; on GPUs a thread makes the next one while the network works on the current one."""
+    """The batches; on GPUs a thread computes the next one while the network processes the current one."""
     if device.type == "cpu":  # whose cores are busy anyway
         yield from batches
         return
-    stream = torch.cuda.Stream(device)  # its own: otherwise every .item() would wait for the network's step
+    stream = torch.cuda.Stream(device)  # a separate one: otherwise every .item() would wait for the network's step
     stream.wait_stream(torch.cuda.current_stream(device))
 
     def make(_: int) -> dict:
@@ -94,7 +94,7 @@ def next_batches(batches: Iterator[dict], config: EasyDict, device: torch.device
     """The batches of one optimiser step, moved to the device.
 
     Raises:
-        ImageFileError: if too many files are unreadable; also where a worker raised it.
+        ImageFileError: if too many files are unreadable; also if raised in a worker.
     """
     try:
         step_batches = [next(batches) for _ in range(config.train.accumulate)]

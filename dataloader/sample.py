@@ -1,8 +1,8 @@
-"""One training sample: everything random is drawn first, then only the crop is made.
+"""One training sample: random parameters are drawn first, then only the crop is rendered.
 
-`draw_sample` and `render_sample` do the published steps (Li and Lu, AAAI 2020) in another order of work.
-Resizes and the affine map become one matrix, so that a foreground that is resized, too, is resampled once,
-not twice or three times; its pixels then lie within about one of where repeated resampling puts them.
+`draw_sample` and `render_sample` implement the published steps (Li and Lu, AAAI 2020) in a different order.
+Resizing and the affine map become one matrix, so that a resized foreground is resampled once instead of two
+or three times; its pixels lie within about one of where repeated resampling puts them.
 """
 
 from typing import NamedTuple
@@ -39,16 +39,16 @@ from dataloader.crop import (
 )
 from utils.boxes import Box
 
-PLAIN_KERNEL_SIZE = 15  # the middle of the random sizes; without augmentation
-ENLARGEMENT = 1.1  # of the crop's side: the shorter side to which images smaller than a crop are enlarged
+PLAIN_KERNEL_SIZE = 15  # without augmentation: the middle of the random sizes
+ENLARGEMENT = 1.1  # shorter side, in crop sides, to which images smaller than a crop are enlarged
 
 Cutout = tuple[np.ndarray, np.ndarray]  # pixels (H, W, 4) uint8 RGBA and their block labels
 
 
 class SampleDraws(NamedTuple):
-    """What was drawn for a sample, but for its crop, which depends on the pixels."""
+    """The random parameters of a sample, except its crop, which depends on the pixels."""
 
-    second: int | None  # number of the foreground that goes under the first
+    second: int | None  # index of the foreground below the first
     canvas: tuple[int, int]  # height and width after resizing
     affine: np.ndarray  # (2, 3), on the canvas
     kernel_sizes: tuple[int, int]
@@ -68,7 +68,7 @@ class Sample(NamedTuple):
 
 def draw_sample(rng: np.random.Generator, size: tuple[int, int], foreground_count: int,
                 random_interp: bool) -> SampleDraws:
-    """Everything random for a first foreground of this height and width."""
+    """Random parameters for a first foreground of this (height, width)."""
     second = int(rng.integers(foreground_count)) if rng.random() < SECOND_FOREGROUND_SHARE else None
     canvas = (SMALL_SIDE, SMALL_SIDE) if rng.random() < SMALL_SHARE else size
     return SampleDraws(second, canvas, rounded_matrix(draw_affine(rng, *canvas)), draw_kernel_sizes(rng),
@@ -76,12 +76,12 @@ def draw_sample(rng: np.random.Generator, size: tuple[int, int], foreground_coun
 
 
 def plain_sample(size: tuple[int, int]) -> SampleDraws:
-    """Without augmentation: the foreground as it is, with a trimap of medium width."""
+    """Parameters without augmentation: the foreground unchanged, with a trimap of medium width."""
     return SampleDraws(None, size, np.eye(2, 3), (PLAIN_KERNEL_SIZE, PLAIN_KERNEL_SIZE), Filters(), None)
 
 
 def place_layers(draws: SampleDraws, cutouts: list[Cutout]) -> list[Layer]:
-    """The foregrounds on the canvas, the upper one first; one that would leave nothing to see is left out."""
+    """The foregrounds on the canvas, the upper one first; the second is dropped if both would be opaque everywhere."""
     if len(cutouts) > 1 and covers_all(cutouts[0][0][..., 3], cutouts[1][0][..., 3]):
         cutouts = cutouts[:1]
     return [Layer(pixels, labels, rounded_matrix(compose_matrices(resize_matrix(draws.canvas, pixels.shape[:2]),
@@ -90,12 +90,12 @@ def place_layers(draws: SampleDraws, cutouts: list[Cutout]) -> list[Layer]:
 
 def render_sample(draws: SampleDraws, cutouts: list[Cutout], background: np.ndarray, crop_size: int,
                   rng: np.random.Generator | None) -> Sample:
-    """The sample that was drawn.
+    """Renders the sample with the drawn parameters.
 
     Args:
-        cutouts: the first foreground and, where one was drawn, the second.
+        cutouts: the first foreground and, if drawn, the second.
         background: (h, w, 3) uint8.
-        rng: draws the crop; None takes the one nearest to the middle, see `choose_window`.
+        rng: draws the crop; None takes the one nearest to the centre, see `choose_window`.
     """
     layers = place_layers(draws, cutouts)
     if min(draws.canvas) <= crop_size:
@@ -112,10 +112,10 @@ def render_sample(draws: SampleDraws, cutouts: list[Cutout], background: np.ndar
 
 
 def render_window(draws: SampleDraws, layers: list[Layer], window: Box) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colours (H, W, 3), alpha and trimap (H, W) of a window, as the whole canvas would show them there.
+    """Colours (H, W, 3), alpha and trimap (H, W) of a window of the rendered canvas.
 
     Returns:
-        Colours uint8, or float32 where two foregrounds lie over each other; alpha float32; labels uint8.
+        Colours uint8, or float32 with two foregrounds; alpha float32; labels uint8.
     """
     region = window.grown(MARGIN, *draws.canvas)
     inside = window.seen_from(region).slices
@@ -137,10 +137,10 @@ def render_window(draws: SampleDraws, layers: list[Layer], window: Box) -> tuple
 
 def _crop_of_enlarged(draws: SampleDraws, layers: list[Layer], crop_size: int, rng: np.random.Generator | None,
                       ) -> tuple[tuple[int, int], Box, np.ndarray, np.ndarray, np.ndarray]:
-    """Where the canvas is smaller than a crop: its enlarged size, a window of that, and what it shows.
+    """For a canvas smaller than a crop: its enlarged size, a window, and the window's colours, alpha and trimap.
 
-    As published, the trimap is made before the enlargement. The canvas is small: all of it is made. Alpha is
-    enlarged as the trimap is, whatever the filter, so that known pixels stay known.
+    As published, the trimap is computed before enlarging. The whole canvas is rendered, since it is small. Alpha is
+    always enlarged with nearest neighbour, like the trimap, so that known pixels stay known.
     """
     ratio = ENLARGEMENT * crop_size / min(draws.canvas)
     size = tuple(max(int(side * ratio), crop_size) for side in draws.canvas)

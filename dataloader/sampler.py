@@ -1,4 +1,4 @@
-"""The order in which training samples come: the same for one process or many, from any step on."""
+"""Deterministic, resumable batch sampler, independent of the number of processes."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -10,15 +10,15 @@ from torch.utils.data import Sampler
 class StepBatches(Sampler[list[tuple[int, int]]]):
     """Batches of sample keys (epoch, index) for one process, for all steps from `first_step` on.
 
-    Samples are numbered through all epochs; each epoch is a permutation of the data set drawn from
-    (seed, epoch). A step takes the next batch_size * accumulate * world_size of them, whose every
-    world_size-th is this process's. So N processes with batches of B see in each step what one with
-    batches of N B sees, and a run that goes on from step s sees what it would have seen.
+    Samples are numbered across epochs; each epoch is a permutation of the dataset seeded by (seed, epoch). A
+    step takes the next batch_size * accumulate * world_size samples, of which this process gets every
+    world_size-th. So N processes with batches of B see the same samples in each step as one with batches of
+    N B, and a resumed run sees the same samples as an uninterrupted one.
 
     Args:
-        length: number of samples in the data set.
-        batch_size: samples of a batch.
-        accumulate: batches of a step.
+        length: number of samples in the dataset.
+        batch_size: samples per batch.
+        accumulate: batches per step.
     """
 
     def __init__(self, length: int, batch_size: int, accumulate: int, first_step: int, last_step: int,
@@ -42,5 +42,5 @@ class StepBatches(Sampler[list[tuple[int, int]]]):
 
 @lru_cache(maxsize=4)
 def permutation(length: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of an epoch."""
+    """The sample order of an epoch."""
     return np.random.default_rng((seed, epoch)).permutation(length)

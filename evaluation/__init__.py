@@ -1,1 +1,1 @@
-"""Errors of mattes against the truth."""
+"""Errors of mattes against ground truth."""

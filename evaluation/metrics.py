@@ -1,8 +1,8 @@
-"""The four matting errors, as the MATLAB program of Deep Image Matting computes them.
+"""The four matting errors, equal to those of the MATLAB code of Deep Image Matting.
 
-They were proposed by Rhemann et al., "A perceptually motivated online benchmark for image matting"
-(CVPR 2009); the program papers quote is that of Xu et al., "Deep Image Matting" (CVPR 2017). All four
-are summed over the pixels where the trimap is exactly 128. SAD, Grad and Conn are in thousands.
+Proposed by Rhemann et al., "A perceptually motivated online benchmark for image matting" (CVPR 2009);
+papers report them as computed by the code of Xu et al., "Deep Image Matting" (CVPR 2017). All four are
+over the pixels where the trimap is exactly 128. SAD, Grad and Conn are in thousands.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-UNKNOWN = 128
-TRIMAP_VALUES = (0, UNKNOWN, 255)
+UNKNOWN_GREY = 128
+TRIMAP_VALUES = (0, UNKNOWN_GREY, 255)
 
 GRADIENT_SIGMA = 1.4
 GRADIENT_CUTOFF = 0.01
@@ -38,10 +38,10 @@ def matting_errors(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray
         fast: only SAD and MSE.
 
     Raises:
-        ValueError: for other types, shapes that differ, other values in the trimap, nothing unknown.
+        ValueError: for other types, differing shapes, other values in the trimap, or no unknown pixels.
     """
     check_inputs(prediction, truth, trimap)
-    unknown = trimap == UNKNOWN
+    unknown = trimap == UNKNOWN_GREY
     prediction, truth = (image.astype(np.float32) / np.float32(255) for image in (prediction, truth))
     return Errors(sad(prediction, truth, unknown), mse(prediction, truth, unknown),
                   None if fast else gradient_error(prediction, truth, unknown),
@@ -50,7 +50,7 @@ def matting_errors(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray
 
 def check_inputs(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray,
                  names: Sequence[str] = ("prediction", "alpha", "trimap")) -> None:
-    """Raises ValueError where `matting_errors` would be undefined; it says what was found in which of `names`."""
+    """Raises ValueError if `matting_errors` is undefined; the message refers to the images by `names`."""
     for name, image in zip(names, (prediction, truth, trimap), strict=True):
         if image.dtype != np.uint8 or image.ndim != 2:
             raise ValueError(f"{name} is {image.dtype} of shape {image.shape}; expected uint8 of shape (H, W)")
@@ -60,10 +60,10 @@ def check_inputs(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray,
     values = np.flatnonzero(np.bincount(trimap.ravel(), minlength=256))
     strange = [str(value) for value in values if value not in TRIMAP_VALUES]
     if strange:
-        raise ValueError(f"{names[2]} holds {len(strange)} values other than 0, 128 and 255: "
+        raise ValueError(f"{names[2]} contains {len(strange)} values other than 0, 128 and 255: "
                          f"{', '.join(strange[:5])}{', ...' if len(strange) > 5 else ''}")
-    if UNKNOWN not in values:
-        raise ValueError(f"{names[2]} has no unknown pixels (128), over which the errors are summed")
+    if UNKNOWN_GREY not in values:
+        raise ValueError(f"{names[2]} has no unknown pixels (128)")
 
 
 def top_left(image: np.ndarray, multiple: int) -> np.ndarray:
@@ -83,9 +83,9 @@ def mse(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float
 
 
 def gradient_error(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float:
-    """Squared difference of the gradients' magnitudes, summed over the unknown pixels, in thousands.
+    """Squared difference of gradient magnitudes, summed over the unknown pixels, in thousands.
 
-    Gradients are taken of the whole image, stretched to its own range, with Gaussian derivatives.
+    Gradients are Gaussian derivatives of the whole image, stretched to 0..1.
     """
     difference = _gradient_magnitude(prediction) - _gradient_magnitude(truth)
     return float(np.square(difference)[unknown].sum() / 1000)
@@ -109,14 +109,18 @@ def _gaussian_filters(sigma: float, cutoff: float) -> tuple[np.ndarray, np.ndarr
 
 
 def _stretched(image: np.ndarray) -> np.ndarray:
-    """The image mapped from its own minimum..maximum to 0..1, float64; a constant one stays as it is."""
+    """The image mapped from its minimum..maximum to 0..1, float64; unchanged if constant."""
     image = image.astype(np.float64)
     low, high = image.min(), image.max()
     return image if low == high else (image - low) / (high - low)
 
 
 def connectivity_error(prediction: np.ndarray, truth: np.ndarray, unknown: np.ndarray) -> float:
-    """How far pixels lie above the level at which they hang together with the subject, in thousands."""
+    """Absolute difference of `_connectedness`, summed over the unknown pixels, in thousands.
+
+    A pixel's level is the highest threshold at which it is connected to the subject, the largest component of the
+    pixels that reach the threshold in both mattes.
+    """
     level = np.ones_like(truth)
     undecided = np.ones(truth.shape, bool)
     below = np.float32(0)
@@ -130,12 +134,13 @@ def connectivity_error(prediction: np.ndarray, truth: np.ndarray, unknown: np.nd
 
 
 def _connectedness(alpha: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """1 - (alpha - level) if alpha exceeds the level by at least `CONNECTIVITY_SLACK`, else 1."""
     distance = alpha - level
     return np.where(distance >= CONNECTIVITY_SLACK, 1 - distance, np.float32(1))
 
 
 def _largest_component(mask: np.ndarray) -> np.ndarray:
-    """The largest 4-connected component; among equals the first in column order; empty for an empty mask."""
+    """The largest 4-connected component; of equal ones the first in column-major order; empty for an empty mask."""
     columns_first = np.ascontiguousarray(mask.T).view(np.uint8)
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(columns_first, connectivity=4)
     if count == 1:

@@ -1,4 +1,4 @@
-"""Scoring mattes: one, the files of one, or whole folders."""
+"""Scores a matte, the files of one, or whole folders."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from utils.processes import process_pool
 
 def score(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray, fast: bool = False, multiple: int = 1,
           names: tuple[str, str, str] = ("prediction", "alpha", "trimap")) -> Errors:
-    """The errors of one 8-bit matte. The test phase, the validation during training and evaluate.py all use it.
+    """The errors of one 8-bit matte; used by the test phase, the validation and evaluate.py.
 
     Args:
         prediction, truth, trimap: (H, W) uint8; see `evaluation.metrics.matting_errors`.
@@ -40,7 +40,7 @@ def score_files(prediction: Path, truth: Path, trimap: Path, fast: bool = False,
 
 def score_folders(prediction_dir: Path, alpha_dir: Path, trimap_dir: Path,
                   processes: int = 1) -> tuple[dict[str, Errors], dict[str, str]]:
-    """Scores every alpha of a folder against the prediction, with the trimap, of its name.
+    """Scores the prediction of each alpha in a folder, with the trimap of the same name.
 
     Returns:
         File name -> errors, and file name -> reason for each that could not be scored.

@@ -1,1 +1,1 @@
-"""Image and trimap to alpha, and from there to cut-outs and files."""
+"""Inference: image and trimap to alpha, cut-outs and files."""

@@ -1,9 +1,9 @@
-"""Subjects cut out of photos with their own colours, and put before other backgrounds.
+"""Cut-outs with estimated foreground colours, and composites over other backgrounds.
 
-In a pixel that shows the subject at opacity alpha, the photo mixes the subject's colour with the old
-background's. A cut-out that keeps the photo's colours keeps a halo of that background; the functions
-here estimate the subject's colours and use those. Images are (H, W, 3) RGB, uint8 or uint16, alpha is
-(H, W) float in 0..1; results have the image's depth.
+In a pixel of opacity alpha, the photo mixes the subject's colour with the background's. A cut-out that
+keeps the photo's colours has a halo of the old background; the functions here use estimated foreground
+colours instead. Images are (H, W, 3) RGB, uint8 or uint16, alpha is (H, W) float in 0..1; results have
+the image's bit depth.
 """
 
 import threading
@@ -17,34 +17,34 @@ from utils.boxes import Box, cover
 from utils.errors import InputError
 from utils.preprocessing import alpha_to_uint8, size_text
 
-COARSE_PIXELS = {"ml": 4_000_000, "cf": 500_000}  # of the copy that PyMatting gets, by method
-BOX_PIXELS = 100_000  # of the parts in which colours are refined at full size
-STRIP_PIXELS = 1_000_000  # of the parts in which a composite is made
-CELL = 32  # side of the squares of which these parts are made
-STEPS = 6  # of refinement at full size
+COARSE_PIXELS = {"ml": 4_000_000, "cf": 500_000}  # of the image for PyMatting, by method
+BOX_PIXELS = 100_000  # of the boxes in which colours are refined at full size
+STRIP_PIXELS = 1_000_000  # of the strips in which a composite is computed
+COVER_CELL = 32  # side of the cells that the boxes consist of
+STEPS = 6  # refinement iterations at full size
 REGULARISATION = 1e-5  # PyMatting's default
 EDGE = 16  # pixels around the subject that get its colours although they are transparent
-BLUR = 0.02  # standard deviation of the blurred background, as a share of the longer side
+BLUR_SIGMA_SHARE = 0.02  # standard deviation of the background blur, as a share of the longer side
 
-_ONE_AT_A_TIME = threading.Lock()  # one of Numba's schedulers ends the program where two threads start loops
+_ONE_AT_A_TIME = threading.Lock()  # one of Numba's schedulers aborts the program if two threads start parallel loops
 
 
 class CutoutError(InputError):
-    """A cut-out or composite that cannot be made as asked. The message says why, in one line."""
+    """A cut-out or composite that cannot be computed. The message says why, in one line."""
 
 
 def check_pymatting() -> None:
-    """Raises CutoutError where PyMatting is not installed; loading it to find out would take seconds."""
+    """Raises CutoutError if PyMatting is not installed, without importing it, which takes seconds."""
     if find_spec("pymatting") is None:
         raise CutoutError("cut-outs and composites need PyMatting: pip install pymatting")
 
 
 def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = "ml") -> np.ndarray:
-    """The subject's colours: the image's where alpha is 1, without the background's share where it is below.
+    """Foreground colours: the image's where alpha is 1, without the background's share elsewhere.
 
-    PyMatting estimates them on the whole image, reduced where it is large; they are then refined at full
-    size, part by part, with the multi-level method's own step (Germer et al., arXiv 2006.14970). Memory
-    beyond the result is bounded: about half a gigabyte. The parts do not show.
+    PyMatting estimates them on the whole image, downscaled if large; they are then refined at full size, box
+    by box, with the iteration of the multi-level method (Germer et al., arXiv 2006.14970). Memory beyond the
+    result is bounded by about 0.5 GB. Box borders do not show.
 
     Args:
         image: (H, W, 3) uint8 or uint16 RGB.
@@ -52,11 +52,11 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = "ml"
         method: "ml", multi-level; or "cf", closed-form (Levin et al. 2008), slower.
 
     Returns:
-        (H, W, 3) of the image's type; 0 where alpha is 0, but for `EDGE` pixels around the subject, which
-        get its colours, so that enlarging a cut-out does not darken its edge.
+        (H, W, 3) of the image's type; 0 where alpha is 0, except within `EDGE` pixels of the subject, which
+        get its colours, so that upscaling a cut-out does not darken its edge.
 
     Raises:
-        CutoutError: where PyMatting is not installed.
+        CutoutError: if PyMatting is not installed.
         ValueError: for an unknown method, or arrays of other shapes, types or ranges.
     """
     _check(image, alpha)
@@ -79,7 +79,7 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = "ml"
 def cut_out(image: np.ndarray, alpha: np.ndarray, method: str = "ml") -> np.ndarray:
     """The subject as straight RGBA (colours not multiplied by alpha), (H, W, 4) of the image's type.
 
-    Arguments and errors as in `estimate_foreground`. In 8 bits the alpha channel is that of the matte files.
+    Arguments and errors as in `estimate_foreground`. An 8-bit alpha channel equals that of the matte files.
     """
     return with_alpha(estimate_foreground(image, alpha, method), alpha)
 
@@ -94,9 +94,9 @@ def compose_onto(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarr
     """alpha foreground + (1 - alpha) background, rounded; the foreground itself where alpha is 1.
 
     Args:
-        foreground: (H, W, 3) uint8 or uint16, as `estimate_foreground` gives it.
+        foreground: (H, W, 3) uint8 or uint16, from `estimate_foreground`.
         alpha: (H, W) float in 0..1.
-        background: of the foreground's shape or that of one pixel, (3,), and of its type.
+        background: of the foreground's shape, or (3,), and of its type.
 
     Returns:
         (H, W, 3) of the foreground's type.
@@ -119,18 +119,18 @@ def compose_onto(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarr
 
 
 def blurred_background(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The photo out of focus and without its subject, so that no glow of it surrounds it; as `image`.
+    """The photo blurred without its subject, which would leave a glow around it; shape and type of `image`.
 
     Errors as in `estimate_foreground`.
     """
     _check(image, alpha)
     height, width = alpha.shape
-    sigma = BLUR * max(height, width)
-    factor = max(1, sigma / 4)  # a smaller copy holds all that the blur leaves
+    sigma = BLUR_SIGMA_SHARE * max(height, width)
+    factor = max(1, sigma / 4)  # downscaled, since the blur removes details anyway
     size = max(1, round(width / factor)), max(1, round(height / factor))
     weight = 1 - cv2.resize(alpha.astype(np.float32), size, interpolation=cv2.INTER_AREA)[..., None]
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    weight = weight**2 + 1e-6  # colours under the subject come from far away, and from itself where it fills the image
+    weight = weight**2 + 1e-6  # colours under the subject come from afar, or from itself if it fills the image
 
     def blur(x: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(x, (0, 0), sigma / factor).reshape(x.shape)
@@ -140,9 +140,9 @@ def blurred_background(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def covering(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A picture (h, w, 3) scaled so that it just covers a frame, and its centre cut out: (height, width, 3)."""
+    """An image (h, w, 3) scaled to just cover a frame, and cropped to its centre: (height, width, 3)."""
     scale = max(height / picture.shape[0], width / picture.shape[1])
-    # First the cut: the whole of a long, thin picture would be enormous at that scale.
+    # Cropped first: the whole of a long, thin image would be enormous at that scale.
     shape = [min(side, max(1, round(wanted / scale)))
              for side, wanted in zip(picture.shape[:2], (height, width), strict=True)]
     top, left = ((side - part) // 2 for side, part in zip(picture.shape[:2], shape, strict=True))
@@ -153,7 +153,7 @@ def covering(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def to_depth(picture: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """uint8 or uint16 levels as levels of `dtype`, one of the two; white stays white."""
+    """Converts uint8 or uint16 levels to `dtype`, one of the two; white stays white."""
     if picture.dtype == dtype:
         return picture
     if dtype == np.uint16:
@@ -169,8 +169,8 @@ def _check(image: np.ndarray, alpha: np.ndarray) -> None:
         raise ValueError(f"alpha is {alpha.dtype} of shape {alpha.shape}; expected floats of shape (H, W)")
     if alpha.shape != image.shape[:2]:
         raise ValueError(f"alpha is {size_text(alpha)}, but the image is {size_text(image)} (width x height)")
-    if not (alpha.min() >= 0 and alpha.max() <= 1):  # NaN, too
-        raise ValueError(f"alpha reaches from {alpha.min()} to {alpha.max()}; expected 0 to 1")
+    if not (alpha.min() >= 0 and alpha.max() <= 1):  # also for NaN
+        raise ValueError(f"alpha ranges from {alpha.min()} to {alpha.max()}; expected 0 to 1")
 
 
 def _maximum(image: np.ndarray) -> int:
@@ -178,18 +178,18 @@ def _maximum(image: np.ndarray) -> int:
 
 
 def _as_levels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """0..1 as the levels of an integer type, rounded; what lies outside is cut off."""
+    """0..1 as levels of an integer type, clipped and rounded."""
     return np.rint(values.clip(0, 1) * np.float32(np.iinfo(dtype).max)).astype(dtype)
 
 
 def _estimate_coarse(image: np.ndarray, alpha: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
     """PyMatting's foreground and background in 0..1, both (h, w, 3) float32, of at most `COARSE_PIXELS`."""
     check_pymatting()
-    from pymatting import estimate_foreground_cf, estimate_foreground_ml  # takes seconds: only where it is needed
+    from pymatting import estimate_foreground_cf, estimate_foreground_ml  # takes seconds: only if needed
 
     height, width = alpha.shape
     scale = min(1, (COARSE_PIXELS[method] / alpha.size) ** 0.5)
-    size = max(2, int(width * scale)), max(2, int(height * scale))  # PyMatting cannot do a single pixel
+    size = max(2, int(width * scale)), max(2, int(height * scale))  # PyMatting fails for a single pixel
     if size != (width, height):
         image, alpha = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (image, alpha))
     estimate = estimate_foreground_ml if method == "ml" else estimate_foreground_cf
@@ -199,21 +199,21 @@ def _estimate_coarse(image: np.ndarray, alpha: np.ndarray, method: str) -> tuple
 
 
 def _boxes(wanted: np.ndarray) -> Iterator[Box]:
-    """Parts of the image that cover the wanted pixels."""
+    """Boxes of the image that cover the wanted pixels."""
     height, width = wanted.shape
-    padded = np.pad(wanted, ((0, -height % CELL), (0, -width % CELL)))
-    rows, columns = (side // CELL for side in padded.shape)
-    cells = padded.reshape(rows, CELL, columns, CELL).any(axis=(1, 3))
-    for box in cover(cells, BOX_PIXELS // CELL**2):
-        yield box.times(CELL).grown(0, height, width)
+    padded = np.pad(wanted, ((0, -height % COVER_CELL), (0, -width % COVER_CELL)))
+    rows, columns = (side // COVER_CELL for side in padded.shape)
+    cells = padded.reshape(rows, COVER_CELL, columns, COVER_CELL).any(axis=(1, 3))
+    for box in cover(cells, BOX_PIXELS // COVER_CELL**2):
+        yield box.times(COVER_CELL).grown(0, height, width)
 
 
 def _refined(image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, background: np.ndarray,
              box: Box) -> np.ndarray:
-    """The foreground in a box, (h, w, 3) float32 in 0..1, from both layers of the whole image, coarse or not.
+    """The foreground in a box, (h, w, 3) float32 in 0..1, from both layers of the whole image, coarse or full size.
 
-    Each step takes a pixel's colours from its neighbours', then shares out what is missing to the image's
-    colour. It reaches one pixel far, so that with a margin of `STEPS` the boxes agree with the whole.
+    Each step averages a pixel's neighbours, then distributes the residual to the image's colour over both
+    layers. It reaches one pixel far, so that with a margin of `STEPS` boxes agree with the whole image.
     """
     if foreground.shape == image.shape:
         return foreground[box.slices]
@@ -236,22 +236,22 @@ def _refined(image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, backg
 
 
 def _neighbours(x: np.ndarray) -> Iterator[np.ndarray]:
-    """x (..., H, W) as its pixels' neighbours above, below, left and right see it; the border's are their own."""
+    """x (..., H, W) shifted to the neighbours above, below, left and right of each pixel, replicated at the border."""
     for axis in (-2, -1):
         last = x.shape[axis] - 1
-        places = np.arange(last + 1)
-        yield x.take(np.maximum(places - 1, 0), axis)
-        yield x.take(np.minimum(places + 1, last), axis)
+        positions = np.arange(last + 1)
+        yield x.take(np.maximum(positions - 1, 0), axis)
+        yield x.take(np.minimum(positions + 1, last), axis)
 
 
 def _enlarged(coarse: np.ndarray, shape: tuple[int, int], box: Box) -> np.ndarray:
-    """A box of a coarse layer (h, w, 3) enlarged to `shape`, linearly; float32."""
+    """A box of a coarse layer (h, w, 3) upscaled bilinearly to `shape`; float32."""
     result = coarse
     for axis, (first, end) in enumerate(((box.top, box.bottom), (box.left, box.right))):
-        places = (np.arange(first, end) + 0.5) * coarse.shape[axis] / shape[axis] - 0.5
-        places = places.clip(0, coarse.shape[axis] - 1).astype(np.float32)
-        before = places.astype(int)
+        positions = (np.arange(first, end) + 0.5) * coarse.shape[axis] / shape[axis] - 0.5
+        positions = positions.clip(0, coarse.shape[axis] - 1).astype(np.float32)
+        before = positions.astype(int)
         after = np.minimum(before + 1, coarse.shape[axis] - 1)
-        share = (places - before).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        share = (positions - before).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
         result = result.take(before, axis) * (1 - share) + result.take(after, axis) * share
     return result

@@ -1,4 +1,4 @@
-"""Cut-out and composite files beside a matte, and the command-line options that ask for them."""
+"""Cut-out and composite files, and their command-line options."""
 
 import argparse
 import re
@@ -33,7 +33,7 @@ class CutoutFiles(NamedTuple):
 
     @property
     def suffixes(self) -> dict[str, str]:
-        """What the files' names end in, and what that means in messages."""
+        """Endings of the file names, and what the files are called in messages."""
         return ({"_cutout": "the cut-out"} if self.cutout else {}) | (
             {} if self.background is None else {"_composite": "the composite"})
 
@@ -44,15 +44,15 @@ NO_CUTOUT_FILES = CutoutFiles(False, None, "ml")
 def add_cutout_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --cutout and --background, the arguments of `cutout_files`."""
     parser.add_argument("--cutout", nargs="?", const="ml", choices=COARSE_PIXELS, metavar="METHOD",
-                        help="also write NAME_cutout.png, the subject as RGBA with its own colours, "
+                        help="also write NAME_cutout.png, the subject as RGBA with foreground colours "
                              "estimated by METHOD: ml, multi-level (default), or cf, closed-form (slow)")
     parser.add_argument("--background", metavar="FILE|#RRGGBB|blur",
-                        help="also write NAME_composite.png, the subject before a picture (scaled to cover the "
+                        help="also write NAME_composite.png, the subject over an image (scaled to cover the "
                              "frame), a colour, or its own background blurred")
 
 
 def cutout_files(method: str | None, background: str | None) -> CutoutFiles:
-    """The files that the two options ask for; a background picture is read.
+    """The files that the two options ask for; reads a background image.
 
     Raises:
         CutoutError: for an invalid colour, or if PyMatting is not installed.
@@ -65,7 +65,7 @@ def cutout_files(method: str | None, background: str | None) -> CutoutFiles:
 
 
 def read_background(text: str) -> np.ndarray | str:
-    """A background by its description: "blur" itself, "#rrggbb" as (3,) uint8, a file as (H, W, 3) uint8 or uint16.
+    """A background by its description: "blur" unchanged, "#rrggbb" as (3,) uint8, a file as (H, W, 3) uint8 or uint16.
 
     Raises:
         CutoutError, ImageFileError: as `cutout_files`.
@@ -87,7 +87,7 @@ def background_for(image: np.ndarray, alpha: np.ndarray, background: np.ndarray 
 
 
 def write_cutout_files(stem: Path, photo: Photo, alpha: np.ndarray, wanted: CutoutFiles) -> None:
-    """Writes STEM_cutout.png and STEM_composite.png as wanted, in the photo's depth and with its ICC profile.
+    """Writes STEM_cutout.png and STEM_composite.png if wanted, in the photo's depth and with its ICC profile.
 
     Args:
         stem: folder and beginning of the file names.

@@ -1,4 +1,4 @@
-"""Mattes averaged over mirrored and rescaled versions of an image: slower, and often a little better."""
+"""Test-time augmentation: mattes averaged over mirrored and rescaled images; slower, often slightly better."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 class Ensemble:
-    """A predictor as `matting.predictor.Matting`, whose alpha is the mean over versions of the image.
+    """A predictor like `matting.predictor.Matting`, whose alpha is the mean over versions of the image.
 
     Args:
         matting: the predictor of each version.
-        flip: also predict the mirror image.
+        flip: also predict the mirrored image.
         scales: factors on the sides; the versions at another scale are resized back.
     """
 
@@ -35,11 +35,11 @@ class Ensemble:
         self.device = matting.device
 
     def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
-        """Alpha (H, W) float32 in 0..1; arguments as `Matting.predict` takes them."""
+        """Alpha (H, W) float32 in 0..1; arguments as in `Matting.predict`."""
         return self.predict(image, trimap).alpha
 
     def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
-        """Alpha, and what attention found in the first version; arguments as `Matting.predict` takes them."""
+        """Mean alpha, and the first version's attention offsets; arguments as in `Matting.predict`."""
         return self.predict_batch([as_pair(image, trimap)])[0]
 
     def predict_batch(self, pairs: Sequence[Pair]) -> list[Matte]:
@@ -66,7 +66,7 @@ def _resized(pair: Pair, scale: float) -> Pair:
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(trimap, size, interpolation=cv2.INTER_NEAREST)
     unknown = (trimap_labels(trimap) == UNKNOWN).astype(np.float32)
-    resized[cv2.resize(unknown, size, interpolation=cv2.INTER_AREA) > 0] = 128  # so that thin bands stay
+    resized[cv2.resize(unknown, size, interpolation=cv2.INTER_AREA) > 0] = 128  # keeps thin bands
     return cv2.resize(image, size, interpolation=smooth), resized
 
 

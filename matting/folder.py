@@ -35,7 +35,7 @@ from utils.files import write_png
 from utils.preprocessing import Matte, alpha_to_uint8, size_text
 from utils.processes import in_advance
 
-if TYPE_CHECKING:  # the ONNX demo does without PyTorch
+if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
     from matting.ensemble import Ensemble
     from matting.onnx_predictor import OnnxMatting
     from matting.predictor import Matting
@@ -56,7 +56,7 @@ class Job(NamedTuple):
     photo: Photo | None  # if cut-outs are wanted
 
 
-class Result(NamedTuple):
+class MatteResult(NamedTuple):
     """An image and its matte."""
 
     job: Job
@@ -66,9 +66,9 @@ class Result(NamedTuple):
 
 def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
                  world: World = ALONE, extra: CutoutFiles = NO_CUTOUT_FILES) -> tuple[int, int]:
-    """Mattes this process's share of a folder's images and reports on each; a failure costs only its image.
+    """Mattes this process's share of a folder's images and reports on each.
 
-    Reading, computing and writing overlap.
+    Reading, computing and writing overlap; a failure costs only its image.
 
     Args:
         batch_size: most images of one size that are computed at once.
@@ -105,7 +105,7 @@ def output_clashes(images: list[Path], suffixes: dict[str, str]) -> dict[Path, s
     """The images whose output files would overwrite another image's, with the reason.
 
     Args:
-        suffixes: endings of further output files, and what they are called in messages.
+        suffixes: endings of additional output files, and what they are called in messages.
     """
     stems = by_stem(images)
     clashes = {path: f"the matte of {paths[0].name}" for paths in stems.values() for path in paths[1:]}
@@ -149,7 +149,7 @@ def image_size(job: Job | ImageFileError) -> tuple[int, int] | None:
     return job.trimap.shape if isinstance(job, Job) else None
 
 
-def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError]) -> Iterator[Result | ImageFileError]:
+def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError]) -> Iterator[MatteResult | ImageFileError]:
     """The mattes of images of one size; an error for an image that does not fit into memory."""
     if isinstance(jobs[0], ImageFileError):
         yield from jobs
@@ -158,11 +158,11 @@ def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError]) -> Iterat
     mattes = batch_or_one_by_one(matting.predict_batch, [(job.image, job.trimap) for job in jobs])
     seconds = (time.perf_counter() - start) / len(jobs)
     for job, matte in zip(jobs, mattes, strict=True):
-        yield Result(job, matte, seconds) if matte else ImageFileError(
+        yield MatteResult(job, matte, seconds) if matte else ImageFileError(
             f"{job.path}: not enough memory on {matting.device} for {size_text(job.image)} pixels")
 
 
-def write_result(result: Result | ImageFileError, folder: Path, extra: CutoutFiles) -> str | ImageFileError:
+def write_result(result: MatteResult | ImageFileError, folder: Path, extra: CutoutFiles) -> str | ImageFileError:
     """Writes an image's output files; returns a line about it."""
     if isinstance(result, ImageFileError):
         return result
@@ -180,7 +180,7 @@ def write_result(result: Result | ImageFileError, folder: Path, extra: CutoutFil
     except (MemoryError, ValueError, cv2.error) as error:
         if is_out_of_memory(error):
             return ImageFileError(f"{path}: not enough memory for the output of {size_text(image)} pixels")
-        return ImageFileError(f"{path}: its output cannot be made ({one_line(error)})")
+        return ImageFileError(f"{path}: its output cannot be computed ({one_line(error)})")
     remark = "" if matte.unknown_share else " (the trimap decides every pixel)"
     return f"{path.name}: {size_text(image)}, {matte.unknown_share:.1%} unknown, {seconds:.2f} s{remark}"
 

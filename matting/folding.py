@@ -1,4 +1,4 @@
-"""A network for inference alone: spectral and batch normalisation folded into the convolutions."""
+"""Inference-only networks: spectral and batch normalisation folded into the convolutions."""
 
 import copy
 
@@ -12,7 +12,7 @@ from networks.matting_network import MattingNetwork
 
 
 class Bounded(nn.Module):
-    """Clamps each channel, in place: a ReLU whose threshold a folded batch normalisation has moved."""
+    """Clamps each channel, in place: a ReLU whose threshold was moved by a folded batch normalisation."""
 
     def __init__(self, lower: Tensor, upper: Tensor):
         super().__init__()
@@ -20,26 +20,26 @@ class Bounded(nn.Module):
         self.register_buffer("upper", upper.view(-1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), changed; the bounds take its type, which autocast decides."""
+        """(N, C, H, W), modified in place; the bounds are cast to its dtype, which depends on autocast."""
         return x.clamp_(self.lower.to(x.dtype), self.upper.to(x.dtype))
 
 
 @torch.no_grad()
 def folded(network: MattingNetwork) -> MattingNetwork:
-    """A copy in evaluation mode that computes the same to rounding, faster; it cannot be trained.
+    """A faster copy in evaluation mode, equal up to rounding; it cannot be trained.
 
-    The network itself is left as it is. What the copy lacks or does differently:
+    The network itself is unchanged. In the copy:
 
-    - weights are stored divided by their largest singular value, in channels-last order;
-    - a batch normalisation is part of the convolution before it, also over a ReLU between them;
+    - weights are stored divided by their largest singular value, in channels-last memory format;
+    - batch normalisation is folded into the preceding convolution, also across a ReLU between them;
     - activations work in place;
-    - 1x1 convolutions come before nearest-neighbour enlargement, not after it.
+    - 1x1 convolutions come before nearest-neighbour upsampling, not after.
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     for module in list(network.modules()):
         for name, child in module.named_children():
             if is_parametrized(child, "weight"):
-                setattr(module, name, _plain(child))
+                setattr(module, name, _without_spectral_norm(child))
     for module in list(network.modules()):
         if isinstance(module, nn.Sequential):
             _fold_sequence(module)
@@ -51,12 +51,12 @@ def folded(network: MattingNetwork) -> MattingNetwork:
 
 
 def compile_stages(network: MattingNetwork) -> None:
-    """Has torch.compile work on the stages of a network, in place, for any height and width; not on attention."""
+    """Compiles the stages of a network with torch.compile, in place, for any height and width; not attention."""
     encoder, decoder = network.encoder, network.decoder
     for part in (encoder, decoder):
         if part.gca is not None:
-            part.gca.forward = torch.compiler.disable(part.gca.forward)  # its loops have as many turns as fit
-    # Method by method: modules that are compiled one by one share a limit on the number of their versions.
+            part.gca.forward = torch.compiler.disable(part.gca.forward)  # loop lengths depend on free memory
+    # By method: modules that are compiled separately share one recompilation limit.
     for part, names in ((encoder, ("half", "quarter", "guidance", "coarse")),
                         (decoder, ("eighth", "quarter", "half", "alpha"))):
         for name in names:
@@ -65,10 +65,10 @@ def compile_stages(network: MattingNetwork) -> None:
         shortcut.compile(dynamic=True)
 
 
-def _plain(conv: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
-    """A convolution without bias, its spectral normalisation computed for good.
+def _without_spectral_norm(conv: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
+    """A new convolution without bias, whose weight is the normalised one.
 
-    Anew, because `remove_parametrizations` would change the class that copies share with their originals.
+    New because `remove_parametrizations` would change the class that copies share with their originals.
     """
     plain = skip_init(type_before_parametrizations(conv), conv.in_channels, conv.out_channels, conv.kernel_size,
                       conv.stride, conv.padding, bias=False, device=conv.weight.device)
@@ -77,7 +77,7 @@ def _plain(conv: nn.Conv2d | nn.ConvTranspose2d) -> nn.Module:
 
 
 def _fold_numbered(module: nn.Module) -> None:
-    """Folds bn1 into conv1, bn2 into conv2 and so on, where a module has them."""
+    """Folds bn1 into conv1, bn2 into conv2 and so on, if a module has them."""
     for name, bn in list(module.named_children()):
         if isinstance(bn, nn.BatchNorm2d):
             conv_name = name.replace("bn", "conv")
@@ -103,10 +103,10 @@ def _fused(conv: nn.Conv2d | nn.ConvTranspose2d, bn: nn.BatchNorm2d) -> nn.Modul
 
 
 def _moved_relu(bn: nn.BatchNorm2d) -> Bounded:
-    """What a ReLU becomes when the batch normalisation after it moves before it.
+    """The clamp that replaces a ReLU when the batch normalisation after it moves before it.
 
-    Normalisation is s x + t for each channel, and s max(x, 0) + t = max(s x + t, t) where s >= 0, with
-    min where s < 0. Unlike t moved on into the next convolution, this is exact at zero-padded borders.
+    Normalisation is s x + t for each channel, and s max(x, 0) + t = max(s x + t, t) if s >= 0, with min if
+    s < 0. Unlike folding t into the next convolution, this is exact at zero-padded borders.
     """
     shift = bn.bias - bn.running_mean * bn.weight * torch.rsqrt(bn.running_var + bn.eps)
     infinity = torch.full_like(shift, torch.inf)

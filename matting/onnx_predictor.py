@@ -1,4 +1,4 @@
-"""The predictor on an exported network, computed by ONNX Runtime. Needs no PyTorch."""
+"""The predictor for exported networks, with ONNX Runtime. Needs no PyTorch."""
 
 from pathlib import Path
 
@@ -19,28 +19,28 @@ from utils.preprocessing import (
     trimap_planes,
 )
 
-METADATA = ("version", "trimap_channel", "width", "encoder", "decoder", "stride")  # of files by tools/export_onnx.py
+METADATA = ("version", "trimap_channel", "width", "encoder", "decoder", "stride")  # written by tools/export_onnx.py
 
-# Of memory for each pixel, about, and what the width is a factor on; measured at the published width and at 3/8 of it.
+# Approximate memory per pixel, constant and times width; measured at the published width and at 3/8 of it.
 BYTES_PER_PIXEL, BYTES_BY_WIDTH = 650, 700
 
 
 class OnnxFileError(InputError):
-    """A network in ONNX that cannot be used. The message names the file."""
+    """An ONNX network that cannot be used. The message names the file."""
 
 
 class OnnxMatting:
-    """Alpha mattes from photos and trimaps with an exported network; used as `matting.predictor.Matting` is.
+    """Alpha mattes from photos and trimaps with an exported network; used like `matting.predictor.Matting`.
 
     >>> matting = OnnxMatting("gca.onnx")
     >>> alpha = matting(image, trimap)
 
-    The whole padded image goes through the network at once: about 1.3 GB for each megapixel.
+    The padded image is processed as a whole: about 1.3 GB per megapixel.
 
     Args:
-        path: what tools/export_onnx.py wrote.
-        border: pixels of reflection around the image, as `matting.predictor.Matting` takes it.
-        threads: processor cores to compute on; 0: all.
+        path: a file written by tools/export_onnx.py.
+        border: pixels of reflection padding, as in `matting.predictor.Matting`.
+        threads: CPU threads; 0: one per core.
 
     Raises:
         OnnxFileError: if the file is missing, damaged or another network, or ONNX Runtime is not installed.
@@ -65,15 +65,15 @@ class OnnxMatting:
         return self.predict(image, trimap).alpha
 
     def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
-        """Alpha; without what the attention looked at. Arguments and errors as in `Matting.predict`.
+        """Alpha, without attention offsets. Arguments and errors as in `Matting.predict`.
 
         Raises:
-            MemoryError: where memory does not suffice.
+            MemoryError: if memory does not suffice.
         """
         return self.predict_batch([as_pair(image, trimap)])[0]
 
     def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
-        """As `predict`, for several (image, trimap) of one size at once."""
+        """`predict` for several (image, trimap) of one size at once."""
         labels = checked_labels(pairs)
         if not any((label == UNKNOWN).any() for label in labels):
             return [Matte(finished_alpha(np.zeros(label.shape, np.float32), label, 0), (), ()) for label in labels]
@@ -89,14 +89,14 @@ class OnnxMatting:
 
 
 def check_memory(pixels: int, width: float) -> None:
-    """Raises MemoryError where so many padded pixels take more than there is; the system might end the program."""
+    """Raises MemoryError if padded pixels need more memory than is available: the system might kill the process."""
     needed, available = pixels * (BYTES_PER_PIXEL + BYTES_BY_WIDTH * width), available_memory()
     if needed > available:
         raise MemoryError(f"{pixels} pixels take about {needed / 1e9:.1f} GB; {available / 1e9:.1f} GB are available")
 
 
 def load_session(path: str | Path, threads: int = 0):
-    """An ONNX Runtime session of a file, on the CPU; OnnxFileError if it cannot be."""
+    """An ONNX Runtime session of a file, on the CPU; OnnxFileError if it cannot be loaded."""
     try:
         import onnxruntime
     except ImportError:
@@ -106,19 +106,19 @@ def load_session(path: str | Path, threads: int = 0):
         raise OnnxFileError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # errors come as exceptions
+    options.log_severity_level = 4  # errors are raised as exceptions
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # each kind of failure has a class of its own, with Exception as their base
+    except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
         reason = str(error).strip().splitlines()[0]
-        raise OnnxFileError(f"{path}: not an ONNX file that can be run ({reason})") from None
+        raise OnnxFileError(f"{path}: cannot be loaded as an ONNX network ({reason})") from None
 
 
 def run_session(session, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """Alpha (N, 1, H, W) float32 of what a network takes: (N, 3, H, W) and (N, trimap_channel, H, W) float32.
+    """Alpha (N, 1, H, W) float32 of image (N, 3, H, W) and trimap (N, trimap_channel, H, W), both float32.
 
     Raises:
-        MemoryError: where memory does not suffice.
+        MemoryError: if memory does not suffice.
     """
     try:
         return session.run(["alpha"], {"image": image, "trimap": trimap})[0]

@@ -10,7 +10,7 @@ from utils.arguments import PRECISIONS, add_config_arguments, memory_size
 from utils.device import device_argument
 from utils.errors import InputError
 
-if TYPE_CHECKING:  # the ONNX demo does without PyTorch and easydict
+if TYPE_CHECKING:  # the ONNX demo runs without PyTorch and easydict
     import torch
     from easydict import EasyDict
 
@@ -23,7 +23,7 @@ PUBLISHED = "gca-dist"  # prefix of the published versions
 MISSING_CHECKPOINT = "{path}: no such file; train it first, or name a file with --checkpoint"
 MISSING_PUBLISHED = """\
 {path}: no such file
-  The published weights are a download of their authors' (see checkpoints/README.md for which file goes where):
+  Download the authors' published weights (checkpoints/README.md says which file goes where):
   https://github.com/Yaoyi-Li/GCA-Matting, "Models". Save them under the path above, or name a file with --checkpoint.
   Without --config and --checkpoint the weights that come with this program are used; --random-weights needs none."""
 

@@ -1,4 +1,4 @@
-"""The predictor: a photo and a trimap in, alpha out. Everything that needs a matte calls it."""
+"""The predictor: image and trimap to alpha. All inference with PyTorch uses it."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from utils.precision import AUTOCAST, arithmetic
 from utils.preprocessing import BORDER, UNKNOWN, Matte, as_pair, checked_labels, finished_alpha, padding, unknown_share
 from utils.tensors import encode_trimap, normalise
 
-MEMORY_ATTEMPTS = 4  # times an image is tried, each with half the memory of the one before
+MEMORY_ATTEMPTS = 4  # per image, each with half the memory of the previous one
 
 
 class Matting:
@@ -26,17 +26,17 @@ class Matting:
     >>> alpha = matting(image, trimap)
 
     Args:
-        network: as `networks.build_network` makes it, with its weights loaded.
-        device: where to compute, such as "cpu" or "cuda:1"; by default CUDA where there is one.
-        border: pixels of reflection around the image, before it is padded at the bottom and right up
-            to a multiple of 32. 32 is what the published demo does, 0 what its evaluation does.
-        precision: "fp32"; "tf32", on GPUs that have it; "bf16" or "fp16", under autocast.
-        memory_limit: bytes that one call may take, about, besides the network. It decides how large
-            the tiles are, and cannot go below the features of the image at 1/8. By default most of
-            the free memory of a GPU, on the CPU 4 GiB or half of what is available.
-        fold: compute with a folded copy of the network (`matting.folding`), which leaves the network
-            as it is and does not follow its training. False puts the network itself in evaluation mode.
-        compile: have torch.compile work on the folded copy. The first images take minutes.
+        network: from `networks.build_network`, with its weights loaded.
+        device: compute device, such as "cpu" or "cuda:1"; default: CUDA if available.
+        border: pixels of reflection padding around the image, before it is padded at the bottom and
+            right to a multiple of 32. The published demo uses 32, its evaluation 0.
+        precision: "fp32"; "tf32", on GPUs that support it; "bf16" or "fp16", under autocast.
+        memory_limit: approximate bytes per call, besides the network. Determines the tile size; cannot
+            go below the features of the image at 1/8. Default: most of the free GPU memory; on the CPU
+            4 GiB, or half of the available memory if that is less.
+        fold: use a folded copy of the network (`matting.folding`), which leaves the network unchanged
+            and does not follow its training. False puts the network itself in evaluation mode.
+        compile: compile the folded copy with torch.compile. The first images take minutes.
 
     Raises:
         ValueError: for an unknown precision, or compile without fold.
@@ -63,7 +63,7 @@ class Matting:
         """A predictor with the weights of a checkpoint file.
 
         Args:
-            architecture: arguments of `networks.build_network`; by default the published network.
+            architecture: arguments of `networks.build_network`; default: the published network.
 
         Raises:
             utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
@@ -82,24 +82,24 @@ class Matting:
         return self.predict(image, trimap).alpha
 
     def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
-        """Alpha, and where the network looked for it.
+        """Alpha, and the attention offsets.
 
         Args:
-            image: (H, W, 3) uint8 RGB, of any size from 1 x 1 up; or an image of Pillow's: grey, RGB,
-                palette, CMYK, with or without alpha, which is not looked at. EXIF orientation is applied.
-            trimap: (H, W) uint8; below 85 is background, from 170 foreground, between unknown. Or as the image.
+            image: (H, W, 3) uint8 RGB, of any size from 1 x 1 up; or a Pillow image: grey, RGB, palette,
+                CMYK, with or without alpha, which is ignored. EXIF orientation is applied.
+            trimap: (H, W) uint8: background below 85, foreground from 170, unknown between; or a Pillow image.
 
         Raises:
-            ValueError: for arrays of another shape or type, and Pillow's images of more than 8 bits.
+            ValueError: for arrays of another shape or type, and Pillow images of more than 8 bits.
         """
         return self.predict_batch([as_pair(image, trimap)])[0]
 
     @torch.inference_mode()
     def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
-        """As `predict`, for several (image, trimap) of one size at once.
+        """`predict` for several (image, trimap) of one size at once.
 
         Raises:
-            ValueError: also where their sizes differ.
+            ValueError: also if their sizes differ.
         """
         labels = checked_labels(pairs)
         output = self._run_within_memory([image for image, _ in pairs], labels)
@@ -116,7 +116,7 @@ class Matting:
         return self._run(images, labels, limit)
 
     def _run(self, images: list[np.ndarray], labels: list[np.ndarray], memory_limit: int) -> MattingOutput:
-        """The network's output for padded images, alpha 0 where no cell of 8 x 8 pixels holds an unknown one."""
+        """The network's output for padded images; alpha is 0 in cells of 8 x 8 pixels without unknown ones."""
         pad = padding(*labels[0].shape, self.border)
         images = [np.pad(image, (*pad, (0, 0)), mode="reflect") for image in images]
         inside = np.pad(np.any([label == UNKNOWN for label in labels], axis=0), pad)
@@ -140,7 +140,7 @@ class Matting:
                              largest_tile(working, len(images), self.device, has_colours))
 
     def _matte(self, output: MattingOutput, i: int, labels: np.ndarray) -> Matte:
-        """The i-th image of a batch, without padding, its known pixels set."""
+        """The i-th matte of a batch, without padding, with known pixels set."""
         alpha = finished_alpha(output.alpha[i, 0].float().cpu().numpy(), labels, self.border)
         return Matte(alpha, tuple(offset[i].cpu().numpy() for offset in output.offsets),
                      tuple(scale[i].float().cpu().numpy() for scale in output.scales), unknown_share(labels))

@@ -1,10 +1,10 @@
-"""A whole image through a network in tiles: memory stays bounded, work follows the unknown region.
+"""Tiled inference: bounded memory, and work proportional to the unknown region.
 
-What the network computes at 1/8 of the image's size and below depends on the whole image, by depth
-and by attention, and is computed for all of it. What lies before it (the stem) and after it (three
-steps up to alpha) sees only a small surrounding. It is computed tile by tile, each tile with a margin;
-the steps after it only where alpha is wanted. The result is that of the whole image to rounding: at
-the borders of the image tiles end as the image does, and only there padding reaches the result.
+Features at 1/8 and below depend on the whole image, by depth and by attention, and are computed for all
+of it. The layers before (the stem) and after (three steps up to alpha) have small receptive fields. They
+are computed tile by tile, each tile with a margin; the steps after only where alpha is wanted. The result
+equals that of the whole image up to rounding: only at the image's borders, where tiles end as the image
+does, padding affects the result.
 """
 
 from collections.abc import Callable
@@ -14,31 +14,31 @@ import torch
 from torch import Tensor
 
 from networks.colour_samples import estimates
-from networks.encoder import Attended
+from networks.encoder import AttentionMaps
 from networks.known_colours import GRID, cell_means, known_colours
 from networks.matting_network import MattingNetwork, MattingOutput, matting_output
 from utils.boxes import Box, cover
 
-CELL = 8  # tiles consist of cells of 8 x 8 pixels, which are one position at 1/8
+CELL = 8  # tiles consist of cells of 8 x 8 pixels, one position at 1/8 each
 
-# How far around a tile a step has to see, in positions of its input.
-STEM_MARGIN = 4  # from the image to 1/4 and the guidance, in cells: 29 pixels to the top and left, 26 to the others
+# Margins of a tile for the receptive field of each step, in positions of its input.
+STEM_MARGIN = 4  # from the image to 1/4 and the guidance, in cells: 29 pixels at top and left, 26 at bottom and right
 QUARTER_MARGIN = 5  # from 1/8 to 1/4
 HALF_MARGIN = 3  # from 1/4 to 1/2
 ALPHA_MARGIN = 2  # from 1/2 to alpha
 
-# Bytes that a cell takes in single precision at the published width, measured and rounded up.
-TILE_BYTES = 40_000  # of a tile, for what its steps hold at once
-WHOLE_BYTES = 2_500  # of the image, for what stays while tiles or attention are computed
-COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 12_000, 1_700  # more of both with colour samples
-CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels whose colour channels are computed at once: what caches, or memory, hold
-LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and no less time
+# Bytes per cell in single precision at the published width, measured and rounded up.
+TILE_BYTES = 40_000  # of a tile: peak of its steps
+WHOLE_BYTES = 2_500  # of the image: held while tiles or attention are computed
+COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 12_000, 1_700  # additional with colour samples
+CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels per chunk of colour channels, for caches or memory
+LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and are no faster
 
 
 def working_memory(memory_limit: int, n: int, height: int, width: int, has_colours: bool = False) -> int:
-    """What a limit leaves to tiles and attention for a batch of n whose features at 1/8 are height x width; may be 0.
+    """Bytes left for tiles and attention, for a batch of n with features at 1/8 of height x width; may be 0.
 
-    The features at 1/8 and below are held whole, whatever the limit.
+    The features at 1/8 and below are always held whole.
     """
     return max(0, memory_limit - n * height * width * (WHOLE_BYTES + has_colours * COLOUR_WHOLE_BYTES))
 
@@ -51,12 +51,12 @@ def largest_tile(working: int, n: int, device: torch.device, has_colours: bool =
 
 def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, wanted: np.ndarray,
               tile_cells: int) -> MattingOutput:
-    """What `network` returns for an image, its alpha computed where it is wanted and 0 elsewhere.
+    """The output of `network` for an image, with alpha computed where wanted and 0 elsewhere.
 
     Args:
-        read: gives image and trimap in a box of pixels, (N, 3 + trimap_channel, h, w).
-        unknown: (N, 1, H/8, W/8), 1 where the trimap is unknown at every eighth pixel, 0 elsewhere.
-        wanted: (H/8, W/8) bool, whether alpha is wanted in these 8 x 8 pixels of any image.
+        read: returns image and trimap in a box of pixels, (N, 3 + trimap_channel, h, w).
+        unknown: (N, 1, H/8, W/8), every eighth pixel of the unknown mask, 1 unknown, 0 known.
+        wanted: (H/8, W/8) bool, the cells in which alpha is wanted for any image.
         tile_cells: most cells of a tile with its margin; the smallest tiles may exceed it.
     """
     if network.colour_channels is not None:
@@ -71,7 +71,7 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
 
 def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,
                   tile_cells: int) -> Callable[[Box], Tensor]:
-    """`read` with the channels of `networks.colour_samples` of the whole image added; arguments of `run_tiled`."""
+    """`read` extended by the whole image's channels of `networks.colour_samples`; arguments as in `run_tiled`."""
     n, _, height, width = unknown.shape
     planes = torch.contiguous_format
     most = (CPU_STRIP if unknown.device.type == "cpu" else min(GPU_STRIP, CELL**2 * tile_cells)) // n
@@ -105,14 +105,14 @@ def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], unknow
 
 
 def _strips(box: Box, most: int) -> list[Box]:
-    """A box of pixels in strips of at most so many pixels, of `GRID` rows at least."""
+    """Splits a box of pixels into strips of at most `most` pixels, but of `GRID` rows at least."""
     rows = max(1, most // (GRID * box.width)) * GRID
     return [box._replace(top=top, bottom=min(box.bottom, top + rows)) for top in range(box.top, box.bottom, rows)]
 
 
 def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,
-            tile_cells: int) -> tuple[Tensor, Tensor, list[Attended | None]]:
-    """The encoder's features at 1/4, the decoder's at 1/8, and what the attention blocks looked at."""
+            tile_cells: int) -> tuple[Tensor, Tensor, list[AttentionMaps | None]]:
+    """The encoder's features at 1/4, the decoder's at 1/8, and the attention maps."""
     encoder = network.encoder
     height, width = unknown.shape[2:]
     quarter = guidance = None
@@ -131,7 +131,7 @@ def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Ten
 
 def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int,
             memory_format: torch.memory_format = torch.channels_last) -> Tensor:
-    """`whole` (N, C, height, width) with `part` (N, C, h, w) at a box; made for the first part."""
+    """Writes `part` (N, C, h, w) into a box of `whole` (N, C, height, width), which is allocated if None."""
     if whole is None:
         whole = torch.empty((*part.shape[:2], height, width), dtype=part.dtype, device=part.device,
                             memory_format=memory_format)
@@ -143,7 +143,7 @@ def _tile_alpha(network: MattingNetwork, read: Callable[[Box], Tensor], quarter:
                 tile: Box) -> Tensor:
     """Alpha (N, 1, h, w) of a tile of cells.
 
-    Each step takes what the next has to see and no more, so that margins cost little at the fine scales.
+    Each step is cropped to the receptive field of the next, so that margins are cheap at fine scales.
 
     Args:
         quarter: (N, quarter, H/4, W/4), the encoder's.
@@ -159,7 +159,7 @@ def _tile_alpha(network: MattingNetwork, read: Callable[[Box], Tensor], quarter:
     kept = tile.times(2).grown(HALF_MARGIN, 2 * height, 2 * width)
     at_half, at_full = kept.times(2), kept.times(4)
     full = read(at_full)
-    # Computed anew: kept for the whole image, these features would be the largest array of all.
+    # Recomputed: for the whole image, these features would be the largest array of all.
     x = decoder.half(kept.seen_from(at_quarter).of(x), encoder.shortcut[1](encoder.half(full)))
 
     kept = tile.times(4).grown(ALPHA_MARGIN, 4 * height, 4 * width)

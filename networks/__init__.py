@@ -1,4 +1,4 @@
-"""The matting networks: built from arguments, knowing nothing of files or configurations."""
+"""Matting networks, built from arguments; independent of files and configuration."""
 
 from networks.attention import GuidedContextualAttention
 from networks.matting_network import DECODERS, ENCODERS, MattingNetwork, MattingOutput, build_network

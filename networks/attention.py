@@ -12,39 +12,39 @@ MIN_SCALE, MAX_SCALE = 0.1, 10.0
 
 
 class GuidedContextualAttention(nn.Module):
-    r"""Spreads the alpha feature of similar-looking places over the uncertain ones.
+    r"""Propagates alpha features from similar regions to unknown pixels.
 
-    The guidance g (what the image looks like) and the alpha feature a live on a grid of 2h x 2w;
-    attention acts on the N = h w positions of the grid of half that size:
+    The guidance g (image features) and the alpha feature a are maps of 2h x 2w positions; attention
+    acts on the N = h w positions of half that resolution:
 
-    1. f = conv1x1(g) at half size (every second pixel); p_i is the 3x3 patch of f around
-       position i, as one vector, with reflected borders. u_i likewise from the unknown mask.
-    2. r = mean(u), the unknown share of the image, weighs unknown keys against known ones:
+    1. f = conv1x1(g), subsampled by 2; p_i is the flattened 3x3 patch of f around position i, with
+       reflection padding. u_i likewise from the unknown mask.
+    2. r = mean(u), the unknown share of the image, weights unknown keys against known ones:
        s_unknown = clamp(sqrt(r / (1 - r)), 0.1, 10), s_known = clamp(sqrt((1 - r) / r), 0.1, 10).
-    3. Key k counts as unknown where its 3x3 patch of u holds any unknown position. With s_k the
-       scale of key k's kind,
+    3. Key k counts as unknown if its 3x3 patch of u contains an unknown position. With s_k the scale
+       of unknown or known keys,
 
            logit(q, k) = s_k <p_q, p_k> / max(|p_k|, 1e-4)  - 1e4 [q = k and k unknown]
            A(q, .)     = softmax over k
 
-       (an unknown position must not just look at itself).
-    4. v_k is the 4x4 patch of a around position k (stride 2, reflected borders). Each query writes
-       sum_k A(q, k) v_k back to its place on the grid of a; where patches overlap they add up, and
-       the division by 4 makes that a mean. The result passes conv1x1 and BN, and a is added.
+       (the penalty keeps unknown positions from attending to themselves).
+    4. v_k is the 4x4 patch of a around position k (stride 2, reflection padding). Each query adds
+       sum_k A(q, k) v_k at its own position on the grid of a; the sum over overlapping patches is
+       divided by 4, which makes it a mean. Then conv1x1, BN, and a residual connection from a.
 
-    How steps 3 and 4 are computed, in memory that grows linearly with N: `attention_sums`.
+    `networks.attention_chunked` computes steps 3 and 4 in memory linear in N.
 
     Args:
         guidance_channels, alpha_channels: channels of g and a.
-        memory_budget: bytes for the attention itself, which is computed in chunks that fit. It is
-            not kept to where even one row of positions needs more. None: on CUDA a share of the
-            free memory, on CPUs what suits their caches. Can be set at any time.
+        memory_budget: bytes for the attention itself, which is computed in chunks that fit; exceeded
+            if even one row of positions needs more. None: on CUDA a share of the free memory, on
+            CPUs a size that suits their caches. Can be set at any time.
     """
 
     def __init__(self, guidance_channels: int = 128, alpha_channels: int = 128, memory_budget: int | None = None):
         super().__init__()
         self.memory_budget = memory_budget
-        self.by_row = False  # whether to compute as a graph can that is exported, see `attention_scan`
+        self.by_row = False  # True for ONNX export, see `networks.attention_onnx`
         self.guidance_conv = nn.Conv2d(guidance_channels, guidance_channels // 2, 1)
         self.W = nn.Sequential(nn.Conv2d(alpha_channels, alpha_channels, 1, bias=False),
                                nn.BatchNorm2d(alpha_channels))
@@ -54,7 +54,7 @@ class GuidedContextualAttention(nn.Module):
         nn.init.constant_(self.W[1].weight, 1e-3)
 
     def forward(self, guidance: Tensor, alpha: Tensor, unknown: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """In single precision also under autocast: scores of long vectors do not fit into half precision.
+        """Single precision even under autocast: scores of long vectors do not fit into half precision.
 
         Args:
             guidance: (N, guidance_channels, 2h, 2w).
@@ -76,7 +76,7 @@ class GuidedContextualAttention(nn.Module):
         key_scale = torch.where(unknown_keys, scales[:, :1, None], scales[:, 1:, None]) / _patch_norms(feature)
         own_penalty = SELF_PENALTY * unknown_keys
         if self.by_row:
-            from networks.attention_onnx import attend_by_row  # not every version of torch has what it needs
+            from networks.attention_onnx import attend_by_row  # needs torch's scan, which some versions lack
 
             message, strongest = attend_by_row(feature, alpha, key_scale, own_penalty)
         else:
@@ -86,18 +86,18 @@ class GuidedContextualAttention(nn.Module):
 
 def _patch_norms(feature: Tensor) -> Tensor:
     """The norms (N, h, w) of the 3x3 patches of a feature, at least `MIN_NORM`."""
-    # The root's slope is infinite at 0: patches of nothing must be raised before it, not after.
+    # The gradient of sqrt is infinite at 0: clamp before it, not after.
     return _patch_sums(feature.square().sum(dim=1)).clamp_min(MIN_NORM**2).sqrt()
 
 
 def _patch_sums(values: Tensor) -> Tensor:
-    """Sums over 3x3 patches with a reflected border, (N, h, w)."""
+    """Sums over 3x3 patches with reflection padding, (N, h, w)."""
     padded = F.pad(values[:, None], (1, 1, 1, 1), mode="reflect")
-    return 9 * F.avg_pool2d(padded, 3, stride=1)[:, 0]  # ONNX cannot do without the division
+    return 9 * F.avg_pool2d(padded, 3, stride=1)[:, 0]  # ONNX has no divisor_override
 
 
 def _key_scales(unknown: Tensor | None, feature: Tensor) -> tuple[Tensor, Tensor]:
-    """The scales (N, 2) of unknown and known keys, and which keys are unknown (N, h, w)."""
+    """The scales (N, 2) of unknown and known keys, and the mask (N, h, w) of unknown keys."""
     n, _, h, w = feature.shape
     if unknown is None:
         return feature.new_ones(n, 2), torch.ones(n, h, w, dtype=torch.bool, device=feature.device)
@@ -108,6 +108,6 @@ def _key_scales(unknown: Tensor | None, feature: Tensor) -> tuple[Tensor, Tensor
 
 
 def _offsets(strongest: Tensor, h: int, w: int) -> Tensor:
-    """Flat key positions (N, h * w) as (row, column) from the centre, (N, 2, h, w)."""
+    """Flat key indices (N, h * w) as (row, column) relative to the centre, (N, 2, h, w)."""
     strongest = strongest.view(-1, h, w)
     return torch.stack([strongest // w - h // 2, strongest % w - w // 2], dim=1)

@@ -1,22 +1,22 @@
-"""The sums of guided contextual attention (Li and Lu, AAAI 2020), each product computed once; exact, in bounded memory.
+"""Guided contextual attention (Li and Lu, AAAI 2020), exact, in bounded memory; each product is computed once.
 
-Taken word for word, attention multiplies 3x3 patches with 3x3 patches and adds up 4x4 patches. Neighbouring patches
-overlap, so both sums hold the same products again and again. With C channels of the feature and A of alpha they cost
-9 C + 16 A multiplications for each pair of positions; regrouped C + 4 A, which is 576 instead of 2,624.
+Implemented literally, attention multiplies 3x3 patches with 3x3 patches and sums 4x4 patches. Neighbouring patches
+overlap, so both sums repeat the same products. With C feature channels and A alpha channels that costs 9 C + 16 A
+multiplications per pair of positions; regrouped, C + 4 A: 576 instead of 2,624.
 
-Scores. F is the feature with its reflected border of 1, q a query's position, k a key's:
+Scores. F is the feature with reflection padding of 1, q a query's position, k a key's:
 
     <patch q, patch k> = sum over d in {0, 1, 2}^2 of <F(q + d), F(k + d)>
 
-All <F(i), F(j)> are computed once; shifted copies of them are added along the rows, then along the columns.
+All <F(i), F(j)> are computed once; shifted copies are summed along rows, then along columns.
 
-Output. Alpha with its reflected border of 1 falls into (h + 1) x (w + 1) blocks of 2x2 pixels, and the 4x4 patch of
+Output. Alpha with reflection padding of 1 is split into (h + 1) x (w + 1) blocks of 2x2 pixels; the 4x4 patch of
 position k consists of the blocks k + t, t in {0, 1}^2. Query q adds A(q, k) block(k + t) to block q + t of the output:
 
     output block p = sum over k of B(p, k) block(k),    B(p, k) = sum over t of A(p - t, k - t)
 
-with A = 0 outside the grid. B, too, is made of copies shifted along rows and columns, and meets all 4 A numbers of a
-block at once.
+with A = 0 outside the grid. B is likewise a sum of copies shifted along rows and columns, and multiplies all 4 A
+values of a block at once.
 """
 
 import math
@@ -32,15 +32,15 @@ from torch.utils.checkpoint import checkpoint
 
 from networks.cuda_memory import free_cuda_memory
 
-# A chunk of queries on CPUs, and the keys they meet at once: a tile of 1 MiB, which stays in a core's cache for the six
-# passes over it. What then limits are the matrix products, not the memory: 2 x 576 operations for each pair of
-# positions against some 100 bytes to and from the cache and 30 to and from memory.
+# CPU tile, queries x keys: 1 MiB, which stays in a core's cache for the six passes over it. The bottleneck is then the
+# matrix products, not memory: 2 x 576 operations per pair of positions, against about 100 bytes of cache traffic and 30
+# of memory traffic.
 CPU_QUERIES, CPU_KEYS = 512, 512
-FEWEST_ROWS = 4  # of queries in a chunk, rather than more chunks at once: each needs two rows more
+FEWEST_ROWS = 4  # of queries per chunk, before chunks run in parallel: each needs two extra rows
 CPU_BUDGET = 2 * 2**30
-CUDA_STREAMING_BUDGET = 2 * 2**30  # more does not make the chunks faster
-TILE_ARRAYS = 3  # of the size of a tile, at once
-TRAINING_ARRAYS = 8  # of the size of the attention, kept for the gradients or in passing
+CUDA_STREAMING_BUDGET = 2 * 2**30  # larger chunks are no faster
+TILE_ARRAYS = 3  # tile-sized arrays held at once
+TRAINING_ARRAYS = 8  # attention-sized arrays, saved for gradients or temporary
 FLOAT_BYTES = 4
 
 Result = TypeVar("Result")
@@ -48,18 +48,18 @@ Result = TypeVar("Result")
 
 def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
            memory_budget: int | None = None) -> tuple[Tensor, Tensor]:
-    """Each query's attention-weighted mean of alpha's 4x4 patches, in its place on the grid of alpha.
+    """Each query's attention-weighted mean of alpha's 4x4 patches, at its position on the grid of alpha.
 
     Args:
-        feature: (N, C, h, w), of which 3x3 patches are compared.
+        feature: (N, C, h, w); its 3x3 patches are compared.
         alpha: (N, A, 2h, 2w).
         key_scale: (N, h, w), a factor on the scores of each key.
         own_penalty: (N, h, w), added to the logit of each position with itself.
-        memory_budget: bytes for what grows with queries times keys; at least one row of queries is held
-            with all keys. None: on CUDA a share of the free memory, on CPUs what suits their caches.
+        memory_budget: bytes for arrays of queries x keys; at least one row of queries is held with all
+            keys. None: on CUDA a share of the free memory, on CPUs a size that suits their caches.
 
     Returns:
-        The message, of alpha's shape, and the flat positions (N, h * w) of the strongest keys.
+        The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys.
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
     blocks = to_blocks(alpha / 4)  # up to four patches overlap
@@ -77,7 +77,7 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
 
 
 def patch_scores(queries: Tensor, keys: Tensor) -> Tensor:
-    """The products (..., R, w, K, w) of the 3x3 patches in (..., R + 2, w + 2, C) and in (..., K + 2, w + 2, C)."""
+    """Dot products (..., R, w, K, w) of the 3x3 patches of (..., R + 2, w + 2, C) and (..., K + 2, w + 2, C)."""
     products = queries.flatten(-3, -2) @ keys.flatten(-3, -2).transpose(-2, -1)
     products = products.unflatten(-1, keys.shape[-3:-1]).unflatten(-3, queries.shape[-3:-1])
     rows = products[..., :-2, :, :-2, :] + products[..., 1:-1, :, 1:-1, :]
@@ -88,9 +88,9 @@ def patch_scores(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 def block_weights(attention: Tensor) -> Tensor:
-    """B (..., R - 1, w - 1, K - 1, w - 1) of R rows of queries and K rows of keys, (..., R, w, K, w).
+    """B (..., R - 1, w - 1, K - 1, w - 1), given the attention (..., R, w, K, w) of R query rows and K key rows.
 
-    Where these reach the border of the grid they hold the zeros beyond it.
+    At the grid's border the attention must include the zeros beyond it.
     """
     rows = attention[..., :-1, :, :-1, :] + attention[..., 1:, :, 1:, :]
     return rows[..., :-1, :, :-1] + rows[..., 1:, :, 1:]
@@ -98,18 +98,18 @@ def block_weights(attention: Tensor) -> Tensor:
 
 def _attend_rows(queries: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
                  first: int) -> tuple[Tensor, Tensor]:
-    """What R rows of queries, from row `first` on, gather from all keys; differentiable.
+    """Attention of R rows of queries, from row `first` on, to all keys; differentiable.
 
     Args:
-        queries: (N, R + 2, w + 2, C), those rows of the grid.
-        grid: (N, h + 2, w + 2, C), with borders.
+        queries: (N, R + 2, w + 2, C), the query rows of the grid, padded.
+        grid: (N, h + 2, w + 2, C), padded.
         blocks: (N, h + 1, w + 1, 4 A).
         key_scale: (N, h, w).
         own_penalty: (N, R, w).
 
     Returns:
-        Their part (N, R + 1, w + 1, 4 A) of the output blocks of rows `first` to `first + R`, and their
-        strongest keys (N, R * w).
+        Their contribution (N, R + 1, w + 1, 4 A) to the output blocks of rows `first` to `first + R`, and
+        their strongest keys (N, R * w).
     """
     logits = patch_scores(queries, grid) * key_scale[:, None, None]
     shape = logits.shape
@@ -124,7 +124,7 @@ def _attend_rows(queries: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tenso
 
 def _checkpoint_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
                       memory_budget: int | None) -> tuple[Tensor, Tensor]:
-    """One image in chunks of queries whose attention is computed again for the gradients."""
+    """One image in chunks of queries, whose attention is recomputed for the gradients."""
     h, w = key_scale.shape
     budget = memory_budget or _training_budget(grid.device)
     query_rows = _between(1, budget // (w * h * w * TRAINING_ARRAYS * FLOAT_BYTES), h)
@@ -140,13 +140,13 @@ def _checkpoint_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penal
 
 def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
                   memory_budget: int | None) -> tuple[Tensor, Tensor]:
-    """One image without gradients: chunks of queries in reused arrays, their keys in tiles."""
+    """One image without gradients: chunks of queries in reused buffers, keys in tiles."""
     h, w = key_scale.shape
     workers, query_rows, key_rows = _streaming_plan(h, w, memory_budget, grid.device)
     arrays = SimpleQueue()
     for _ in range(workers):
         bordered = grid.new_empty(query_rows + 2, w + 2, h + 2, w + 2)
-        bordered[0], bordered[:, ::w + 1] = 0, 0  # the rest is written for each chunk
+        bordered[0], bordered[:, ::w + 1] = 0, 0  # the rest is overwritten for each chunk
         arrays.put(bordered)
 
     def stream(first: int) -> tuple[Tensor, Tensor]:
@@ -164,14 +164,14 @@ def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: 
     return output, torch.cat(strongest)
 
 
-@torch.inference_mode()  # here, since each thread has its own switch
+@torch.inference_mode()  # here, since inference mode is per thread
 def _stream_rows(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor, rows: slice,
                  key_rows: int) -> tuple[Tensor, Tensor]:
-    """What `_attend_rows` computes, of one image and in place.
+    """`_attend_rows` for one image, in place.
 
     Args:
-        bordered: (R + 2, w + 2, h + 2, w + 2), room for the attention and the zeros beyond the grid. Its
-            first row and the columns of queries beyond the grid are 0.
+        bordered: (R + 2, w + 2, h + 2, w + 2), buffer for the attention and the zeros beyond the grid; its
+            first row and the query columns beyond the grid are 0.
         rows: the R rows of queries.
         key_rows: rows of keys in a tile.
     """
@@ -195,10 +195,10 @@ def _stream_rows(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tens
 
 
 def _on_cores(function: Callable[[int], Result], items: Sequence[int], workers: int) -> list[Result]:
-    """The results of one call for each item, shared out to threads whose operations run on one core each.
+    """function(item) of each item, in threads whose operations run on one core each.
 
-    Thousands of short operations, each split among the cores, would have the cores wait for one another after each:
-    little time on an idle machine, most of it on a busy one. And each core keeps its tile in its own cache.
+    Splitting thousands of short operations among the cores would synchronise the cores after each: cheap on an idle
+    machine, most of the time on a busy one. Each core also keeps its tile in its own cache.
     """
     if workers == 1:
         return [function(item) for item in items]
@@ -207,26 +207,26 @@ def _on_cores(function: Callable[[int], Result], items: Sequence[int], workers: 
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return list(pool.map(function, items))
     finally:
-        torch.set_num_threads(threads)  # this thread has them still, but new ones would begin with 1
+        torch.set_num_threads(threads)  # this thread still has them, but new ones would start with 1
 
 
 def _softmax_within_border(logits: Tensor) -> Tensor:
-    """Replaces logits (R, w + 2, h + 2, w + 2) by their softmax over the keys, 0 on the border; the strongest keys.
+    """Replaces logits (R, w + 2, h + 2, w + 2) by their softmax over keys, 0 on the border; returns the strongest keys.
 
-    The two columns of queries on the border go through the softmax too: one array without gaps is faster.
+    The two query columns on the border pass through the softmax too: a contiguous array is faster.
     """
     _, width, height, _ = logits.shape
     logits[:, :, ::height - 1] = -torch.inf
     logits[:, :, :, ::width - 1] = -torch.inf
     by_query = logits.flatten(2)
-    strongest = by_query.max(dim=2).indices[:, 1:-1]  # argmax, which CPUs do not vectorise, takes three times as long
+    strongest = by_query.max(dim=2).indices[:, 1:-1]  # argmax, not vectorised on CPUs, is three times slower
     torch.softmax(by_query, dim=2, out=by_query)
     logits[:, ::width - 1] = 0
     return (strongest // width - 1) * (width - 2) + strongest % width - 1
 
 
 def _streaming_plan(h: int, w: int, memory_budget: int | None, device: torch.device) -> tuple[int, int, int]:
-    """Chunks at once, rows of queries in each, and rows of keys in a tile: half of the budget is for the tiles."""
+    """Parallel chunks, query rows per chunk and key rows per tile; tiles get half the budget."""
     row_pair = FLOAT_BYTES * (w + 2) ** 2
     if device.type == "cpu":
         budget = memory_budget or CPU_BUDGET
@@ -251,11 +251,11 @@ def _between(least: int, value: int, most: int) -> int:
 
 
 def to_blocks(alpha: Tensor) -> Tensor:
-    """Alpha (N, A, 2h, 2w) with its reflected border as 2x2 blocks (N, h + 1, w + 1, 4 A)."""
+    """Alpha (N, A, 2h, 2w), reflection-padded, as 2x2 blocks (N, h + 1, w + 1, 4 A)."""
     bordered = F.pad(alpha, (1, 1, 1, 1), mode="reflect")
     return F.pixel_unshuffle(bordered, 2).permute(0, 2, 3, 1).contiguous()
 
 
 def to_pixels(blocks: Tensor) -> Tensor:
-    """Blocks (N, h + 1, w + 1, 4 A) without the border's pixels, (N, A, 2h, 2w)."""
+    """The inverse of `to_blocks`: blocks (N, h + 1, w + 1, 4 A) to (N, A, 2h, 2w), without the padding."""
     return F.pixel_shuffle(blocks.permute(0, 3, 1, 2), 2)[..., 1:-1, 1:-1]

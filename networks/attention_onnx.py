@@ -1,9 +1,9 @@
-"""Guided contextual attention as a loop over rows of queries that a graph can hold, for ONNX; exact.
+"""Guided contextual attention as a scan over rows of queries, for ONNX export; exact.
 
-`attention_sums` takes as many chunks as memory asks for, which no exported graph can say. Here each step of a scan
-takes one row of queries and all keys, and memory grows with w x h x w instead of h x w x h x w. The three rows of a
-patch are joined to vectors of 3 C numbers, so that one matrix product adds up rows; the columns are added as in
-`attention_sums`. Each pair of positions costs 3 C + 4 A multiplications.
+The number of chunks in `networks.attention_chunked` depends on memory, which an exported graph cannot express. Here
+each step of a scan processes one row of queries and all keys; memory grows with w x h x w instead of h x w x h x w. The
+three rows of a patch are concatenated to vectors of 3 C values, so that one matrix product sums over rows; columns are
+summed as in `attention_chunked`. Each pair of positions costs 3 C + 4 A multiplications.
 """
 
 import torch
@@ -15,7 +15,7 @@ from networks.attention_chunked import to_blocks, to_pixels
 
 
 def attend_by_row(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor) -> tuple[Tensor, Tensor]:
-    """What `attention_sums.attend` computes, in operations that can be exported; arguments and results as there."""
+    """`attention_chunked.attend` in exportable operations; same arguments and results."""
     h, w = key_scale.shape[1:]
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1)
     patch_rows = torch.cat([grid[:, :-2], grid[:, 1:-1], grid[:, 2:]], dim=3)  # (N, h, w + 2, 3 C)
@@ -25,7 +25,7 @@ def attend_by_row(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty
     same_column = (columns[:, None] == columns).to(feature.dtype)[:, None]  # (w, 1, w)
 
     def step(above: Tensor, row: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The attention (N, w + 1, h, w + 1) of a row, its columns added up; the row's output and strongest keys."""
+        """Attention (N, w + 1, h, w + 1) of a row, columns summed; the row's output blocks and strongest keys."""
         queries, number = row
         products = (queries @ keys).view(-1, w + 2, h, w + 2)
         scores = products[:, :-2, :, :-2] + products[:, 1:-1, :, 1:-1] + products[:, 2:, :, 2:]
@@ -42,10 +42,10 @@ def attend_by_row(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty
 
 
 def _row_of_blocks(attention: Tensor, above: Tensor, blocks: Tensor) -> Tensor:
-    """A row (N, w + 1, 4 A) of output blocks, to which a row of queries contributes and the one above it.
+    """A row (N, w + 1, 4 A) of output blocks: the contributions of a row of queries and the one above it.
 
     Args:
-        attention, above: (N, w + 1, h, w + 1), of the two rows; 0 where there is none.
+        attention, above: (N, w + 1, h, w + 1), of the two rows; 0 beyond the grid.
         blocks: (N, (h + 1) * (w + 1), 4 A).
     """
     weights = F.pad(attention, (0, 0, 0, 1)) + F.pad(above, (0, 0, 1, 0))

@@ -1,33 +1,33 @@
-"""Known colours around each pixel as further network input: the estimates of sampling-based matting.
+"""Known colours around each pixel as additional network input: the estimates of sampling-based matting.
 
-Given the colours F and B of its foreground and background, alpha follows from a pixel's colour I,
-I = alpha F + (1 - alpha) B. Both are known nearby, where the trimap is, and estimated from there in two ways: filled
-colours, and samples in four directions (`networks.known_colours`).
+Given foreground and background colours F and B, alpha follows from a pixel's colour I = alpha F + (1 - alpha) B. F and
+B are estimated from the known regions of the trimap in two ways: filled colours, and samples in four directions
+(`networks.known_colours`).
 
 Pairs: for each pixel of a cell, each of the 4 x 4 pairs (F, B) of its samples gives an alpha. The pixel gets their
-mean, weighted by 1 / (r^2 + 0.005), r = |I - alpha F - (1 - alpha) B|: pairs that explain its colour count, as in
+mean, weighted by 1 / (r^2 + 0.005), r = |I - alpha F - (1 - alpha) B|: pairs that explain its colour dominate, as in
 Gastal and Oliveira, "Shared Sampling for Real-Time Alpha Matting" (Eurographics 2010).
 
 Alpha of a pair is the projection of I onto the line from B to F, after Wang and Cohen, "Optimized Color Sampling for
 Robust Matting" (CVPR 2007): clip(1/2 + (I - (F + B) / 2) (F - B) / max(|F - B|^2, 0.05), 0, 1).
 
-All colours are normalised as for the network. Filled colours are interpolated bilinearly between the centres of the
-cells. The channels:
+All colours are normalised like the network's input. Filled colours are interpolated bilinearly between cell centres.
+Channels:
 
     0..2    F - I, filled; about -5..5; 0 on known foreground, and if the image has none
     3..5    B - I, filled; likewise for background
-    6       the trimap, filled likewise from all known pixels: -1 background, 1 foreground; 0 where nothing is known
+    6       the trimap, filled likewise from all known pixels: -1 background, 1 foreground; 0 if nothing is known
     7       2 alpha - 1 of the filled colours, -1..1
     8       mean of the channels of |I - alpha F - (1 - alpha) B|, 0..5
     9       2 alpha - 1, mean over pairs, -1..1
     10      r of the pairs, 0..8: the root of the mean of r^2 over them
 
-On known pixels 6, 7 and 9 are 1 for foreground and -1 for background, 8 and 10 are 0. On unknown pixels of images
-without known foreground or without known background 7 to 10 are 0.
+On known pixels channels 6, 7 and 9 are 1 for foreground and -1 for background, 8 and 10 are 0. On unknown pixels of
+images without known foreground or without known background, 7 to 10 are 0.
 
-Everything depends on image and trimap only, without gradients, in single precision. If image and trimap are mirrored,
-or both shifted by multiples of 32 pixels, so are the channels (except that the widest means end at the image's border,
-which can show where nothing known is in view in some direction).
+The channels depend on image and trimap only, in single precision and without gradients. They are equivariant to
+mirroring and to shifts by multiples of 32 pixels, except that the widest means end at the image's border, which can
+show if no known pixel is in view in some direction.
 """
 
 import torch
@@ -37,11 +37,11 @@ from torch import Tensor
 from networks.known_colours import GRID, PartColours, cell_means, exact, known_colours, known_masks
 
 CHANNELS = 11
-ESTIMATES = 4  # the last ones, which only unknown pixels need
+ESTIMATES = 4  # the last channels, needed by unknown pixels only
 
 LEAST_SQUARED_CONTRAST = 0.05
-SQUARED_RESIDUAL = 0.005  # as good as none
-CPU_CELLS, GPU_CELLS = 2**11, 2**16  # cells whose pairs are computed at once: what caches, or memory, hold
+SQUARED_RESIDUAL = 0.005  # added to r^2, so that small residuals count as none
+CPU_CELLS, GPU_CELLS = 2**11, 2**16  # cells whose pairs are computed at once, to fit into caches or memory
 
 
 @exact
@@ -51,8 +51,8 @@ def colour_channels(image: Tensor, trimap: Tensor, part: PartColours | None = No
     Args:
         image: (N, 3, H, W), normalised; H and W multiples of 32.
         trimap: (N, 3, H, W) one-hot (background, unknown, foreground), or (N, 1, H, W) holding 0, 1, 2.
-        part: for a part of an image, H and W multiples of `GRID`: its `KnownColours.of`. Default: image and
-            trimap are whole.
+        part: `KnownColours.of` of a part of an image, H and W multiples of `GRID`. Default: image and trimap are
+            complete.
     """
     image, (foreground, background) = image.float(), known_masks(trimap)
     part = part or known_colours(cell_means(image, trimap)).of_all
@@ -68,13 +68,13 @@ def colour_channels(image: Tensor, trimap: Tensor, part: PartColours | None = No
 def estimates(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
     """The last four channels (N, 4, H, W), the expensive part of `colour_channels`; arguments as there.
 
-    To be computed once and passed on in `PartColours`, if the channels of a part are needed more than once.
+    Compute them once and pass them in `PartColours` if the channels of a part are needed more than once.
     """
     foreground, background = known_masks(trimap)
     wanted = (foreground + background == 0) & part.known.all(dim=1, keepdim=True)
     n, _, h, w = image.shape
     image, filled, samples = image.float(), part.filled[:, :6], part.samples.movedim(0, 3).flatten(3)
-    if torch.compiler.is_compiling():  # a graph does without lists whose length depends on the content
+    if torch.compiler.is_compiling():  # compiled graphs need shapes that do not depend on the content
         found = _cell_estimates(_by_cells(image), _by_cells(filled), samples)
         found = F.pixel_shuffle(found.view(-1, n, h // GRID, w // GRID).transpose(0, 1), GRID)
     else:
@@ -100,12 +100,12 @@ def _projection(foreground: Tensor, background: Tensor) -> tuple[Tensor, Tensor]
 
 
 def _by_cells(x: Tensor) -> Tensor:
-    """(N, C, H, W) as (C, 16, cells): the longest side comes last."""
+    """(N, C, H, W) as (C, 16, cells), the longest dimension last."""
     return F.pixel_unshuffle(x, GRID).transpose(0, 1).flatten(1).unflatten(0, (-1, GRID**2))
 
 
 def _pixels(cells: Tensor, width: int) -> Tensor:
-    """The numbers (16, P) of the pixels of P cells, both counted along rows, through all images of this width."""
+    """Flat pixel indices (16, P) of P flat cell indices, both row-major over all images of this width."""
     columns = width // GRID
     corners = cells // columns * (GRID * width) + cells % columns * GRID
     sides = torch.arange(GRID, device=cells.device)
@@ -113,7 +113,7 @@ def _pixels(cells: Tensor, width: int) -> Tensor:
 
 
 def _cell_estimates(image: Tensor, filled: Tensor, samples: Tensor) -> Tensor:
-    """What `estimates` gives (4, 16, P) for unknown pixels of P cells.
+    """`estimates` (4, 16, P) of the pixels of P cells, all treated as unknown.
 
     Args:
         image: (3, 16, P).
@@ -125,7 +125,7 @@ def _cell_estimates(image: Tensor, filled: Tensor, samples: Tensor) -> Tensor:
 
 
 def _pair_means(image: Tensor, samples: Tensor) -> Tensor:
-    """2 alpha - 1 and r (2, 16, P) of the pixels of P cells, means over pairs.
+    """2 alpha - 1 and r (2, 16, P) of the pixels of P cells, averaged over pairs.
 
     Args:
         image: (3, 16, P).
@@ -135,7 +135,7 @@ def _pair_means(image: Tensor, samples: Tensor) -> Tensor:
     squares = _squared(differences, 2)
     half = image.new_full((), 0.5)
     weight_sum = alpha_sum = left_sum = 0
-    for i in range(samples.shape[1]):  # a sample of the foreground with all of the background
+    for i in range(samples.shape[1]):  # a foreground sample with all background samples
         contrast = _squared(samples[0, i] - samples[1], 1).clamp_min_(LEAST_SQUARED_CONTRAST)  # (K, P)
         alpha = torch.addcmul(half, squares[1] - squares[0, i], (0.5 / contrast)[:, None]).clamp_(0, 1)  # (K, 16, P)
         left = _squared(torch.lerp(differences[1], differences[0, i], alpha[:, None]), 1)

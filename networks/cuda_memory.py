@@ -4,6 +4,6 @@ import torch
 
 
 def free_cuda_memory(device: torch.device) -> int:
-    """Bytes that new tensors can take: what is free, and what PyTorch's allocator has reserved but not used."""
+    """Bytes available to new tensors: free memory, and what PyTorch's allocator has reserved but not used."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from networks.attention import GuidedContextualAttention
-from networks.encoder import Attended, CoarseFeatures, Features, stage_channels
+from networks.encoder import AttentionMaps, CoarseFeatures, Features, stage_channels
 from networks.spectral import conv, upsampling_conv
 
 LEAK = 0.2
@@ -39,7 +39,7 @@ class Decoder(nn.Module):
     """Features to alpha.
 
     Args:
-        attention: whether a guided contextual attention block refines the features once more at 1/8.
+        attention: whether a guided contextual attention block refines the features at 1/8 again.
         width: as the encoder's.
     """
 
@@ -57,21 +57,21 @@ class Decoder(nn.Module):
         self.gca = GuidedContextualAttention(eighth, eighth) if attention else None
         nn.init.xavier_uniform_(self.conv2.weight)
 
-    def forward(self, features: Features) -> tuple[Tensor, Attended | None]:
-        """Returns alpha (N, 1, H, W) in 0..1, and what the attention looked at."""
+    def forward(self, features: Features) -> tuple[Tensor, AttentionMaps | None]:
+        """Returns alpha (N, 1, H, W) in 0..1, and the attention maps."""
         x, attended = self.eighth(features.coarse)
         x = self.quarter(x, features.quarter)
         x = self.half(x, features.half)
         return self.alpha(x, features.full), attended
 
-    def eighth(self, features: CoarseFeatures) -> tuple[Tensor, Attended | None]:
-        """Returns (N, eighth, H/8, W/8), and what the attention looked at."""
+    def eighth(self, features: CoarseFeatures) -> tuple[Tensor, AttentionMaps | None]:
+        """Returns (N, eighth, H/8, W/8), and the attention maps."""
         x = self.layer1(features.bottleneck) + features.sixteenth
         x = self.layer2(x) + features.eighth
         if self.gca is None:
             return x, None
         x, *attended = self.gca(features.guidance, x, features.unknown)
-        return x, Attended(*attended)
+        return x, AttentionMaps(*attended)
 
     def quarter(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """(N, eighth, H/8, W/8) to (N, quarter, H/4, W/4), the shortcut's shape."""

@@ -9,8 +9,8 @@ from networks.attention import GuidedContextualAttention
 from networks.spectral import conv
 
 
-class Attended(NamedTuple):
-    """What an attention block looked at; see `GuidedContextualAttention`."""
+class AttentionMaps(NamedTuple):
+    """Offsets and scales of an attention block; see `GuidedContextualAttention`."""
 
     offset: Tensor  # (N, 2, H/16, W/16), int64
     scale: Tensor  # (N, 2)
@@ -44,11 +44,11 @@ class CoarseFeatures(NamedTuple):
     eighth: Tensor  # (N, eighth, H/8, W/8), likewise
     guidance: Tensor | None  # (N, eighth, H/8, W/8); None without attention, as the next two
     unknown: Tensor | None  # (N, 1, H/8, W/8)
-    attended: Attended | None
+    attended: AttentionMaps | None
 
 
 class Features(NamedTuple):
-    """What the encoder hands to the decoder: shortcuts at three scales, and what lies below."""
+    """The encoder's output: shortcuts at three scales, and the coarse features."""
 
     full: Tensor  # (N, full, H, W)
     half: Tensor  # (N, half, H/2, W/2)
@@ -97,11 +97,10 @@ class Encoder(nn.Module):
     """Image and trimap to features at six scales.
 
     Args:
-        trimap_channel: 3 for a one-hot trimap (background, unknown, foreground), 1 for one that
-            holds 0, 1, 2.
+        trimap_channel: 3 for a one-hot trimap (background, unknown, foreground), 1 for values 0, 1, 2.
         attention: whether a guided contextual attention block refines the features at 1/8.
         width: factor on the channels of the published network; see `stage_channels`.
-        further_channels: number of input channels besides image and trimap, such as `networks.colour_samples` makes.
+        further_channels: number of input channels besides image and trimap, such as `colour_samples.CHANNELS`.
     """
 
     def __init__(self, trimap_channel: int = 3, attention: bool = True, width: float = 1.0, further_channels: int = 0):
@@ -153,7 +152,7 @@ class Encoder(nn.Module):
         return None if self.guidance_head is None else self.guidance_head(full[:, :3])
 
     def coarse(self, quarter: Tensor, guidance: Tensor | None, unknown: Tensor) -> CoarseFeatures:
-        """All that follows at 1/8 and below.
+        """The features at 1/8 and below.
 
         Args:
             quarter: (N, quarter, H/4, W/4).
@@ -166,7 +165,7 @@ class Encoder(nn.Module):
             unknown = None
         else:
             eighth, *attended = self.gca(guidance, eighth, unknown)
-            attended = Attended(*attended)
+            attended = AttentionMaps(*attended)
         sixteenth = self.layer3(eighth)
         bottleneck = self.layer_bottleneck(sixteenth)
         return CoarseFeatures(bottleneck, self.shortcut[4](sixteenth), self.shortcut[3](eighth),

@@ -1,7 +1,7 @@
 """The known colours of a whole image: filled into the unknown region, and seen from it in four directions.
 
 Filled colours flow from the known pixels into the rest, near ones weighing most (pull-push: Gortler et al., "The
-Lumigraph", SIGGRAPH 1996). Means over cells of 4 x 4 pixels are halved down to 1/32 of the size; six wider ones follow
+Lumigraph", SIGGRAPH 1996). Means over cells of 4 x 4 pixels are downsampled to 1/32 of the size; six wider ones follow
 on that grid, each the previous one blurred by (1 2 1) / 4 along rows and columns at a distance of 1, 2, 4, ..., 32.
 Each level v is computed from the next wider one v', and the widest from the mean over all known pixels:
 
@@ -9,11 +9,11 @@ Each level v is computed from the next wider one v', and the widest from the mea
 
 with v' interpolated bilinearly where the wider level has half the size. Nothing is known beyond the image's border.
 
-Samples: each cell looks left, right, up and down. The known foreground that it sees in a direction makes one sample of
-F, and likewise for B, near colours weighing most: those of a level come from one step ahead, and from the mean
-(1 2 1) / 4 of the three positions two steps ahead, one step apart, so that the view widens with the distance. At each
-level the equation above takes first the farther of the two, then the nearer. A step is one position, on the wider
-levels the distance of the level's blur. Where nothing is in view, the wider levels decide, whose means reach around.
+Samples: each cell looks left, right, up and down. The known foreground in view in a direction is one sample of F, and
+likewise for B, near colours weighing most: those of a level come from one step ahead, and from the mean (1 2 1) / 4 of
+the three positions two steps ahead, one step apart, so that the view widens with distance. At each level the equation
+above is applied first to the farther of the two, then to the nearer. A step is one position, on the wider levels the
+distance of the level's blur. If nothing is in view, the wider levels decide, whose means cover all directions.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,8 @@ from torch import Tensor
 GRID = 4  # pixels; cells are 4 x 4
 
 PULL = 0.02  # e: the known share of a position that weighs as much as its surroundings
-HALVINGS = 3  # of the cells, to 1/32
-SPREADS = 6  # wider means beyond them, each twice as wide as the one before
+HALVINGS = 3  # downsampled levels of the cells, to 1/32
+SPREADS = 6  # wider means after them, each twice as wide as the previous one
 NOTHING = 1e-12  # less than any known share
 
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))  # rows, columns
@@ -46,7 +46,7 @@ class PartColours(NamedTuple):
 
 
 class KnownColours(NamedTuple):
-    """The known colours of a whole image of h x w cells: all that its parts need to know of the rest."""
+    """The known colours of a whole image of h x w cells: all that its parts need from the rest."""
 
     filled: Tensor  # (N, 7, h, w)
     samples: Tensor  # (N, 2, K, 3, h, w)
@@ -56,7 +56,7 @@ class KnownColours(NamedTuple):
     def of(self, top: int, bottom: int, left: int, right: int) -> PartColours:
         """For pixel rows top to bottom and columns left to right, all multiples of `GRID`."""
         first_row, last_row, first_column, last_column = (side // GRID for side in (top, bottom, left, right))
-        above, before = min(1, first_row), min(1, first_column)  # a cell around, where the image has one
+        above, before = min(1, first_row), min(1, first_column)  # a cell of margin, if inside the image
         around = self.filled[:, :, first_row - above:last_row + 1, first_column - before:last_column + 1]
         filled = F.interpolate(around, scale_factor=GRID, mode="bilinear")
         filled = filled[:, :, GRID * above:][:, :, :bottom - top, GRID * before:][..., :right - left]
@@ -114,7 +114,7 @@ def _levels(means: Tensor) -> list[Tensor]:
 
 
 def _layers(means: Tensor) -> tuple[Tensor, Tensor]:
-    """From means of I m and m, what is filled, (N, 7, h, w): F, B and trimap, times their weights; and the weights."""
+    """Values to fill (N, 7, h, w), given means of I m and m: F, B and trimap, times their weights; and the weights."""
     colours = torch.cat([means[:, :3], means[:, 4:7], means[:, 3:4]], dim=1)
     foreground, background = means[:, 3:4], means[:, 7:8]
     return colours, torch.cat([foreground.expand(-1, 3, -1, -1), background.expand(-1, 3, -1, -1),
@@ -153,7 +153,7 @@ def _finer(x: Tensor, level: int) -> Tensor:
 
 
 def _shifted(x: Tensor, down: int, right: int) -> Tensor:
-    """x shifted up and left: what lies so far below and to the right; zeros beyond the border."""
+    """x shifted up and left, so that each position gets the value below and to the right; zeros beyond the border."""
     h, w = x.shape[2:]
     x = F.pad(x, (max(0, -right), max(0, right), max(0, -down), max(0, down)))
     return x[:, :, max(0, down):, max(0, right):][:, :, :h, :w]

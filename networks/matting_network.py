@@ -7,27 +7,27 @@ from torch import Tensor, nn
 
 from networks.colour_samples import CHANNELS, colour_channels
 from networks.decoder import Decoder
-from networks.encoder import Attended, Encoder
+from networks.encoder import AttentionMaps, Encoder
 
-# Published name -> whether it has guided contextual attention. Encoder and decoder must agree in that.
+# Published name -> whether it has guided contextual attention. Encoder and decoder must agree.
 ENCODERS = {"resnet_gca_encoder_29": True, "res_shortcut_encoder_29": False}
 DECODERS = {"res_gca_decoder_22": True, "res_shortcut_decoder_22": False}
 
 
 class MattingOutput(NamedTuple):
-    """What `MattingNetwork.forward` returns."""
+    """Output of `MattingNetwork.forward`."""
 
     alpha: Tensor  # (N, 1, H, W) in 0..1
-    offsets: tuple[Tensor, ...]  # of the attention in encoder and decoder, each (N, 2, H/16, W/16); () without
-    scales: tuple[Tensor, ...]  # likewise, each (N, 2): the scales of unknown and known keys
+    offsets: tuple[Tensor, ...]  # per attention block (encoder, decoder), (N, 2, H/16, W/16); () without attention
+    scales: tuple[Tensor, ...]  # per attention block, (N, 2): the scales of unknown and known keys
 
 
 class MattingNetwork(nn.Module):
     """Natural image matting with guided contextual attention (Li and Lu, AAAI 2020).
 
     Args:
-        colour_channels: computes the encoder's further input from image and trimap, as
-            `networks.colour_samples.colour_channels` does; None: the encoder takes none.
+        colour_channels: computes the encoder's additional input from image and trimap, such as
+            `networks.colour_samples.colour_channels`; None: no additional input.
     """
 
     def __init__(self, encoder: Encoder, decoder: Decoder, colour_channels: Callable[..., Tensor] | None = None):
@@ -44,10 +44,10 @@ class MattingNetwork(nn.Module):
     def forward(self, image: Tensor, trimap: Tensor) -> MattingOutput:
         """
         Args:
-            image: (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and deviation; H and W
+            image: (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and standard deviation; H and W
                 multiples of 32.
-            trimap: (N, 3, H, W), one-hot (background, unknown, foreground); for a network of
-                trimap_channel 1: (N, 1, H, W) holding 0, 1, 2.
+            trimap: (N, 3, H, W), one-hot (background, unknown, foreground); with trimap_channel 1:
+                (N, 1, H, W) holding 0, 1, 2.
         """
         colours = None if self.colour_channels is None else self.colour_channels(image, trimap).to(image.dtype)
         features = self.encoder(image, trimap, colours)
@@ -55,32 +55,32 @@ class MattingNetwork(nn.Module):
         return matting_output(alpha, features.coarse.attended, attended)
 
 
-def matting_output(alpha: Tensor, *attended: Attended | None) -> MattingOutput:
-    """Alpha with what the attention blocks looked at, None for those that do not exist."""
+def matting_output(alpha: Tensor, *attended: AttentionMaps | None) -> MattingOutput:
+    """Alpha with the attention blocks' maps, None for blocks that do not exist."""
     blocks = [block for block in attended if block is not None]
     return MattingOutput(alpha, tuple(block.offset for block in blocks), tuple(block.scale for block in blocks))
 
 
 def build_network(encoder: str = "resnet_gca_encoder_29", decoder: str = "res_gca_decoder_22",
                   trimap_channel: int = 3, width: float = 1.0, colour_samples: bool = False) -> MattingNetwork:
-    """A network with freshly initialised weights; its `architecture` holds these arguments.
+    """A network with freshly initialised weights; its `architecture` stores these arguments.
 
     Args:
         encoder, decoder: names from `ENCODERS` and `DECODERS`, both with attention or both without.
         trimap_channel: 3 (one-hot) or 1 (values 0, 1, 2).
         width: factor on the number of channels; 1 is the published network.
-        colour_samples: whether known colours near by are further input (`networks.colour_samples`); the published
-            network has none.
+        colour_samples: whether nearby known colours are additional input (`networks.colour_samples`); not in the
+            published network.
 
     Raises:
-        ValueError: for an unknown name, a pair that does not fit, or another number of channels.
+        ValueError: for an unknown name, an encoder and decoder that do not match, or another invalid value.
     """
     if encoder not in ENCODERS:
         raise ValueError(f"unknown encoder {encoder!r}; expected one of {', '.join(ENCODERS)}")
     if decoder not in DECODERS:
         raise ValueError(f"unknown decoder {decoder!r}; expected one of {', '.join(DECODERS)}")
     if ENCODERS[encoder] != DECODERS[decoder]:
-        raise ValueError(f"encoder {encoder!r} and decoder {decoder!r} do not fit: one has attention, the other not")
+        raise ValueError(f"encoder {encoder!r} and decoder {decoder!r} do not match: only one of them has attention")
     if trimap_channel not in (1, 3):
         raise ValueError(f"trimap_channel is {trimap_channel!r}; expected 3 or 1")
     if not 0 < width <= 4:

@@ -23,5 +23,5 @@ def to_published_names(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def from_published_names(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `to_published_names`: what `load_state_dict` of a network here expects."""
+    """The inverse of `to_published_names`: names as a network's `load_state_dict` expects."""
     return _rename(state_dict, _PUBLISHED_TO_TORCH)

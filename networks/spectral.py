@@ -1,10 +1,10 @@
 """Spectrally normalised convolutions.
 
 Spectral normalisation divides a weight by its largest singular value (Miyato et al., "Spectral
-Normalization for Generative Adversarial Networks", ICLR 2018). The matrix is the weight seen as
-(shape[0], -1), for transposed convolutions too, whose shape[0] is the number of input channels:
-torch's own default would be the other axis there, and would load a published file without a word
-while computing something else.
+Normalization for Generative Adversarial Networks", ICLR 2018). The weight is reshaped to
+(shape[0], -1), also for transposed convolutions, whose shape[0] is the number of input channels:
+torch's default is the other axis there, with which published weights would load silently but compute
+something else.
 """
 
 from torch import nn
@@ -25,7 +25,7 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1,
     """
     padding = (kernel_size - 1) // 2 if padding is None else padding
     layer = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=False)
-    # Before the parametrisation: afterwards `layer.weight` is computed, and writing to it is lost.
+    # Before parametrisation: afterwards `layer.weight` is computed, and writes to it are lost.
     nn.init.xavier_uniform_(layer.weight)
     if zero_input_channels is not None:
         nn.init.zeros_(layer.weight.data[:, zero_input_channels])

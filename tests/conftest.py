@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from training_runs import run_main, settings
 
-from tools.make_generated_data import make
+from tools.make_generated_data import make_data_set
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
     """Three foregrounds, eight backgrounds and three test images of 128 pixels."""
     folder = tmp_path_factory.mktemp("data")
-    make(folder, foregrounds=3, backgrounds=8, tests=3, size=128, seed=1)
+    make_data_set(folder, foregrounds=3, backgrounds=8, tests=3, size=128, seed=1)
     return folder
 
 

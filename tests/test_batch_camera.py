@@ -14,10 +14,10 @@ def draws(*numbers: int) -> Draws:
 
 def test_jitter_keeps_greys_grey():
     grey = torch.full((8, 3, 4, 4), 120.0)
-    changed = light.jittered(draws(0), grey, torch.ones(8, 1, 4, 4), 40, (0.5, 1.5))
+    changed = light.jitter_colours(draws(0), grey, torch.ones(8, 1, 4, 4), 40, (0.5, 1.5))
     assert (changed - changed.mean(1, keepdim=True)).abs().max() < 1e-3
     assert (changed.mean((1, 2, 3)) - 120).abs().max() > 2
-    same = light.jittered(draws(0), grey, torch.ones(8, 1, 4, 4), 0, (1, 1))
+    same = light.jitter_colours(draws(0), grey, torch.ones(8, 1, 4, 4), 0, (1, 1))
     assert (same - grey).abs().max() < 17  # only the value
 
 
@@ -26,16 +26,16 @@ def test_hue_turns_by_the_angle(monkeypatch):
     monkeypatch.setattr(Draws, "uniform", lambda self, low, high, *shape: torch.full(shape, float(high)))
     red = torch.zeros(1, 3, 2, 2)
     red[:, 0] = 240
-    turned = light.jittered(draws(0), red, torch.ones(1, 1, 2, 2), 120, (1, 1)) - (1.1 * 255 - 240) / 10
+    turned = light.jitter_colours(draws(0), red, torch.ones(1, 1, 2, 2), 120, (1, 1)) - (1.1 * 255 - 240) / 10
     assert torch.allclose(turned[0, :, 0, 0], torch.tensor([0.0, 240, 0]), atol=5)
 
 
 def test_matched_light_moves_towards_the_background():
     colours, background = torch.full((64, 3, 8, 8), 200.0), torch.full((64, 3, 8, 8), 50.0)
-    lit = light.matched(draws(0), colours, background, torch.ones(64, 1, 8, 8))
+    lit = light.match_exposure(draws(0), colours, background, torch.ones(64, 1, 8, 8))
     assert (lit < 200).all()
     assert (lit >= 200 / light.GREATEST_GAIN - 1e-3).all()
-    near = light.nearer(draws(0), colours, background)
+    near = light.move_towards(draws(0), colours, background)
     assert near.mean() < 160
     assert near.min() >= 49.9
 
@@ -43,14 +43,14 @@ def test_matched_light_moves_towards_the_background():
 def test_spill_stays_at_edges():
     alpha = torch.zeros(1, 1, 128, 128)
     alpha[..., 64:] = 1
-    spilt = light.spilt(draws(0), torch.full((1, 3, 128, 128), 100.0), torch.full((1, 3, 128, 128), 220.0), alpha)
+    spilt = light.add_spill(draws(0), torch.full((1, 3, 128, 128), 100.0), torch.full((1, 3, 128, 128), 220.0), alpha)
     assert torch.allclose(spilt[..., 100:], torch.tensor(100.0))  # deep inside
     assert (spilt[..., 60:64] > 101).all()
     assert (spilt <= 220).all()
 
 
 def test_plain_colours_differ():
-    foreground, background = light.plain(draws(0), 200, 32)
+    foreground, background = light.plain_layers(draws(0), 200, 32)
     gap = (foreground.mean((2, 3)) - background.mean((2, 3))).norm(dim=1)
     assert gap.median() > light.PLAIN_DISTANCE
     assert foreground.min() >= 0

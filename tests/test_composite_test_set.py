@@ -261,14 +261,15 @@ def test_too_few_backgrounds_and_a_missing_alpha(data_set):
     done = run(data_set)
     assert done.returncode == 1
     assert "fg/pear.png: no alpha named pear.* in alpha [3 images]" in done.stderr
-    assert "fg/apple.png: too few backgrounds, numbers 3 to 5 are needed and there are 4 [2 images]" in done.stderr
+    assert ("fg/apple.png: too few backgrounds: numbers 3 to 5 are needed, but there are only 4 [2 images]"
+            in done.stderr)
     expect_merged(data_set, "apple", 0, "3.jpg")
 
 
 def test_what_stops_the_command_is_one_line(data_set):
     (data_set / "twice.txt").write_text("pear.png\npear.png\n")
     for options, reason in ((("--bg-dir", "nowhere"), "nowhere: no such folder"),
-                            (("--fg-names", "twice.txt"), "2 foregrounds are called pear")):
+                            (("--fg-names", "twice.txt"), "2 foregrounds are named pear")):
         done = run(data_set, *options)
         assert done.returncode == 1
         assert done.stderr.startswith(f"composite_test_set.py: {reason}")

@@ -74,7 +74,7 @@ def test_large_images(monkeypatch):
     whole = estimate_foreground(image, alpha)
     monkeypatch.setattr(cutout, "COARSE_PIXELS", {"ml": image.size // 3 // 6})
     in_one = estimate_foreground(image, alpha)
-    monkeypatch.setattr(cutout, "BOX_PIXELS", 4 * cutout.CELL**2)
+    monkeypatch.setattr(cutout, "BOX_PIXELS", 4 * cutout.COVER_CELL**2)
     assert np.array_equal(estimate_foreground(image, alpha), in_one)
     mixed = (alpha > 0.1) & (alpha < 1)
     assert np.abs(in_one[mixed] / 65535 - whole[mixed] / 65535).mean() < 0.01
@@ -144,7 +144,7 @@ def test_depths():
     (np.zeros((4, 4, 3)), np.zeros((4, 4)), "image is float64"),
     (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), "alpha is uint8"),
     (np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4)), "alpha is 4 x 5, but the image is 5 x 4"),
-    (np.zeros((1, 1, 3), np.uint8), np.full((1, 1), 255.0), "alpha reaches from 255.0 to 255.0; expected 0 to 1"),
+    (np.zeros((1, 1, 3), np.uint8), np.full((1, 1), 255.0), "alpha ranges from 255.0 to 255.0; expected 0 to 1"),
     (np.zeros((1, 1, 3), np.uint8), np.full((1, 1), np.nan), "expected 0 to 1"),
 ])
 def test_refused_arrays(image, alpha, message):
@@ -289,7 +289,7 @@ def test_names_that_collide(monkeypatch, capsys, pictures):
 @pytest.mark.parametrize(("background", "message"), [
     ("nowhere.png", "demo.py: nowhere.png: no such file"),
     ("README.md", "demo.py: README.md: cannot be decoded"),
-    ("#red", "demo.py: #red: not a colour; expected one as #rrggbb"),
+    ("#red", "demo.py: #red: not a colour; expected #rrggbb"),
 ])
 def test_refused_backgrounds(monkeypatch, capsys, pictures, background, message):
     """In one line, and before the first image."""

@@ -102,7 +102,7 @@ def test_each_bad_image_is_named_and_the_rest_done(monkeypatch, capsys, pictures
     captured = capsys.readouterr()
     for line in (f"{images / 'missing.png'}: no trimap named missing.* in {trimaps}",
                  f"{trimaps / 'small.png'}: the trimap is 50 x 20, but small.png is 50 x 40",
-                 f"{trimaps / 'labels.png'}: no trimap: its brightest value is 2",
+                 f"{trimaps / 'labels.png'}: not a trimap: its brightest value is 2",
                  f"{images / 'a.webp'}: would be written over the matte of a.png; rename one",
                  f"{images / 'broken.png'}: cannot be decoded",
                  "turned.jpg is 40 x 50 (the image after the rotation its EXIF data asks for)"):
@@ -209,8 +209,8 @@ def test_options_of_the_predictor(monkeypatch, pictures, networks):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--memory-limit", "4"], "argument --memory-limit: '4' is no amount of memory; expected one such as 4GB or 512MB"),
-    (["--memory-limit", "0GB"], "argument --memory-limit: '0GB' is no amount of memory"),
+    (["--memory-limit", "4"], "--memory-limit: '4' is not an amount of memory; expected one such as 4GB or 512MB"),
+    (["--memory-limit", "0GB"], "argument --memory-limit: '0GB' is not an amount of memory"),
     (["--precision", "int8"], "argument --precision: invalid choice: 'int8'"),
 ])
 def test_refused_options(monkeypatch, capsys, pictures, arguments, message):
@@ -249,9 +249,10 @@ def test_a_failure_after_the_network_costs_one_picture(tmp_path):
     job = folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), None)
     lines = {}
     for name, values in (("nan", np.full((4, 5), np.nan, np.float32)), ("shape", np.zeros((4, 5, 7), np.float32))):
-        lines[name] = folder.write_result(folder.Result(job, Matte(values, (), ()), 1.0), tmp_path, NO_CUTOUT_FILES)
+        result = folder.MatteResult(job, Matte(values, (), ()), 1.0)
+        lines[name] = folder.write_result(result, tmp_path, NO_CUTOUT_FILES)
     assert str(lines["nan"]) == f"{job.path}: the network's output contains NaN or Inf; try --precision fp32"
-    assert str(lines["shape"]).startswith(f"{job.path}: its output cannot be made (")
+    assert str(lines["shape"]).startswith(f"{job.path}: its output cannot be computed (")
     assert all(isinstance(line, ImageFileError) for line in lines.values())
     assert not list(tmp_path.iterdir())
 

@@ -160,11 +160,11 @@ def test_broken_files_are_left_out_and_named(caplog):
     with LayerBanks(foregrounds, backgrounds, 64, most=6, renew=50, seed=0) as banks:
         assert all(any(each) for each in contents(banks))
         banks.renew(1000)  # met again and again
-    assert caplog.messages == ["broken image file, left out: here.png: is broken"]
-    with pytest.raises(TooManyBrokenFilesError, match=r"1 files are broken, the last of them: here\.png: is broken"):
+    assert caplog.messages == ["unreadable image file, skipped: here.png: is broken"]
+    with pytest.raises(TooManyBrokenFilesError, match=r"1 files are unreadable, the last of them: here\.png: is"):
         LayerBanks([Broken()], backgrounds, 64, most=6)
     many = [Broken(f"{number}.png") for number in range(6)]
-    with pytest.raises(TooManyBrokenFilesError, match="6 files are broken"):
+    with pytest.raises(TooManyBrokenFilesError, match="6 files are unreadable"):
         LayerBanks([*foregrounds, *many], backgrounds, 64, most=99)
 
 
@@ -180,7 +180,7 @@ def test_photographs_that_are_all_broken_stop_training(tmp_path):
     settings = [*SETTINGS, f"data.photographs={tmp_path}"]
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(whole[:len(whole) // 2])
-    with pytest.raises(TooManyBrokenFilesError, match=r"files are broken, the last of them: .*\.jpg"):
+    with pytest.raises(TooManyBrokenFilesError, match=r"files are unreadable, the last of them: .*\.jpg"):
         make_banks(load_config(overrides=settings), ALONE)
     (tmp_path / "a.jpg").write_bytes(whole)
     make_banks(load_config(overrides=settings), ALONE).close()

@@ -61,7 +61,7 @@ def test_cutouts_lose_their_border_and_small_ones_get_another(call, tmp_path):
 def test_what_cannot_be_used_is_named_and_the_rest_is_written(call, tmp_path, capsys):
     assert call({"x/a.png": png(square(9, 1)), "b.png": b"no picture"}) == 1
     printed = capsys.readouterr()
-    assert "b.png: no 8-bit picture with alpha" in printed.err
+    assert "b.png: not an 8-bit image with alpha" in printed.err
     assert "c.png: not in the package" in printed.err
     assert "1 of 3 cut-outs" in printed.out
     assert (tmp_path / "out" / "a.png").is_file()
@@ -69,7 +69,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_written(call, tmp_path, ca
     opaque = np.full((8, 8, 3), 90, np.uint8)
     for data in (png(opaque), png(square(9, 1).astype(np.uint16)), b""):  # goes on with what is missing
         assert call({"b.png": data, "c.png": png(square(9, 1))}) == 1
-        assert "b.png: no 8-bit picture with alpha" in capsys.readouterr().err
+        assert "b.png: not an 8-bit image with alpha" in capsys.readouterr().err
     assert (tmp_path / "out" / "c.png").is_file()
     rows = (tmp_path / "out" / "SOURCES.csv").read_text().splitlines()
     assert [row.partition(",")[0] for row in rows] == ["file", "a.png", "c.png"]

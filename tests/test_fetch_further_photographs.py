@@ -77,7 +77,7 @@ def test_what_cannot_be_had_is_named_and_the_rest_is_fetched(call, tmp_path, cap
     output = capsys.readouterr()
     assert output.err.count("fetch_further_photographs.py: file://") == 3
     assert "gone.png" in output.err
-    assert "text.png: is no picture that OpenCV reads" in output.err
+    assert "text.png: cannot be decoded by OpenCV" in output.err
     assert "good.png: has no alpha" in output.err
     assert output.out.endswith("out: 1 of 4 files\n")
     assert [path.name for path in (tmp_path / "out").rglob("*.*")] == ["good.jpg"]
@@ -89,7 +89,7 @@ def test_without_a_network_it_gives_up(call, capsys):
     assert call(*((f"{number}.jpg", f"{number}.png") for number in range(30))) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 9
-    assert "8 files in a row could not be had" in lines[-1]
+    assert "8 files in a row could not be fetched" in lines[-1]
 
 
 def test_a_list_that_is_missing(monkeypatch, tmp_path, capsys):

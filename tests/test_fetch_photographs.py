@@ -18,7 +18,7 @@ from tools.fetch_photographs import (
     ARCHIVES,
     LIST,
     Photograph,
-    gather,
+    fetch_package,
     is_held_out,
     main,
     output_files,
@@ -99,20 +99,20 @@ def test_the_next_address_is_tried(tmp_path):
     assert fetch(archive, tmp_path / "cache") == fetched  # from the cache, with no address left
 
 
-def test_gather(tmp_path, monkeypatch):
+def test_fetch_package(tmp_path, monkeypatch):
     """Photographs reduced to 1280 pixels; those that are there stay as they are; what a package lacks is said."""
     package = write_deb(tmp_path / "a.deb", {"./usr/large.png": png(1000, 2000), "./usr/small.png": png(30, 40)})
     monkeypatch.setitem(ARCHIVES, "package", archive_at(package))
     photographs = [Photograph(name, "package", f"usr/{name}.png", "CC0-1.0", "A") for name in ("large", "small")]
     output = tmp_path / "output"
-    gather("package", photographs, output, tmp_path / "cache")
+    fetch_package("package", photographs, output, tmp_path / "cache")
     large, small = (output / output_files(each)[0] for each in photographs)
     assert read_image(large).shape == (640, 1280, 3)
     assert read_image(small).shape == (30, 40, 3)
     assert np.abs(read_image(small).astype(int) - COLOUR).max() <= 3
     small.write_bytes(b"kept")
     with pytest.raises(FetchError, match=r"such as usr/gone\.png"):
-        gather("package", [*photographs, Photograph("gone", "package", "usr/gone.png", "", "")], output,
+        fetch_package("package", [*photographs, Photograph("gone", "package", "usr/gone.png", "", "")], output,
                tmp_path / "cache")
     assert small.read_bytes() == b"kept"
 
@@ -122,9 +122,9 @@ def test_one_undecodable_photograph_leaves_the_others(tmp_path, monkeypatch):
     package = write_deb(tmp_path / "a.deb", {"./usr/bad.png": b"no picture", "./usr/good.png": png(8, 8)})
     monkeypatch.setitem(ARCHIVES, "package", archive_at(package))
     photographs = [Photograph(name, "package", f"usr/{name}.png", "", "") for name in ("bad", "good", "gone")]
-    with pytest.raises(FetchError, match=r"^usr/bad\.png: cannot be decoded.*; 1 photographs are not in it, such as "
+    with pytest.raises(FetchError, match=r"^usr/bad\.png: cannot be decoded.*; 1 photographs not found in it, such as "
                                          r"usr/gone\.png$"):
-        gather("package", photographs, tmp_path / "output", tmp_path / "cache")
+        fetch_package("package", photographs, tmp_path / "output", tmp_path / "cache")
     written = [file for file in (tmp_path / "output").rglob("*.*") if file.is_file()]
     assert written == [tmp_path / "output" / output_files(photographs[1])[0]]
 

@@ -177,5 +177,5 @@ def test_two_images_of_one_name(tmp_path):
     for name in ("merged/a.png", "merged/a.jpg", "alpha/a.png", "trimap/a.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("L", (30, 20)).save(tmp_path / name)
-    with pytest.raises(ImageFileError, match=r"a.jpg, a.png share the name a, and so would their predictions"):
+    with pytest.raises(ImageFileError, match=r"a.jpg, a.png share the stem a, so their predictions would clash"):
         find_test_images(tmp_path / "merged", tmp_path / "alpha", tmp_path / "trimap")

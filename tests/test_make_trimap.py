@@ -38,7 +38,7 @@ def test_scribbles_are_not_written_over(monkeypatch, capsys, tmp_path):
     before = (tmp_path / "strokes" / "a.png").read_bytes()
     strokes = tmp_path / "strokes"
     assert run(monkeypatch, tmp_path / "photos" / "a.png", "--scribbles", strokes / "a.png", "--output", strokes) == 1
-    assert f"{strokes / 'a.png'}: would be written over" in capsys.readouterr().err
+    assert f"{strokes / 'a.png'}: would be overwritten" in capsys.readouterr().err
     assert (strokes / "a.png").read_bytes() == before
 
 
@@ -119,7 +119,7 @@ def test_each_bad_mask_is_named_and_the_rest_done(monkeypatch, capsys, masks):
     errors = captured.err.splitlines()
     for line in (f"failed: {masks / 'labels.png'}: no subject: its brightest value is 1; expected a mask",
                  f"failed: {masks / 'broken.png'}: cannot be decoded",
-                 f"failed: {masks / 'grey.webp'}: would be written over the trimap of grey.png; rename one"):
+                 f"failed: {masks / 'grey.webp'}: would overwrite the trimap of grey.png; rename one"):
         assert sum(error.startswith(line) for error in errors) == 1
     assert "4 of 7 trimaps" in captured.out
     assert len(list(out.iterdir())) == 4
@@ -127,11 +127,11 @@ def test_each_bad_mask_is_named_and_the_rest_done(monkeypatch, capsys, masks):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["none.png"], "failed: none.png: no such file"),
-    (["masks", "--hair"], "make_trimap.py: masks: --hair looks at the photos; name their folder with --image-dir"),
-    (["masks", "--rectangle", "1,1,9,9"], "make_trimap.py: masks: a folder; a rectangle or scribbles belong to one"),
-    (["masks", "--output", "masks"], "make_trimap.py: masks: also the folder of something else"),
+    (["masks", "--hair"], "make_trimap.py: masks: --hair needs the photos; give their folder with --image-dir"),
+    (["masks", "--rectangle", "1,1,9,9"], "make_trimap.py: masks: is a folder; --rectangle and --scribbles need a"),
+    (["masks", "--output", "masks"], "make_trimap.py: masks: already an input or output folder"),
     (["masks", "--image-dir", "none", "--hair"], "make_trimap.py: none: no such folder"),
-    (["masks/grey.png", "--rectangle", "900,0,950,9"], "failed: masks/grey.png: the rectangle 900,0,950,9 holds none"),
+    (["masks/grey.png", "--rectangle", "900,0,950,9"], "failed: masks/grey.png: the rectangle 900,0,950,9 contains"),
     (["masks/grey.png", "--scribbles", "none.png"], "failed: none.png: no such file"),
 ])
 def test_refused(monkeypatch, capsys, masks, arguments, message):
@@ -144,8 +144,8 @@ def test_refused(monkeypatch, capsys, masks, arguments, message):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["a.png", "--erode", "2px"], "'2px' is no length; expected pixels such as 10, or a share such as 2%"),
-    (["a.png", "--rectangle", "1,2,3"], "'1,2,3' is no rectangle; expected LEFT,TOP,RIGHT,BOTTOM in pixels"),
+    (["a.png", "--erode", "2px"], "'2px' is not a length; expected pixels such as 10, or a share such as 2%"),
+    (["a.png", "--rectangle", "1,2,3"], "'1,2,3' is not a rectangle; expected LEFT,TOP,RIGHT,BOTTOM in pixels"),
 ])
 def test_refused_arguments(monkeypatch, capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):

@@ -115,7 +115,7 @@ def test_training_step_reaches_every_parameter():
 @pytest.mark.parametrize(("arguments", "message"), [
     (("resnet50", "res_gca_decoder_22"), "unknown encoder 'resnet50'"),
     (("resnet_gca_encoder_29", "unet"), "unknown decoder 'unet'"),
-    (("resnet_gca_encoder_29", "res_shortcut_decoder_22"), "do not fit"),
+    (("resnet_gca_encoder_29", "res_shortcut_decoder_22"), "do not match"),
     (("resnet_gca_encoder_29", "res_gca_decoder_22", 2), "trimap_channel is 2"),
 ])
 def test_impossible_networks(arguments, message):

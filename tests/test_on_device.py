@@ -10,13 +10,13 @@ from dataloader.on_device.bank import Bank, read_bilinear
 from dataloader.on_device.bank_images import (
     PLACES,
     bank_background,
+    fit_into_square,
     foreground_places,
-    squared,
     with_colours_everywhere,
 )
 from dataloader.on_device.distances import any_of_cells, squared_distances
 from dataloader.on_device.draws import Draws, for_some
-from dataloader.on_device.placing import around, fitted, over, read_levels, softened
+from dataloader.on_device.placing import around, composite_foregrounds, fitted, read_levels, softened
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 CPU = torch.device("cpu")
@@ -156,7 +156,7 @@ def test_colours_of_files_go_on_where_nothing_is_seen():
 
 def test_pictures_become_squares():
     pixels = np.full((30, 60, 4), 255, np.uint8)
-    square = squared(pixels, 64)
+    square = fit_into_square(pixels, 64)
     assert square.shape == (64, 64, 4)
     assert (square[:16, :, 3] == 0).all()
     assert (square[16:48, :, 3] == 255).all()
@@ -184,13 +184,13 @@ def layer(alpha: float, colour: float, n: int = 1) -> torch.Tensor:
 
 
 def test_foregrounds_over_each_other():
-    joint = over(layer(128, 240), layer(128, 0))
+    joint = composite_foregrounds(layer(128, 240), layer(128, 0))
     assert joint[0, 3, 0, 0].item() == round(128 + 128 * 127 / 255)
     assert joint[0, 0, 0, 0].item() == pytest.approx(240 * 128 / joint[0, 3, 0, 0].item(), abs=1)
-    assert (over(layer(255, 10), layer(90, 200))[:, :3] == 10).all()
+    assert (composite_foregrounds(layer(255, 10), layer(90, 200))[:, :3] == 10).all()
     half = layer(255, 10)
     half[..., 4:] = 0
-    joint = over(torch.cat([half, half]), torch.cat([layer(255, 200), layer(100, 200)]))
+    joint = composite_foregrounds(torch.cat([half, half]), torch.cat([layer(255, 200), layer(100, 200)]))
     assert joint[0, 3, 0, 7] == 0  # the lower one would leave nothing to see: it is left out
     assert joint[1, 3, 0, 7] == 100
 

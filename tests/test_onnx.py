@@ -172,7 +172,7 @@ def test_other_files_are_refused(tmp_path, exported):
     truncated.write_bytes(exported.read_bytes()[:100_000])
     for path, message in ((strange, f"{strange}: not a matting network of tools/export_onnx.py: its metadata lacks "
                                     "version, trimap_channel, width, encoder, decoder, stride"),
-                          (truncated, f"{truncated}: not an ONNX file that can be run"),
+                          (truncated, f"{truncated}: cannot be loaded as an ONNX network"),
                           (tmp_path / "none.onnx", "none.onnx: no such file"), (tmp_path, "not a file")):
         with pytest.raises(OnnxFileError) as error:
             OnnxMatting(path)
@@ -193,7 +193,7 @@ def test_one_process_is_enough(monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
     result = run_without_torch(*demo_command(tmp_path, "--onnx", "x.onnx"))
     assert result.returncode == 1
-    assert result.stderr == "demo.py: --onnx computes in one process, on all cores; start it without torchrun\n"
+    assert result.stderr == "demo.py: --onnx runs in one process, on all cores; start it without torchrun\n"
 
 
 def test_too_little_memory_is_told_before_it_is_taken(monkeypatch, exported):
@@ -213,7 +213,7 @@ def test_images_of_pillow(exported):
 
 
 @pytest.mark.parametrize(("more", "status", "message"), [
-    (["--onnx", "README.md"], 1, "demo.py: README.md: not an ONNX file that can be run"),
+    (["--onnx", "README.md"], 1, "demo.py: README.md: cannot be loaded as an ONNX network"),
     (["--onnx", "x.onnx", "--precision", "bf16", "--compile"], 2, "--onnx: not allowed with --precision, --compile"),
     (["--onnx", "x.onnx", "--random-weights"], 2, "not allowed with argument"),
 ])

@@ -15,10 +15,10 @@ from dataloader.synthetic.colours import pale_colours
 from dataloader.synthetic.drawing import NEUTRAL, Drawing, Family
 from dataloader.synthetic.fingerprint import files_digest, program_files
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
-from dataloader.synthetic.objects import FAMILIES, HELD_OUT, SHARES, choose_family, draw_cutout, joined, over
+from dataloader.synthetic.objects import FAMILIES, HELD_OUT, SHARES, choose_family, draw_cutout, joined, layer_over
 from dataloader.synthetic.photographs import photograph_surface
 from dataloader.synthetic.postprocess import PLAIN_DISTANCE, plain_colours, postprocess
-from tools.make_generated_data import make
+from tools.make_generated_data import make_data_set
 from utils.config import load_config
 from utils.files import write_png
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
@@ -29,16 +29,16 @@ def level(value: int) -> np.ndarray:
     return np.full((2, 2), value, np.uint8)
 
 
-def test_over_by_hand():
+def test_layer_over_by_hand():
     """Half opaque over half opaque: 3/4 opaque; two thirds of what is seen is the upper one."""
     red, blue = (np.full((2, 2, 3), colour, np.uint8) for colour in ((240, 0, 0), (0, 0, 240)))
-    alpha, colours = over(level(128), red, level(128), blue)
+    alpha, colours = layer_over(level(128), red, level(128), blue)
     assert alpha[0, 0] == 128 + round(128 * 127 / 255)
     assert np.abs(colours[0, 0].astype(int) - (160, 0, 80)).max() <= 1
-    alpha, colours = over(level(255), red, level(255), blue)
+    alpha, colours = layer_over(level(255), red, level(255), blue)
     assert (alpha == 255).all()
     assert (colours == red).all()
-    alpha, colours = over(level(0), red, level(77), blue)
+    alpha, colours = layer_over(level(0), red, level(77), blue)
     assert (alpha == 77).all()
     assert (colours == blue).all()
 
@@ -126,8 +126,8 @@ def test_colours_and_backgrounds_of_photographs(tmp_path, monkeypatch):
     assert 25 <= sum((background == (30, 200, 10)).all() for background in backgrounds) < 32
     monkeypatch.setattr(objects, "PHOTOGRAPH_SHARE", 1)
     monkeypatch.setattr(objects, "PALE_SHARE", 0)
-    monkeypatch.setattr(objects, "lit", lambda colours, shade: colours)
-    monkeypatch.setattr("dataloader.synthetic.colours.lit", lambda colours, shade: colours)
+    monkeypatch.setattr(objects, "apply_shade", lambda colours, shade: colours)
+    monkeypatch.setattr("dataloader.synthetic.colours.apply_shade", lambda colours, shade: colours)
     for number in range(4):
         foreground = DrawnForeground(0, number, 64, (path,))
         pixels = foreground.read()
@@ -271,8 +271,8 @@ def test_cached_drawings_stay_the_same(tmp_path):
 
 
 def test_tool_writes_adobe_layout_and_held_out_set(tmp_path):
-    make(tmp_path / "one", foregrounds=2, backgrounds=2, tests=2, size=96, seed=5)
-    make(tmp_path / "two", foregrounds=2, backgrounds=2, tests=2, size=96, seed=5, processes=2)
+    make_data_set(tmp_path / "one", foregrounds=2, backgrounds=2, tests=2, size=96, seed=5)
+    make_data_set(tmp_path / "two", foregrounds=2, backgrounds=2, tests=2, size=96, seed=5, processes=2)
     files = sorted(path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.png"))
     assert len(files) == 2 * 3 + 2 * 3
     for path in files:

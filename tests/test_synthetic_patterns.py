@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from dataloader.synthetic.colours import defocused, foreground_colours, generated_background, lit, near_colours
+from dataloader.synthetic.colours import (
+    apply_shade,
+    defocus_background,
+    foreground_colours,
+    generated_background,
+    near_colours,
+)
 from dataloader.synthetic.drawing import Drawing, fill, stroke
 from dataloader.synthetic.lace import mesh
 from dataloader.synthetic.patterns import FAMILIES, HELD_OUT
@@ -98,8 +104,8 @@ def test_scales_are_drawn_as_often_in_each_octave():
 def test_shades_of_128_0_and_255():
     colours = rng().integers(0, 256, (16, 16, 3), np.uint8)
     for shade, expected in ((128, colours), (0, np.zeros_like(colours)), (255, np.full_like(colours, 255))):
-        assert (lit(colours.copy(), np.full((16, 16), shade, np.uint8)) == expected).all()
-    half = lit(np.full((4, 4, 3), 100, np.uint8), np.full((4, 4), 64, np.uint8))
+        assert (apply_shade(colours.copy(), np.full((16, 16), shade, np.uint8)) == expected).all()
+    half = apply_shade(np.full((4, 4, 3), 100, np.uint8), np.full((4, 4), 64, np.uint8))
     assert (half == 50).all()
 
 
@@ -122,7 +128,7 @@ def test_generated_backgrounds_are_fixed_by_the_seed_and_of_any_size():
 
 def test_out_of_focus_keeps_the_mean_and_softens():
     image = np.repeat(rng().integers(0, 2, (96, 96, 1), np.uint8) * 255, 3, axis=2)
-    soft = defocused(rng(), image)
+    soft = defocus_background(rng(), image)
     assert soft.shape == image.shape
     assert soft.mean() == pytest.approx(image.mean(), abs=3)
     assert soft.std() < 0.8 * image.std()

@@ -87,9 +87,9 @@ def test_tapered_strands_fade_towards_the_tip():
 
 def test_layers_let_through_the_product_of_what_each_does():
     half = np.full((2, 2), 128, np.uint8)  # lets 127 / 255 through
-    assert (growth.over(half, half) == round(255 - 127 * 127 / 255)).all()
-    assert (growth.over(half, np.full((2, 2), 255, np.uint8)) == 255).all()
-    assert (growth.over(half, np.zeros((2, 2), np.uint8)) == 128).all()
+    assert (growth.stacked_alpha(half, half) == round(255 - 127 * 127 / 255)).all()
+    assert (growth.stacked_alpha(half, np.full((2, 2), 255, np.uint8)) == 255).all()
+    assert (growth.stacked_alpha(half, np.zeros((2, 2), np.uint8)) == 128).all()
 
 
 def test_haze_is_solid_where_strands_crowd_and_clear_elsewhere():
@@ -113,7 +113,7 @@ def test_motion_spreads_an_edge_over_its_length_and_keeps_the_sum():
         def random(self):
             return 0.9
 
-    alpha = focus.moved(Straight(), square, 16)
+    alpha = focus.motion_blur(Straight(), square, 16)
     assert abs(int(alpha.sum(dtype=int)) - int(square.sum(dtype=int))) < 0.01 * square.sum(dtype=int)
     row = alpha[64].astype(int)
     assert (row == 255).sum() in (16, 17, 18)
@@ -125,6 +125,6 @@ def test_motion_spreads_an_edge_over_its_length_and_keeps_the_sum():
 def test_blur_spreads_an_edge_as_its_sigma_says(sigma):
     step = np.zeros((256, 256), np.float32)
     step[:, 128:] = 1
-    row = focus.blurred(step, sigma)[128]
+    row = focus.gaussian_blur(step, sigma)[128]
     # A Gaussian's distribution is at 0.159 one deviation below its middle, which lies between pixels 127 and 128.
     assert abs(np.interp(127.5 - sigma, np.arange(256), row) - 0.159) < 0.03

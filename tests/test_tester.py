@@ -94,4 +94,4 @@ def test_soft_trimaps_are_left_out_of_the_validation(data, tmp_path, caplog):
     images = find_test_images(*(tmp_path / "test" / kind for kind in ("merged", "alpha", "trimap")))
     errors = validate(lambda image, trimap: trimap / 255, images, ALONE)
     assert errors["sad"] != errors["sad"]
-    assert "000000.png holds 1 values other than 0, 128 and 255: 127" in caplog.text
+    assert "000000.png contains 1 values other than 0, 128 and 255: 127" in caplog.text

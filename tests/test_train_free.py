@@ -12,7 +12,7 @@ import torch
 
 from networks import build_network, to_published_names
 from tools import train_free
-from tools.make_generated_data import make
+from tools.make_generated_data import make_data_set
 from tools.train_free import main
 from training import clock as clock_module
 from training import progress, stages
@@ -108,7 +108,7 @@ def test_goes_on_when_called_again(monkeypatch, tmp_path, capsys, on_device):
     data = ["data.on_device=true", "data.bank=3", "data.renew=3"] if on_device else [f"data.cache={tmp_path / 'cache'}"]
     data = [f"--set={option}" for option in data]
     short_and_small(monkeypatch)
-    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    make_data_set(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     parts = tmp_path / "parts"
     told = []
     for options in (["--total=0.1"], []):
@@ -142,7 +142,7 @@ def test_goes_on_when_called_again(monkeypatch, tmp_path, capsys, on_device):
 def test_frozen_statistics_are_not_measured_anew(monkeypatch, tmp_path):
     """A last call with train.freeze_bn goes on from the statistics that the calls before measured."""
     short_and_small(monkeypatch)
-    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    make_data_set(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     parts, weights = tmp_path / "parts", []
     for options in (["--total=0.1"], ["--set=train.freeze_bn=true"]):
         assert call(monkeypatch, tmp_path, f"--parts={parts}", "--minutes=0.05", "--set=data.on_device=true",
@@ -157,7 +157,7 @@ def test_frozen_statistics_are_not_measured_anew(monkeypatch, tmp_path):
 
 def test_stages_with_smaller_crops_are_left_out(monkeypatch, tmp_path, caplog):
     short_and_small(monkeypatch)
-    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    make_data_set(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     with caplog.at_level("INFO"):
         assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=0.02", "--first-crop=96") == 0
         assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=0.02", "--total=0.2") == 0
@@ -168,7 +168,7 @@ def test_stages_with_smaller_crops_are_left_out(monkeypatch, tmp_path, caplog):
 def test_crops_in_turn(monkeypatch, tmp_path, caplog, capsys):
     """Steps have the crops of all stages in turn, in a second call, too, which is not told; a third is told not to."""
     short_and_small(monkeypatch)
-    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    make_data_set(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     shapes, step = [], train_free.training_step
 
     def noted(model, state, step_batches, *others):
@@ -192,7 +192,7 @@ def test_crops_in_turn(monkeypatch, tmp_path, caplog, capsys):
     about = json.loads((tmp_path / "parts/about.json").read_text())
     assert about["samples"] == samples
     assert len(about["validations"]) >= 4  # statistics were measured between steps
-    assert sum(message.startswith("crops of 64, 96 pixels, 16, 10 in a step") for message in caplog.messages) == 2
+    assert sum(message.startswith("crops of 64, 96 pixels, 16, 10 per step") for message in caplog.messages) == 2
     line = json.loads((tmp_path / "parts/progress.jsonl").read_text().splitlines()[-1])
     assert line["crop"] == [64, 96]
     assert call(monkeypatch, tmp_path, *options, "--no-mixed-crops") == 0
@@ -231,7 +231,7 @@ def test_statistics_take_whole_rounds():
 
 
 def test_a_training_that_is_over(monkeypatch, tmp_path, capsys):
-    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    make_data_set(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     weights = to_published_names(build_network(**ARCHITECTURE).state_dict())
     save_shards(tmp_path / "parts", weights, {"steps": 3, "minutes": 2.0, "samples": 12, "total": 2.0})
     assert call(monkeypatch, tmp_path, f"--parts={tmp_path / 'parts'}", "--minutes=1") == 1
@@ -244,7 +244,7 @@ def test_missing_parts(monkeypatch, tmp_path, capsys):
 
 
 def test_no_stage_is_left(monkeypatch, tmp_path, capsys):
-    make(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    make_data_set(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
     assert call(monkeypatch, tmp_path, f"--parts={tmp_path}", "--minutes=1", "--first-crop=512", "--last-crop=64") == 1
     assert "no stage has crops of 512 to 64 pixels" in capsys.readouterr().err
     weights = to_published_names(build_network(**ARCHITECTURE).state_dict())

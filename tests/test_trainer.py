@@ -70,7 +70,7 @@ def test_signals_save_and_stop(data, finished, tmp_path, number):
     assert process.returncode == 128 + number, output
     content = read_checkpoint(tmp_path / "checkpoints" / "sample" / "latest_model.pth")
     assert content["resume"]["step"] == table(tmp_path)[-1]["step"]
-    assert "resume_checkpoint=latest_model goes on from there" in output
+    assert "resume with train.resume_checkpoint=latest_model" in output
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
@@ -138,8 +138,8 @@ def test_loss_that_is_no_number(data, tmp_path):
     """A loss beyond single precision: every step is skipped, nothing changes, and the batch is kept for inspection."""
     result = run_main(*settings(data, tmp_path, train__rec_weight=1e300, train__max_skipped=2))
     assert result.returncode == 1
-    assert "main.py: 2 steps in a row gave no finite gradients; the last batches are in" in result.stderr
-    assert "skipped: its gradients are no numbers (1 in a row)" in result.stderr
+    assert "main.py: 2 steps in a row had non-finite gradients; the last batches are in" in result.stderr
+    assert "skipped: non-finite gradients (1 in a row)" in result.stderr
     batches = torch.load(tmp_path / "checkpoints" / "sample" / "skipped_step_00000001_rank_0.pth", weights_only=True)
     assert batches[0]["image"].shape == (2, 3, 64, 64)
 
@@ -160,7 +160,7 @@ def test_truncated_checkpoint_is_refused_and_the_one_before_offered(data, finish
     ({"train__resume_checkpoint": "none"}, CheckpointError, "none.pth: no such file"),
     ({"model__imagenet_pretrain": "true", "version": "other"}, ConfigError,
      "model.imagenet_pretrain_path: .*no such file"),
-    ({"train__resume_checkpoint": "plain.pth"}, CheckpointError, "no state of a run here; start from it with"),
+    ({"train__resume_checkpoint": "plain.pth"}, CheckpointError, "no training state; start from it with"),
     ({"train__resume_checkpoint": "latest_model", "train__ema": 0.9}, CheckpointError, "was written without train.ema"),
 ])
 def test_refused_starts(data, finished, monkeypatch, tmp_path, more, error, message):

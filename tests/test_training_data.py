@@ -160,7 +160,7 @@ def test_spawned_workers_write_to_the_log_file(folder, tmp_path):
                         num_workers=1, worker_init_fn=worker_start, multiprocessing_context="spawn")
     assert all(map(same, list(loader), samples(training_data(folder))))
     line, = (tmp_path / "log").read_text().splitlines()
-    assert f"WARNING broken image file, its samples are replaced: {folder / 'bg' / 'b2.jpg'}: damaged" in line
+    assert f"WARNING unreadable image file, its samples are replaced: {folder / 'bg' / 'b2.jpg'}: damaged" in line
 
 
 def test_replacements_do_not_depend_on_workers(folder):
@@ -179,7 +179,7 @@ def test_too_many_broken_files_stop_training(tmp_path, workers):
     assert len(samples(training_data(folder), workers)) == 12
     damage(folder / "bg" / "b5.jpg")
     data = training_data(folder)
-    with pytest.raises(TooManyBrokenFilesError, match=r"6 of 12 backgrounds are broken, the last of them: .*b\d\.jpg"):
+    with pytest.raises(TooManyBrokenFilesError, match=r"6 of 12 backgrounds are unreadable, .*b\d\.jpg"):
         for _ in range(2):
             samples(data, workers)
     assert len(samples(training_data(folder, broken_share=0.5), workers)) == 12
@@ -189,7 +189,7 @@ def test_no_foreground_left(tmp_path):
     folder = write_training_set(tmp_path / "set", foregrounds=1)
     data = training_data(folder)
     damage(folder / "fg" / "f0.png")
-    with pytest.raises(TooManyBrokenFilesError, match="1 of 1 foregrounds are broken"):
+    with pytest.raises(TooManyBrokenFilesError, match="1 of 1 foregrounds are unreadable"):
         data[0, 0]
 
 

@@ -13,7 +13,7 @@ from matting.predictor import Matting
 from utils.files import write_png
 from utils.preprocessing import Matte, alpha_to_uint8
 from webpage.results import (
-    Result,
+    PageResult,
     attention_lines,
     checkerboard,
     composite_result,
@@ -112,7 +112,7 @@ def test_a_large_photo_is_refused_by_its_name_alone(photo):
 def test_thin_photos_count_as_64_pixels_wide(photo):
     write_png(photo, np.zeros((1, 1000, 3), np.uint8))
     assert open_photo(photo, 64_000).image.shape == (1, 1000, 3)
-    with pytest.raises(ImageFileError, match=r"^photo\.png: 1000 x 1 pixels, with what is added around thin photos;"):
+    with pytest.raises(ImageFileError, match=r"^photo\.png: 1000 x 1 pixels, including the padding of thin photos;"):
         open_photo(photo, 63_999)
 
 
@@ -216,7 +216,7 @@ def test_a_photo_is_matted_by_the_predictor(tmp_path, photo, kind, has_attention
 def test_a_blurred_background_comes_from_the_photo_in_its_depth(tmp_path):
     image = np.full((40, 50, 3), 12345, np.uint16)
     write_png(tmp_path / "deep.png", image)
-    result = Result(np.zeros((40, 50), np.uint8), np.zeros((40, 50), np.float32), np.zeros_like(image), None, None)
+    result = PageResult(np.zeros((40, 50), np.uint8), np.zeros((40, 50), np.float32), np.zeros_like(image), None, None)
     final = composite_result(read_photo(tmp_path / "deep.png"), result, "blur")
     assert final.dtype == np.uint16
     assert np.abs(final.astype(int) - 12345).max() <= 1

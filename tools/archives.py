@@ -1,4 +1,4 @@
-"""Package archives: downloading them, verified by SHA-256, and reading their files."""
+"""Package archives: download with SHA-256 verification, and access to their files."""
 
 import hashlib
 import io
@@ -13,16 +13,15 @@ from typing import NamedTuple
 from utils.files import atomic_path
 
 DEBIAN = "http://deb.debian.org/debian/pool/main"
-DEBIAN_SNAPSHOT = "http://snapshot.debian.org/archive/debian/20260101T000000Z/pool/main"  # keeps what the pool drops
-
+DEBIAN_SNAPSHOT = "http://snapshot.debian.org/archive/debian/20260101T000000Z/pool/main"  # keeps old versions
 
 
 class FetchError(Exception):
-    """A source that cannot be used. The message names it and says why, in one line."""
+    """A source that cannot be used; the message names it and the reason in one line."""
 
 
 class Archive(NamedTuple):
-    """A package file: where it is, its SHA-256."""
+    """A package file: version, URLs and SHA-256."""
 
     version: str
     urls: tuple[str, ...]  # tried in order
@@ -30,15 +29,15 @@ class Archive(NamedTuple):
 
 
 def debian(path: str, sha256: str) -> Archive:
-    """A package of Debian, `path` within the pool."""
+    """The Debian package at `path` within the pool."""
     return Archive(path.split("_")[-2], (f"{DEBIAN}/{path}", f"{DEBIAN_SNAPSHOT}/{path}"), sha256)
 
 
 def fetch(archive: Archive, cache: Path) -> Path:
-    """The archive's file, downloaded to the cache unless it is there.
+    """Returns the path of the archive in the cache, downloading it if necessary.
 
     Raises:
-        FetchError: if it cannot be had from any address, or is not the file that was expected.
+        FetchError: if no URL works, or the SHA-256 does not match.
     """
     path = cache / archive.urls[0].rpartition("/")[2]
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == archive.sha256:
@@ -61,7 +60,7 @@ def fetch(archive: Archive, cache: Path) -> Path:
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files in a .deb or a tar archive, names without a leading "./".
+    """Yields names (without a leading "./") and contents of the files in a .deb or tar archive.
 
     Raises:
         FetchError: if the archive cannot be read.
@@ -73,14 +72,14 @@ def members(path: Path) -> Iterator[tuple[str, bytes]]:
                 if member.isfile():
                     yield member.name.removeprefix("./"), archive.extractfile(member).read()
     except (tarfile.TarError, lzma.LZMAError, EOFError):
-        raise FetchError(f"{path}: cannot be unpacked; damaged") from None
+        raise FetchError(f"{path}: cannot be unpacked; the file is damaged") from None
 
 
 def deb_contents(path: Path, data: bytes) -> bytes:
-    """The compressed tar archive of installed files in a .deb, which is an ar archive of three members.
+    """Extracts the compressed tar archive of installed files from a .deb, an ar archive of three members.
 
     Raises:
-        FetchError: if it is no .deb, or compressed in a way that Python cannot read.
+        FetchError: if it is not a .deb, or its compression is not supported by Python.
     """
     if not data.startswith(b"!<arch>\n"):
         raise FetchError(f"{path}: not a Debian package")
@@ -90,6 +89,6 @@ def deb_contents(path: Path, data: bytes) -> bytes:
         if name in ("data.tar", "data.tar.xz", "data.tar.gz"):
             return data[start + 60:start + 60 + size]
         if name.startswith("data.tar"):
-            raise FetchError(f"{path}: {name} is compressed in a way that is not supported; expected xz or gz")
-        start += 60 + size + size % 2  # members begin at even places
+            raise FetchError(f"{path}: compression of {name} is not supported; expected xz or gz")
+        start += 60 + size + size % 2  # members start at even offsets
     raise FetchError(f"{path}: a Debian package without data.tar")

@@ -1,11 +1,11 @@
-"""Makes the merged images of Composition-1K, pixel for pixel those of the data set's own program.
+"""Composites the merged images of Composition-1K, pixel-identical to those of the data set's own program.
 
     python tools/composite_test_set.py --fg-dir FG --alpha-dir ALPHA --bg-dir VOC2012/JPEGImages --output MERGED \\
         --fg-names test_fg_names.txt --bg-names test_bg_names.txt
 
-The names files of the data set decide which backgrounds belong to which foreground. Foreground NAME,
-the i-th counted from 0, goes onto backgrounds 20 i to 20 i + 19 as NAME_0.png ... NAME_19.png. Started
-again after an interruption, the same command makes only the images that are missing.
+The data set's name files assign backgrounds to foregrounds: foreground NAME with index i (from 0) is composited onto
+backgrounds 20 i to 20 i + 19 as NAME_0.png ... NAME_19.png. Run again after an interruption, the same command writes
+only the missing images.
 """
 
 import argparse
@@ -33,7 +33,7 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 class Merge(NamedTuple):
-    """One image to be made, as its four files."""
+    """The three input files and the output file of one merged image."""
 
     foreground: Path
     alpha: Path
@@ -43,13 +43,13 @@ class Merge(NamedTuple):
 
 @lru_cache(maxsize=1)
 def read_layers(foreground: Path, alpha: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The colours (H, W, 3) and the alpha (H, W) of a foreground, uint8; kept for its next background.
+    """Colours (H, W, 3) and alpha (H, W) of a foreground, uint8; cached for its next background.
 
     Raises:
-        ImageFileError: if a file cannot be read, or the alpha has another size.
+        ImageFileError: if a file cannot be read, or the sizes differ.
     """
     colours = read_rgb(foreground)
-    # Some mattes of the data set hold the same values in three channels.
+    # Some of the data set's mattes repeat the same values in three channels.
     matte = read_rgb(alpha).getchannel(0)
     if matte.size != colours.size:
         raise ImageFileError(f"{alpha}: {matte.width} x {matte.height} pixels, but its foreground {foreground} "
@@ -58,10 +58,10 @@ def read_layers(foreground: Path, alpha: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def merge_files(merge: Merge) -> None:
-    """Makes one image from its files.
+    """Composites one image.
 
     Raises:
-        ImageFileError: if a file cannot be read, the sizes do not fit, or the image cannot be written.
+        ImageFileError: if a file cannot be read, the sizes differ, or the image cannot be written.
     """
     colours, matte = read_layers(merge.foreground, merge.alpha)
     height, width = matte.shape
@@ -69,12 +69,12 @@ def merge_files(merge: Merge) -> None:
     try:
         write_png(merge.output, merge_colours(colours, np.asarray(background), matte))
     except OSError as error:
-        # Named by its folder: a full disk concerns all the images that are still to come.
+        # Names the folder, so that a full disk is reported once for all images.
         raise ImageFileError(f"{merge.output.parent}: cannot be written to ({error.strerror or error})") from None
 
 
 def named_files(folder: Path, names_file: Path | None) -> list[Path]:
-    """The files of `folder` in the order of `names_file` (one name a line), else all its images sorted by name.
+    """The files of `folder` in the order of `names_file` (one name per line), or all its images sorted by name.
 
     Raises:
         ImageFileError: if the folder or the names file is missing or empty.
@@ -87,26 +87,26 @@ def named_files(folder: Path, names_file: Path | None) -> list[Path]:
     except OSError as error:
         raise ImageFileError(f"{names_file}: {error.strerror.lower()}") from None
     except UnicodeDecodeError:
-        raise ImageFileError(f"{names_file}: not a text file of names (UTF-8)") from None
+        raise ImageFileError(f"{names_file}: not a text file in UTF-8") from None
     files = [folder / name.strip() for name in names if name.strip()]
     if not files:
-        raise ImageFileError(f"{names_file}: no names in this file")
+        raise ImageFileError(f"{names_file}: no names in this file; expected one per line")
     return files
 
 
 def plan(foregrounds: list[Path], alpha_dir: Path, backgrounds: list[Path], output: Path,
          per_foreground: int) -> tuple[list[Merge], dict[str, str]]:
-    """Which foreground goes onto which background.
+    """Assigns backgrounds to foregrounds.
 
     Returns:
-        The images to make, and file name -> reason for each that cannot be made.
+        The images to composite, and file name -> reason for each that cannot be.
 
     Raises:
-        ImageFileError: if `alpha_dir` is missing or empty, or two foregrounds would make the same files.
+        ImageFileError: if `alpha_dir` is missing or empty, or two foregrounds have the same name.
     """
     stem, uses = Counter(path.stem for path in foregrounds).most_common(1)[0]
     if uses > 1:
-        raise ImageFileError(f"{uses} foregrounds are called {stem}; their merged images would share one name")
+        raise ImageFileError(f"{uses} foregrounds are named {stem}; their merged images would overwrite each other")
     alphas = list_images(alpha_dir)
     merges, failed = [], {}
     for index, foreground in enumerate(foregrounds):
@@ -114,8 +114,8 @@ def plan(foregrounds: list[Path], alpha_dir: Path, backgrounds: list[Path], outp
         outputs = [output / f"{foreground.stem}_{number}.png" for number in range(per_foreground)]
         own = backgrounds[first:first + per_foreground]
         for path in outputs[len(own):]:
-            failed[path.name] = (f"{foreground}: too few backgrounds, numbers {first} to {first + per_foreground - 1} "
-                                 f"are needed and there are {len(backgrounds)}")
+            failed[path.name] = (f"{foreground}: too few backgrounds: numbers {first} to {first + per_foreground - 1} "
+                                 f"are needed, but there are only {len(backgrounds)}")
         try:
             alpha = find_partner(foreground, alphas, "alpha", alpha_dir)
         except ImageFileError as error:
@@ -126,7 +126,7 @@ def plan(foregrounds: list[Path], alpha_dir: Path, backgrounds: list[Path], outp
 
 
 def is_complete(path: Path) -> bool:
-    """Whether a PNG file is there to its last chunk."""
+    """Whether a PNG file exists and ends with its last chunk."""
     with suppress(OSError), path.open("rb") as file:
         file.seek(-len(PNG_END), os.SEEK_END)
         return file.read() == PNG_END
@@ -134,10 +134,10 @@ def is_complete(path: Path) -> bool:
 
 
 def merge_all(merges: list[Merge], processes: int) -> dict[str, str]:
-    """Makes the images, several at once.
+    """Composites the images in parallel.
 
     Returns:
-        File name -> reason for each that could not be made.
+        File name -> reason for each that failed.
     """
     failed = {}
     with process_pool(processes) as pool:
@@ -155,20 +155,20 @@ def merge_all(merges: list[Merge], processes: int) -> dict[str, str]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Make Composition-1K's merged images.")
+    parser = argparse.ArgumentParser(description="Composite the merged images of Composition-1K.")
     parser.add_argument("--fg-dir", type=Path, required=True, help="folder of foregrounds")
-    parser.add_argument("--alpha-dir", type=Path, required=True, help="folder of alphas named as the foregrounds")
+    parser.add_argument("--alpha-dir", type=Path, required=True, help="folder of alphas, named like the foregrounds")
     parser.add_argument("--bg-dir", type=Path, required=True, help="folder of backgrounds")
     parser.add_argument("--output", type=Path, required=True, help="folder for the merged images")
     parser.add_argument("--fg-names", type=Path, metavar="FILE",
-                        help="text file of foreground names, one a line (default: all of --fg-dir, sorted)")
+                        help="text file of foreground names, one per line (default: all of --fg-dir, sorted)")
     parser.add_argument("--bg-names", type=Path, metavar="FILE",
-                        help="text file of background names, one a line (default: all of --bg-dir, sorted)")
+                        help="text file of background names, one per line (default: all of --bg-dir, sorted)")
     parser.add_argument("--backgrounds-per-foreground", type=positive_int, default=20, metavar="N",
-                        help="images made of each foreground (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="make anew the images that are there already")
+                        help="images per foreground (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="rewrite images that already exist")
     parser.add_argument("--processes", type=positive_int, default=os.cpu_count(),
-                        help="images made at once (default: %(default)s)")
+                        help="number of parallel processes (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -196,9 +196,9 @@ def main() -> int:
     except ImageFileError as error:
         message, status = str(error), 1
     except BrokenProcessPool:
-        message, status = "a process was ended from outside, perhaps for lack of memory; try fewer --processes", 1
+        message, status = "a process was killed, perhaps for lack of memory; try fewer --processes", 1
     except KeyboardInterrupt:
-        message, status = "interrupted; the same command goes on from here", 130
+        message, status = "interrupted; run the same command again to continue", 130
     print(f"composite_test_set.py: {message}", file=sys.stderr)
     return status
 

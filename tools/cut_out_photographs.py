@@ -1,20 +1,19 @@
-"""Cuts subjects out of photographs along outlines drawn by hand: animals, flowers and things as they were taken.
+"""Cuts subjects (animals, flowers, objects) out of photographs along hand-drawn outlines.
 
     python tools/cut_out_photographs.py --photographs data/photographs/train data/further/photographs \\
         --output data/subjects
 
-`outlines.toml` beside this file says, for each photograph by its file's name, where its subject surely is and surely
-is not. From the trimap that this makes, alpha is the mean of the network's and of PyMatting's closed-form matte, but 0
-or 1 where that is close, and the colours are estimated as for any cut-out. OUTPUT/NAME.png receives the subject, RGBA;
-what the photograph's frame cuts off ends there in a straight edge. What is there already is not made again, whatever
-its outline has become. A photograph that is not found, or whose outline says too little, is named, and the others are
-cut out all the same.
+`outlines.toml` beside this file marks, by photograph file name, where the subject certainly is and certainly is not.
+For the resulting trimap, alpha is the mean of the network's and PyMatting's closed-form matte, snapped to 0 or 1 where
+it is close, and colours are estimated as for any cut-out. The subject is written to OUTPUT/NAME.png as RGBA; where the
+photograph's frame cuts it off, it ends in a straight edge. Existing cut-outs are kept, even if their outline has
+changed. A photograph that is not found, or whose outline leaves no foreground or background, is reported and skipped.
 
-An outline's coordinates are thousandths of the photograph's width and height, x and y in turn; `band` and the first
-number of each strand are thousandths of its longer side. In lists, all are whole numbers.
+An outline's coordinates are thousandths of the photograph's width and height, x and y alternating; `band` and the first
+number of each strand are thousandths of its longer side. Numbers in lists are integers.
 
     ["owl.jpg"]
-    band = 8                                           # unknown on either side of every boundary
+    band = 8                                           # unknown on each side of every boundary
     foreground = [[350, 10, 650, 20, 640, 980]]        # polygons
     background = [[480, 900, 520, 900, 500, 960]]      # polygons: holes in it
     unknown = [[340, 0, 660, 0, 500, 60]]              # polygons: fluff, hair
@@ -47,13 +46,13 @@ from utils.files import write_png
 
 OUTLINES = Path(__file__).with_name("outlines.toml")
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
-UNITS = 1000  # to the width and to the height
-SHIFT = 4  # bits of OpenCV's fractional coordinates
-CLEAR = 0.03  # alpha this near to 0 or 1 is that: a veil would follow the subject onto each new background
+UNITS = 1000  # per width and per height
+SHIFT = 4  # fractional bits of OpenCV's coordinates
+CLEAR = 0.03  # alpha this close to 0 or 1 is snapped: a veil would follow the subject onto every background
 
 
 class Outline(NamedTuple):
-    """Where a photograph's subject is; polygons and lines as arrays (n, 2) of x and y in 0..1."""
+    """Where a photograph's subject is; polygons and lines are arrays (n, 2) of x and y in 0..1."""
 
     band: float = 0.008
     foreground: tuple[np.ndarray, ...] = ()
@@ -63,10 +62,10 @@ class Outline(NamedTuple):
 
 
 def read_outlines(path: Path) -> dict[str, Outline]:
-    """The outlines of a file by the names of their photographs.
+    """Reads the outlines of a file, by photograph file name.
 
     Raises:
-        InputError: if it cannot be read, or an entry is not as this module says.
+        InputError: if the file cannot be read, or an entry is malformed.
     """
     try:
         entries = toml.loads(path.read_text(encoding="utf-8"))
@@ -83,23 +82,23 @@ def read_outlines(path: Path) -> dict[str, Outline]:
     stems = Counter(Path(name).stem for name in outlines)
     twice = [stem for stem, count in stems.items() if count > 1]
     if twice:
-        raise InputError(f"{path}: {twice[0]} is the name of two photographs, whose cut-outs would be one file")
+        raise InputError(f"{path}: two photographs are named {twice[0]}; their cut-outs would overwrite each other")
     return outlines
 
 
 def _outline(entry: object) -> Outline:
-    """Raises ValueError if an entry is none."""
+    """Parses an entry; raises ValueError if it is malformed."""
     if not isinstance(entry, dict):
-        raise ValueError("no table of polygons")
+        raise ValueError("not a table of polygons")
     unexpected = set(entry) - set(Outline._fields)
     if unexpected:
-        raise ValueError(f"{sorted(unexpected)[0]} is none of {', '.join(Outline._fields)}; a photograph's name, which "
-                         "has a dot, has to stand in quotes")
+        raise ValueError(f"unknown key {sorted(unexpected)[0]}; expected one of {', '.join(Outline._fields)}; a "
+                         "photograph's name has a dot and must be in quotes")
     if not entry.get("foreground"):
         raise ValueError("no foreground; expected at least one polygon")
     band = entry.get("band", UNITS * Outline().band)
     if isinstance(band, bool) or not isinstance(band, int | float) or not 0 <= band <= UNITS:
-        raise ValueError(f"band is {band!r}; expected a number of thousandths")
+        raise ValueError(f"band is {band!r}; expected a number in thousandths")
     lists = {kind: [_numbers(kind, number, each) for number, each in enumerate(_listed(kind, entry.get(kind, [])), 1)]
              for kind in Outline._fields[1:]}
     strands = tuple((line[0] / UNITS, _points("strands", number, line[1:], 2))
@@ -121,7 +120,7 @@ def _listed(kind: str, value: object) -> list:
 
 def _numbers(kind: str, number: int, value: object) -> list[int]:
     if not isinstance(value, list) or not value or not all(map(_is_whole, value)):
-        raise ValueError(f"{kind}, number {number}, is no list of whole numbers; expected one in a list of its own")
+        raise ValueError(f"{kind}, number {number}, is not a list of integers; expected a list of such lists")
     return value
 
 
@@ -133,7 +132,7 @@ def _points(kind: str, number: int, numbers: list[int], least: int) -> np.ndarra
 
 
 def draw_trimap(outline: Outline, height: int, width: int) -> np.ndarray:
-    """The trimap (height, width) uint8 that an outline says: 0, 128 and 255; lines are a pixel wide at least."""
+    """Draws an outline's trimap (height, width) uint8: 0, 128 and 255; lines are at least one pixel wide."""
     longest = max(height, width)
     trimap = np.full((height, width), BACKGROUND, np.uint8)
 
@@ -160,18 +159,18 @@ def _fixed_point(points: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def cut_out_subject(matting: Matting, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """The subject of an image (H, W, 3) uint8 RGB, what it fills: (h, w, 4) uint8 RGBA.
+    """Cuts the subject out of an image (H, W, 3) uint8 RGB: its bounding box, (h, w, 4) uint8 RGBA.
 
     Raises:
-        InputError: if the closed-form matte does not converge.
+        InputError: if closed-form matting does not converge.
     """
     import pymatting
 
     try:
-        with redirect_stdout(io.StringIO()):  # where PyMatting tells of preconditioners that it tried in vain
+        with redirect_stdout(io.StringIO()):  # hides PyMatting's output about failed preconditioners
             closed_form = pymatting.estimate_alpha_cf(image / 255, trimap / 255)
     except ValueError as error:
-        raise InputError(f"no closed-form matte ({one_line(error)})") from None
+        raise InputError(f"closed-form matting failed ({one_line(error)})") from None
     alpha = (matting(image, trimap) + closed_form.clip(0, 1)) / 2
     alpha = ((alpha - CLEAR) / (1 - 2 * CLEAR)).clip(0, 1).astype(np.float32)
     pixels = with_alpha(estimate_foreground(image, alpha), alpha)
@@ -181,14 +180,14 @@ def cut_out_subject(matting: Matting, image: np.ndarray, trimap: np.ndarray) -> 
 
 
 def check_both_known(path: Path, trimap: np.ndarray) -> None:
-    """Raises InputError if a photograph's trimap knows no foreground or no background."""
+    """Raises InputError if a photograph's trimap has no known foreground or no known background."""
     for value, side in ((FOREGROUND, "foreground"), (BACKGROUND, "background")):
         if value not in trimap:
             raise InputError(f"{path}: its outline leaves no {side}")
 
 
 def find_photograph(name: str, folders: list[Path]) -> Path:
-    """The file of that name in the first of some folders that has one.
+    """The file of that name in the first folder that has one.
 
     Raises:
         InputError: if none has.
@@ -196,15 +195,15 @@ def find_photograph(name: str, folders: list[Path]) -> Path:
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-    raise InputError(f"{name}: in none of {', '.join(map(str, folders))}")
+    raise InputError(f"{name}: not found in {', '.join(map(str, folders))}")
 
 
-def make(matting: Matting, name: str, outline: Outline, args: argparse.Namespace) -> None:
-    """Writes the cut-out of a photograph, and its trimap if asked, unless it is there.
+def make_cutout(matting: Matting, name: str, outline: Outline, args: argparse.Namespace) -> None:
+    """Writes a photograph's cut-out, and its trimap if requested, unless the cut-out exists.
 
     Raises:
-        InputError: where it cannot be made.
-        OSError: where it cannot be written.
+        InputError: if it cannot be computed.
+        OSError: if it cannot be written.
     """
     result = args.output / f"{Path(name).stem}.png"
     if result.exists():
@@ -223,11 +222,12 @@ def make(matting: Matting, name: str, outline: Outline, args: argparse.Namespace
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Cut subjects out of photographs along outlines drawn by hand.")
-    parser.add_argument("--photographs", type=Path, nargs="+", required=True, metavar="FOLDER")
+    parser = argparse.ArgumentParser(description="Cut subjects out of photographs along hand-drawn outlines.")
+    parser.add_argument("--photographs", type=Path, nargs="+", required=True, metavar="FOLDER",
+                        help="folders of photographs")
     parser.add_argument("--outlines", type=Path, default=OUTLINES, metavar="FILE", help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path("data/subjects"), help="folder (default: %(default)s)")
-    parser.add_argument("--trimaps", type=Path, metavar="FOLDER", help="write the trimaps there, to look at")
+    parser.add_argument("--trimaps", type=Path, metavar="FOLDER", help="also write the trimaps to this folder")
     add_network_arguments(parser)
     add_device_argument(parser)
     args = parser.parse_args()
@@ -243,7 +243,7 @@ def main() -> int:
     with tqdm(outlines.items(), unit="photograph", disable=None) as bar:
         for name, outline in bar:
             try:
-                make(matting, name, outline, args)
+                make_cutout(matting, name, outline, args)
             except InputError as error:
                 failed += 1
                 bar.write(f"cut_out_photographs.py: {error}", file=sys.stderr)

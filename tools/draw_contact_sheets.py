@@ -1,11 +1,11 @@
-"""Draws a sheet of training samples and, to compare, one of crops of real photographs around their unknown regions.
+"""Draws a contact sheet of training samples and, for comparison, one of crops of real photographs at unknown pixels.
 
     python tools/draw_contact_sheets.py --photographs data/photographs/train --set data.cutouts=data/cutouts \\
         --output docs/samples_sheet.jpg
     python tools/draw_contact_sheets.py --photographs data/photographs/train --output samples.png \\
         --real photographs/merged photographs/trimap --real-output real.png
 
-Samples are those of `data.on_device` with the default recipe.
+Samples are generated as with `data.on_device` and the default recipe.
 """
 
 import argparse
@@ -37,7 +37,7 @@ ALONE = World(0, 1, torch.device("cpu"))
 
 
 def sheet(tiles: list[np.ndarray], columns: int) -> np.ndarray:
-    """Tiles (S, S, 3) in rows on white, (H, W, 3)."""
+    """Arranges tiles of equal size (h, w, 3) in rows on white, (H, W, 3)."""
     blank = np.full_like(tiles[0], 255)
     tiles = [np.pad(tile, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
              for tile in tiles + [blank] * (-len(tiles) % columns)]
@@ -46,7 +46,7 @@ def sheet(tiles: list[np.ndarray], columns: int) -> np.ndarray:
 
 def sample_tiles(settings: list[str], count: int, crop: int, seed: int, with_alpha: bool,
                  present: bool) -> list[np.ndarray]:
-    """Training samples as they are; with `with_alpha` each above its alpha."""
+    """Images of training samples; with `with_alpha` each above its alpha."""
     config = load_config(overrides=[f"data.generated={2 * count}", *settings, f"data.crop_size={crop}",
                                     f"train.seed={seed}"])
     with make_banks(config, ALONE) as banks, torch.no_grad():
@@ -60,10 +60,10 @@ def sample_tiles(settings: list[str], count: int, crop: int, seed: int, with_alp
 
 
 def real_tiles(images: Path, trimaps: Path, count: int, crop: int, seed: int) -> list[np.ndarray]:
-    """Crops around unknown pixels of photographs, of each photograph as many.
+    """Crops of photographs around random unknown pixels, taken from the photographs in turn.
 
     Raises:
-        ImageFileError: if a folder or file cannot be read, an image lacks its trimap, or that has nothing unknown.
+        ImageFileError: if a folder or file cannot be read, or a trimap is missing or has no unknown pixels.
     """
     rng = np.random.default_rng(seed)
     paths, partners = list_images(images), {path.stem: path for path in list_images(trimaps)}
@@ -84,7 +84,7 @@ def real_tiles(images: Path, trimaps: Path, count: int, crop: int, seed: int) ->
 
 
 def write(path: Path, picture: np.ndarray) -> None:
-    """Writes JPEG where the name ends so, else PNG."""
+    """Writes a JPEG file if the extension says so, otherwise a PNG file."""
     if path.suffix in (".jpg", ".jpeg"):
         write_jpeg(path, picture, QUALITY)
     else:
@@ -92,19 +92,20 @@ def write(path: Path, picture: np.ndarray) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Draw sheets of training samples and of real photographs' crops.")
+    parser = argparse.ArgumentParser(description="Draw contact sheets of training samples and real crops.")
     parser.add_argument("--photographs", required=True, metavar="DIR", help="folder of photographs for colours")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="a key of the configuration, such as data.cutouts; may be repeated")
     parser.add_argument("--output", type=Path, default=Path("samples.png"), help="default: %(default)s")
-    parser.add_argument("--real", type=Path, nargs=2, metavar=("IMAGES", "TRIMAPS"), help="folders of real photographs")
+    parser.add_argument("--real", type=Path, nargs=2, metavar=("IMAGES", "TRIMAPS"),
+                        help="folders of real photographs and their trimaps")
     parser.add_argument("--real-output", type=Path, default=Path("real.png"), help="default: %(default)s")
     parser.add_argument("--count", type=positive_int, default=60, help="default: %(default)s")
     parser.add_argument("--columns", type=positive_int, default=10, help="default: %(default)s")
     parser.add_argument("--crop", type=positive_int, default=192, help="side of the crops (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
     parser.add_argument("--alpha", action="store_true", help="show each sample's alpha below it")
-    parser.add_argument("--present", action="store_true", help="without what the default recipe adds")
+    parser.add_argument("--present", action="store_true", help="without the additions of the default recipe")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     try:

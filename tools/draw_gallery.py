@@ -1,4 +1,4 @@
-"""Draws every family of generated alphas into one picture: a drawing in colours above its alpha, and its name.
+"""Draws every family of generated alphas into one image: name, composited drawing and alpha.
 
     python tools/draw_gallery.py --output docs/gallery.jpg --photographs data/photographs/train
 """
@@ -21,14 +21,14 @@ from utils.arguments import positive_int, whole_number
 from utils.files import write_jpeg
 from utils.pictures import as_rgb
 
-SIDE = 384  # at which families are drawn
+SIDE = 384  # pixels at which families are drawn
 COLUMNS = 11
 QUALITY = 88  # of JPEG files
 GAP, CAPTION = 6, 22  # pixels
 
 
 def tile(family: Family, side: int, seed: int, photographs: tuple[Path, ...]) -> np.ndarray:
-    """A family's drawing before a background, above its alpha and with its name, (H, side, 3) uint8."""
+    """A family's name, drawing over a background and alpha, from top to bottom, (H, side, 3) uint8."""
     rng = np.random.default_rng(seed)
     drawing = family(rng, SIDE)
     colours = object_colours(rng, family, drawing, surface_chooser(photographs, SIDE))
@@ -43,7 +43,7 @@ def tile(family: Family, side: int, seed: int, photographs: tuple[Path, ...]) ->
 
 
 def gallery(side: int, seed: int, photographs: tuple[Path, ...]) -> np.ndarray:
-    """All families, (H, W, 3) uint8."""
+    """Tiles of all families, (H, W, 3) uint8."""
     tiles = [tile(family, side, seed + i, photographs) for i, family in enumerate(FAMILIES + HELD_OUT)]
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % COLUMNS)
@@ -52,10 +52,10 @@ def gallery(side: int, seed: int, photographs: tuple[Path, ...]) -> np.ndarray:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Draw all families of generated alphas into one picture.")
+    parser = argparse.ArgumentParser(description="Draw all families of generated alphas into one image.")
     parser.add_argument("--output", type=Path, default=Path("docs/gallery.jpg"), help="default: %(default)s")
     parser.add_argument("--photographs", type=Path, metavar="DIR", help="folder of photographs for colours")
-    parser.add_argument("--side", type=positive_int, default=136, help="pixels of a picture (default: %(default)s)")
+    parser.add_argument("--side", type=positive_int, default=136, help="drawing side in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
     args = parser.parse_args()
     try:

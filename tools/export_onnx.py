@@ -1,20 +1,20 @@
-"""Writes a network as an ONNX file, which runs without PyTorch.
+"""Exports a network to an ONNX file, which runs without PyTorch.
 
     python tools/export_onnx.py --output=gca.onnx
     python tools/export_onnx.py --checkpoint=checkpoints/gca-dist/gca-dist.pth --config=config/gca-dist.toml
     python demo.py --onnx=gca.onnx --image-dir=... --trimap-dir=...
 
-Without --checkpoint and --config it is the network that comes with this program.
+Without --checkpoint and --config, the shipped network is exported.
 
-Inputs are `image` (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and deviation, and `trimap`
-(N, trimap_channel, H, W) as the network takes it; the output is `alpha` (N, 1, H, W) in 0..1. N, H and W are free, H
-and W multiples of 32; all float32. The file's metadata holds version, trimap_channel, width, colour_samples,
-encoder, decoder, stride.
+Inputs are `image` (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and standard deviation, and `trimap`
+(N, trimap_channel, H, W), encoded as for the network; the output is `alpha` (N, 1, H, W) in 0..1. All are float32;
+N, H and W are dynamic, H and W multiples of 32. The file's metadata holds version, trimap_channel, width,
+colour_samples, encoder, decoder, stride.
 
-Before the file is there under its name, ONNX Runtime has computed the same alpha with it as PyTorch, at several sizes.
-Attention goes row by row (`networks.attention_onnx`): the matrix of scores is never whole. Everything else is computed
-for the whole image at once, which takes about 1.3 GB a megapixel at the published width. Measured in ONNX Runtime, with
-a border of 32: 0.7 GB for 512 x 512 pixels, 1.8 GB for 1024 x 1024, 6.1 GB for 2048 x 2048.
+The file is only kept if ONNX Runtime computes the same alpha as PyTorch at several sizes. Attention is computed row by
+row (`networks.attention_onnx`), without holding the full score matrix. Everything else is computed for the whole image
+at once, about 1.3 GB per megapixel at the published width. Measured in ONNX Runtime, with a border of 32: 0.7 GB for
+512 x 512 pixels, 1.8 GB for 1024 x 1024, 6.1 GB for 2048 x 2048.
 """
 
 import argparse
@@ -50,7 +50,7 @@ class ExportError(InputError):
 
 
 class AlphaOf(nn.Module):
-    """A matting network's alpha alone."""
+    """A matting network that returns only its alpha."""
 
     def __init__(self, network: MattingNetwork):
         super().__init__()
@@ -61,17 +61,17 @@ class AlphaOf(nn.Module):
 
 
 def export(network: MattingNetwork, path: Path, metadata: dict[str, str]) -> float:
-    """Writes a network as an ONNX file, if that computes the same.
+    """Writes a network as an ONNX file, provided ONNX Runtime computes the same alpha.
 
     Args:
-        network: in single precision, on the CPU; it is left as it is.
-        metadata: what the file says of itself, besides trimap_channel and stride.
+        network: float32, on the CPU; not modified.
+        metadata: entries of the file besides trimap_channel and stride.
 
     Returns:
-        The largest difference of alpha between ONNX Runtime and PyTorch.
+        The largest difference in alpha between ONNX Runtime and PyTorch.
 
     Raises:
-        ExportError: where PyTorch cannot export the network, or the difference exceeds `TOLERANCE`. No file is left.
+        ExportError: if PyTorch cannot export the network, or the difference exceeds `TOLERANCE`. No file is left.
     """
     network = folded(network)
     metadata = {**metadata, "trimap_channel": str(network.trimap_channel), "stride": str(STRIDE)}
@@ -85,7 +85,7 @@ def export(network: MattingNetwork, path: Path, metadata: dict[str, str]) -> flo
 
 
 def write_onnx(network: MattingNetwork, path: Path, metadata: dict[str, str]) -> None:
-    """Writes a folded network as an ONNX file, whatever it computes."""
+    """Writes a folded network as an ONNX file, without verifying it."""
     batch, height, width = Dim("batch"), Dim("height", min=2, max=1024), Dim("width", min=2, max=1024)
     free = {0: batch, 2: STRIDE * height, 3: STRIDE * width}
     inputs = tuple(map(torch.from_numpy, drawn_inputs(2, 3 * STRIDE, 4 * STRIDE, network.trimap_channel)))
@@ -96,7 +96,7 @@ def write_onnx(network: MattingNetwork, path: Path, metadata: dict[str, str]) ->
             program = torch.onnx.export(AlphaOf(network).eval(), inputs, dynamo=True, verbose=False,
                                         input_names=["image", "trimap"], output_names=["alpha"],
                                         dynamic_shapes={"image": free, "trimap": free})
-    except Exception as error:  # the exporter's steps fail in many ways
+    except Exception as error:  # the exporter raises many kinds of errors
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"PyTorch {torch.__version__} cannot export the network ({reason})") from error
     finally:
@@ -113,18 +113,18 @@ def set_by_row(network: MattingNetwork, by_row: bool) -> None:
 
 @torch.inference_mode()
 def largest_difference(network: MattingNetwork, path: Path) -> float:
-    """Of alpha between a network in PyTorch and an ONNX file in ONNX Runtime, over images of `VERIFIED_SIZES`."""
+    """Largest difference in alpha between PyTorch and an ONNX file in ONNX Runtime, over `VERIFIED_SIZES`."""
     session = load_session(path)
     differences = []
     for n, (height, width) in enumerate(VERIFIED_SIZES, start=1):
         image, trimap = drawn_inputs(min(n, 2), height, width, network.trimap_channel)
         alpha = network(torch.from_numpy(image), torch.from_numpy(trimap)).alpha.numpy()
         differences.append(np.abs(run_session(session, image, trimap) - alpha).max())
-    return float(np.max(differences))  # NaN where one is
+    return float(np.max(differences))  # propagates NaN
 
 
 def drawn_inputs(n: int, height: int, width: int, trimap_channel: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 3, height, width) of noise, and trimaps of coarse squares."""
+    """Noise images (n, 3, height, width) and trimaps (n, trimap_channel, height, width) of coarse squares."""
     rng = np.random.default_rng(height * width)
     images = rng.integers(0, 256, (n, height, width, 3), dtype=np.uint8)
     labels = rng.integers(0, 3, (n, height // STRIDE, width // STRIDE), dtype=np.uint8)
@@ -134,10 +134,10 @@ def drawn_inputs(n: int, height: int, width: int, trimap_channel: int) -> tuple[
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Write a network as an ONNX file.")
+    parser = argparse.ArgumentParser(description="Export a network to an ONNX file.")
     add_network_arguments(parser)
     parser.add_argument("--output", type=Path, metavar="FILE", default=Path("gca.onnx"),
-                        help="the file to write (default: %(default)s)")
+                        help="output file (default: %(default)s)")
     return parser.parse_args()
 
 

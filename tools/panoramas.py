@@ -1,4 +1,4 @@
-"""Photographs out of panoramas with high dynamic range."""
+"""Perspective photographs from high-dynamic-range panoramas."""
 
 import base64
 import tempfile
@@ -6,13 +6,13 @@ import tempfile
 import cv2
 import numpy as np
 
-MIDDLE = 0.18  # what the mean of a panorama's light (geometric) is brought to
-WHITE = 4.0  # light that then becomes white
+MIDDLE = 0.18  # target for the geometric mean of a panorama's light
+WHITE = 4.0  # light that is mapped to white
 
 
 def read_panorama(data: bytes) -> np.ndarray:
-    """An equirectangular panorama from a JavaScript module that holds an OpenEXR file, (H, W, 3) float32 linear RGB."""
-    import OpenEXR  # optional: OpenCV's builds mostly lack it, and none reads this compression
+    """Equirectangular panorama from a JavaScript module with an OpenEXR file, (H, W, 3) float32 linear RGB."""
+    import OpenEXR  # optional; most OpenCV builds lack OpenEXR, and none reads this compression
 
     content = base64.b64decode(data.partition(b"base64,")[2].rstrip(b"';\n "))
     with tempfile.NamedTemporaryFile(suffix=".exr") as file:
@@ -22,7 +22,7 @@ def read_panorama(data: bytes) -> np.ndarray:
 
 
 def tone_mapped(light: np.ndarray) -> np.ndarray:
-    """Linear light (H, W, 3), exposed for its mean and with highlights compressed, as (H, W, 3) uint8."""
+    """Linear light (H, W, 3) as (H, W, 3) uint8, exposed for its mean, with highlights compressed."""
     light = np.maximum(light, 0)
     exposed = light * (MIDDLE / np.exp(np.log(light.mean(axis=2) + 1e-4).mean()))
     tones = np.clip(exposed * (1 + exposed / WHITE**2) / (1 + exposed), 0, 1) ** (1 / 2.2)
@@ -31,10 +31,10 @@ def tone_mapped(light: np.ndarray) -> np.ndarray:
 
 def perspective_view(panorama: np.ndarray, yaw: float, pitch: float, field_of_view: float,
                      size: tuple[int, int]) -> np.ndarray:
-    """What a camera in the middle of an equirectangular panorama (H, 2 H, 3) sees, (*size, 3).
+    """The view of a camera at the centre of an equirectangular panorama (H, 2 H, 3), (*size, 3).
 
     Args:
-        yaw, pitch: of the camera, in degrees; 0, 0 looks at the panorama's middle, positive to the right and up.
+        yaw, pitch: of the camera, in degrees; 0, 0 is the panorama's centre, positive is right and up.
         field_of_view: horizontal, in degrees.
         size: height and width.
     """

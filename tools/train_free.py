@@ -117,7 +117,7 @@ class TimedRun:
         """Saves the weights in half precision, then their errors on the validation images.
 
         Args:
-            batches: for recalibration; None skips it and the validation, when the process was told to stop.
+            batches: for recalibration; None skips it and the validation, if the process was asked to stop.
         """
         clock.read()
         start = self.saved_at = clock.elapsed
@@ -180,7 +180,7 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
 
 
 def stage_batches(run: TimedRun, stage: Stage, config: EasyDict) -> Iterator[dict]:
-    """The batches of a stage: from the banks, which serve all stages, or of samples made one by one."""
+    """The batches of a stage: from the banks, which serve all stages, or of samples generated one by one."""
     if run.banks is not None:
         return prefetched(alternating_batches(run, stage), run.world.device)
     # A cache keeps foregrounds for all stages; without one each stage has its own.
@@ -189,7 +189,7 @@ def stage_batches(run: TimedRun, stage: Stage, config: EasyDict) -> Iterator[dic
 
 
 def alternating_batches(run: TimedRun, stage: Stage) -> Iterator[dict]:
-    """Batches of the stage's crop sizes, one size per step, each from random numbers of its own."""
+    """Batches of the stage's crop sizes, one size per step, each with its own random numbers."""
     sizes = []
     for number, crop in enumerate(stage.crops):
         config = stage_config(run.config, stage._replace(crop=crop), run.about["samples"] + number * SEED_STRIDE)
@@ -205,7 +205,7 @@ def train_stage(run: TimedRun, stage: Stage, clock: Clock, run_log: RunLog, stop
     config = stage_config(run.config, stage, run.about["samples"], minutes)
     sizes = [stage_config(run.config, stage._replace(crop=crop), 0).model.batch_size for crop in stage.crops]
     sizes = [size * config.train.accumulate * run.world.size for size in sizes]
-    log.info("crops of %s pixels, %s in a step, %.0f %% of them plain", *(
+    log.info("crops of %s pixels, %s per step, %.0f %% of them plain", *(
         ", ".join(map(str, numbers)) for numbers in (stage.crops, sizes)), 100 * stage.plain_share)
     run.round_length = len(stage.crops) * config.train.accumulate
     model = training_model(run.state.network, config, run.world)
@@ -249,23 +249,23 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a network on generated data for a number of minutes.")
     add_config_arguments(parser, default="config/gca-free.toml")
     parser.add_argument("--parts", type=Path, required=True, metavar="DIR",
-                        help="folder of the weights, which training continues from and leaves")
+                        help="folder of the weights: training continues from them and saves to it")
     parser.add_argument("--minutes", type=positive_float, help="time for this call; without it nothing is trained")
     parser.add_argument("--total", type=positive_float,
-                        help="time for all calls together (default: the earlier calls', or --minutes)")
+                        help="time for all calls together (default: as in earlier calls, or --minutes)")
     parser.add_argument("--first-crop", type=int, choices=crops, default=0,
                         help="skip the stages with smaller crops, to train from given weights "
-                             "(default: the earlier calls')")
+                             "(default: as in earlier calls)")
     parser.add_argument("--last-crop", type=int, choices=crops, default=0,
-                        help="skip the stages with larger crops (default: the earlier calls')")
+                        help="skip the stages with larger crops (default: as in earlier calls)")
     parser.add_argument("--mixed-crops", action=argparse.BooleanOptionalAction,
                         help="alternate between the crop sizes of the remaining stages step by step; needs "
-                             "data.on_device, not compiled (default: the earlier calls')")
+                             "data.on_device, not compiled (default: as in earlier calls)")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE",
-                        help="join the weights to this file, whatever the time; after the total time they are "
-                             "joined to VERSION.pth beside them in any case")
+                        help="join the weights to this file now; after the total time they are also joined to "
+                             "VERSION.pth beside them")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
-                        help="compute device, such as cpu (default: each process its GPU, or the CPU)")
+                        help="compute device, such as cpu (default: one GPU per process, or the CPU)")
     return parser.parse_args()
 
 

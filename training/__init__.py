@@ -1,1 +1,1 @@
-"""Training, apart from data and the loop itself: losses, schedule, state, logs."""
+"""Training except data and loop: losses, schedule, state, logs."""

@@ -6,7 +6,7 @@ import torch
 
 from utils.distributed import World, broadcast_from_main
 
-LONGEST_GAP = 60.0  # seconds between two readings; a longer gap means that the process was suspended, which is free
+LONGEST_GAP = 60.0  # seconds between two readings; longer gaps mean that the process was suspended, and do not count
 
 
 class Clock:

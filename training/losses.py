@@ -1,12 +1,12 @@
-"""Training losses: plain functions of a prediction and the truth, over the unknown region.
+"""Training losses: functions of prediction and ground truth, over the unknown region.
 
 Each returns a sum over the unknown pixels of the batch. The caller divides by the number of those
-pixels in the whole step, over all processes and micro-batches: so a step's loss does not depend on how
-its samples were shared out.
+pixels in the whole step, over all processes and micro-batches, so that a step's loss does not depend on
+how its samples are distributed.
 
-Arguments, throughout: `prediction` and `truth` are alpha (N, 1, H, W) in 0..1, `unknown` is (N, 1, H, W),
+Common arguments: `prediction` and `truth` are alpha (N, 1, H, W) in 0..1, `unknown` is (N, 1, H, W),
 1 where the trimap is unknown and 0 elsewhere. Outside the unknown region alpha is known, so the
-difference there counts as zero, also for the filters that reach over its border.
+difference there counts as zero, also for filters that reach across its border.
 """
 
 from functools import lru_cache
@@ -26,11 +26,11 @@ LAPLACIAN_LEVELS = 5
 
 def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tensor],
                     unknown: Tensor) -> dict[str, Tensor]:
-    """The losses whose weight is not 0, and their sum under the name "loss".
+    """The weighted losses of non-zero weight, and their sum as "loss".
 
     Args:
         weights: the configuration's table `train`.
-        batch: tensors as `dataloader.dataset.TrainingData` makes them.
+        batch: tensors of `dataloader.dataset.TrainingData`.
     """
     truth, parts = batch["alpha"], {}
     if weights.rec_weight:
@@ -75,7 +75,7 @@ def gradient_loss(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:
 
 
 def gabor_loss(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:
-    """Absolute error of alpha seen through 5x5 Gabor filters of 16 orientations, mean of them.
+    """Absolute error of alpha filtered by 5x5 Gabor filters of 16 orientations, mean of them.
 
     After Li et al., "Inductive Guided Filter: Real-time Deep Image Matting with Weakly Annotated Masks on
     Mobile Devices" (ICME 2020).
@@ -87,9 +87,9 @@ def laplacian_loss(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor
     """Absolute error of the levels of alpha's Laplacian pyramid, level i from 0 weighted by 2^i.
 
     After Hou and Liu, "Context-Aware Image Matting for Simultaneous Foreground and Alpha Estimation"
-    (ICCV 2019), with five levels; the last one is what the others leave. Sides should be multiples of 16.
+    (ICCV 2019), with five levels, the last one the low-pass residual. Sides should be multiples of 16.
     """
-    rest = _difference(prediction, truth, unknown)  # the pyramid is linear, too
+    rest = _difference(prediction, truth, unknown)  # the pyramid is linear
     loss = rest.new_zeros(())
     for level in range(LAPLACIAN_LEVELS - 1):
         smaller = F.avg_pool2d(rest, 2)
@@ -103,7 +103,7 @@ def _difference(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:
 
 
 def _filtered_loss(filters: np.ndarray, prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:
-    # The filters are linear: filtering the difference is the difference of the filtered.
+    # The filters are linear: filtering the difference gives the difference of the responses.
     difference = _difference(prediction, truth, unknown)
     weight = torch.as_tensor(filters, dtype=difference.dtype, device=difference.device).unsqueeze(1)
     response = F.conv2d(difference, weight, padding=filters.shape[1] // 2)

@@ -43,7 +43,7 @@ def compiled_if_possible(network: MattingNetwork, config: EasyDict, world: World
 
     Tried on a batch of noise, which leaves the network as it was.
     """
-    torch.compiler.reset()  # or torch would generalise what it compiled for another size, or refuse to recompile
+    torch.compiler.reset()  # or torch would generalise code for another size to dynamic shapes, or refuse to recompile
     compiled = torch.compile(network, dynamic=False)
     statistics = [buffer.clone() for buffer in network.buffers()]
     start, reason = time.perf_counter(), ""

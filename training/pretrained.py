@@ -1,4 +1,4 @@
-"""Encoders trained on ImageNet, to start training from."""
+"""Initialising the encoder from ImageNet weights."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +14,10 @@ POWER_ITERATIONS = 20
 
 
 class Transfer(NamedTuple):
-    """Which tensors a file gave; published names of the encoder's, and the file's own."""
+    """Which tensors were loaded; published names for the encoder's tensors, the file's own for its others."""
 
     loaded: list[str]
-    kept: list[str]  # the encoder's that the file lacks: they keep their initial values
+    kept: list[str]  # the encoder's that the file lacks; initial values are kept
     passed_over: list[str]  # the file's that the encoder lacks
 
 
@@ -34,14 +34,14 @@ def load_imagenet_encoder(network: MattingNetwork, path: str | Path) -> Transfer
 
 
 def with_colour_inputs(network: MattingNetwork, weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The weights of a network without colour samples as those of one that has them, zero for its further inputs.
+    """The weights of a network without colour samples, extended for one that has them: zero for the additional inputs.
 
     Args:
-        weights: of a checkpoint, under their published names.
+        weights: of a checkpoint, by published names.
 
     Returns:
-        The weights, and the names of the tensors that got zeros for the further inputs; none where the network has no
-        colour samples, or the weights have them already.
+        The weights, and the names of the tensors that were extended by zeros; none if the network has no colour
+        samples, or the weights have them already.
     """
     plain_channels = 3 + network.trimap_channel
     first = weights.get("encoder.conv1.module.weight_bar")
@@ -54,7 +54,7 @@ def with_colour_inputs(network: MattingNetwork, weights: dict[str, Tensor]) -> t
 
 
 def _load_published_backbone(network: MattingNetwork, path: str | Path) -> Transfer:
-    """The plain encoder for 3 channels: zeros for conv1's further channels, the rest as it is."""
+    """The plain encoder for 3 channels: zeros for conv1's additional channels, the rest unchanged."""
     weights = read_checkpoint(path)["state_dict"]
     weights = {name.removeprefix("encoder."): value for name, value in weights.items()}
     encoder = to_published_names(network.encoder.state_dict())
@@ -69,10 +69,10 @@ def _load_published_backbone(network: MattingNetwork, path: str | Path) -> Trans
 
 
 def _load_torchvision_resnet(network: MattingNetwork, content: dict[str, Tensor], path: str | Path) -> Transfer:
-    """The residual blocks that both have. The stem differs, and so do the numbers of blocks at the coarse end.
+    """The residual blocks common to both. The stem and the number of blocks at the coarse end differ.
 
-    Spectral normalisation divides a weight by its norm; the statistics of the BN that follows are
-    divided with it, so that the block computes what it did.
+    Spectral normalisation divides a weight by its norm; the statistics of the following BN are divided
+    accordingly, so that the block's output is unchanged.
     """
     weights = {}
     for name, value in content.items():
@@ -110,7 +110,7 @@ def _transfer(network: MattingNetwork, weights: dict[str, Tensor], path: str | P
 
 
 def _largest_singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Left vector, right vector and value, by power iteration."""
+    """The largest singular value's left vector and right vector, and itself, by power iteration."""
     u = F.normalize(matrix.sum(dim=1), dim=0)
     for _ in range(POWER_ITERATIONS):
         v = F.normalize(matrix.T @ u, dim=0)
@@ -119,7 +119,7 @@ def _largest_singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _extend_with_zeros(value: Tensor, like: Tensor) -> Tensor:
-    """A convolution's weight (C, c, 3, 3), or its v (9 c), with zeros for the input channels that `like` has more."""
+    """A convolution's weight (C, c, 3, 3), or its v (9 c), extended by zeros to the input channels of `like`."""
     axis = min(1, value.dim() - 1)
     lacking = list(value.shape)
     lacking[axis] = max(0, like.shape[axis] - value.shape[axis])

@@ -18,7 +18,7 @@ def recalibrate(network: nn.Module, batches: Iterator[dict], config: EasyDict, w
                 seconds: float = math.inf, pixels: int = RECALIBRATION_PIXELS, round_length: int = 1) -> None:
     """Re-estimates the running statistics of batch normalisation with the network's current, averaged weights.
 
-    Does nothing with train.freeze_bn, which trains with the statistics as they are.
+    Does nothing with train.freeze_bn, which keeps the statistics fixed.
 
     Args:
         seconds, pixels: stop after about this time, or number of pixels.

@@ -47,6 +47,7 @@ class RunLog:
         self._waited = self.seconds_waited = 0.0  # since the last record, and in total
         if world.is_main:
             self.table = text_log(config).with_suffix(".csv")
+            self.table.parent.mkdir(parents=True, exist_ok=True)
             drop_rows_from(self.table, first_step)
             self.board = tensorboard(Path(config.log.tensorboard_path) / config.version)
             self.bar = tqdm(total=config.train.total_step, initial=first_step, unit="step", disable=None)

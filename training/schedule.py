@@ -22,10 +22,10 @@ def clip_to_moving_norm(parameters: list[nn.Parameter], moving_norm: float | Non
 
     Args:
         moving_norm: the average so far; None before the first step, which sets it.
-        clip: False only measures.
+        clip: False: only measure.
 
     Returns:
-        The norm before clipping, and the new average. Where the norm is not finite the average stays.
+        The norm before clipping, and the new average, unchanged if the norm is not finite.
     """
     limit = 2 * moving_norm if clip and moving_norm is not None else math.inf
     norm = nn.utils.clip_grad_norm_(parameters, limit)

@@ -1,10 +1,10 @@
-"""Stopping a long computation cleanly."""
+"""Graceful stop on SIGTERM and SIGINT."""
 
 import signal
 
 
 class StopRequest:
-    """Remembers SIGTERM and SIGINT, so that the step at hand is finished and saved first."""
+    """Records SIGTERM and SIGINT, so that the current step is finished and saved first."""
 
     def __init__(self):
         self.signal = 0

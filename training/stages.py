@@ -52,10 +52,10 @@ def rate_at(share: float, step: int, warmup_steps: int) -> float:
 
 
 def stage_config(config: EasyDict, stage: Stage, samples: int, minutes: float = math.inf) -> EasyDict:
-    """A copy of the configuration for a stage that starts after so many samples and continues with new ones.
+    """A copy of the configuration for a stage that starts after `samples` samples and continues with new ones.
 
-    Batches shrink as crops grow; model.batch_size is that of the first of `STAGES`. Nothing is compiled in
-    short stages, since compiling takes one or two minutes, nor with several crop sizes, each of which would be.
+    Batches shrink as crops grow; model.batch_size is that of the first of `STAGES`. Nothing is compiled
+    in short stages, since compiling takes one or two minutes per crop size, nor with several crop sizes.
     """
     config = copy.deepcopy(config)
     config.train.seed += samples

@@ -68,7 +68,7 @@ def start_or_resume(config: EasyDict, world: World) -> TrainingState:
     """
     latest = checkpoint_folder(config) / "latest_model.pth"
     if not config.train.resume_checkpoint and latest.exists():
-        raise ConfigError(f"{latest}: an earlier run is here and would be overwritten; go on with it by "
+        raise ConfigError(f"{latest}: an earlier run is here and would be overwritten; resume it with "
                           "train.resume_checkpoint=latest_model, choose another version, or move it away")
     torch.manual_seed(config.train.seed)
     network = build_network(**architecture(config))
@@ -108,7 +108,7 @@ def load_initial_weights(network: MattingNetwork, config: EasyDict, world: World
         if world.is_main:
             log.info("%d encoder tensors start from %s", len(transfer.loaded), path)
             log.info("initialised at random: %s", ", ".join(transfer.kept) or "none of the encoder's")
-            log.info("passed over in the file: %s", ", ".join(transfer.passed_over) or "nothing")
+            log.info("ignored in the file: %s", ", ".join(transfer.passed_over) or "nothing")
 
 
 def remove_temporary(folder: Path) -> None:
@@ -139,7 +139,7 @@ def _restore(state: TrainingState, config: EasyDict) -> None:
         raise CheckpointError(f"{error}{_suggest_another(path)}") from None
     load_weights(state.result, content["state_dict"], path)
     if "resume" not in content or "opt_state_dict" not in content:
-        raise CheckpointError(f"{path}: holds weights but no state of a run here; "
+        raise CheckpointError(f"{path}: contains weights but no training state; "
                               "start from it with model.init_checkpoint")
     resume = content["resume"]
     if ("weights" in resume) != (state.ema is not None):
@@ -161,7 +161,7 @@ def _restore(state: TrainingState, config: EasyDict) -> None:
 
 
 def _suggest_another(path: Path) -> str:
-    """A hint at the newest other checkpoint of the folder that is readable."""
+    """A hint at the newest other readable checkpoint of the folder."""
     others = sorted((other for other in path.parent.glob("*.pth") if other != path),
                     key=lambda other: other.stat().st_mtime, reverse=True)
     for other in others:

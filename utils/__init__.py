@@ -1,1 +1,1 @@
-"""What the scripts share, one subject a file."""
+"""Shared utilities, one topic per file."""

@@ -1,4 +1,4 @@
-"""Types of command-line arguments, for argparse, which reports their errors in one line."""
+"""Argument types for argparse, and options shared by the programs."""
 
 import argparse
 import re
@@ -7,10 +7,10 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # see utils.precision
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, default: str | None, meaning: str = "%(default)s") -> None:
-    """The two arguments that lead to `utils.config.load_config(args.config, args.set)`.
+    """Adds --config and --set, the arguments of `utils.config.load_config`.
 
     Args:
-        meaning: what is said of the default.
+        meaning: the default as the help text describes it.
     """
     parser.add_argument("--config", default=default, metavar="FILE", help=f"TOML configuration (default: {meaning})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
@@ -18,7 +18,7 @@ def add_config_arguments(parser: argparse.ArgumentParser, default: str | None, m
 
 
 def positive_int(text: str) -> int:
-    """A whole number from 1 up."""
+    """An integer of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is below 1")
@@ -26,7 +26,7 @@ def positive_int(text: str) -> int:
 
 
 def port_number(text: str) -> int:
-    """A TCP port that can be asked for."""
+    """A TCP port, 1 to 65535."""
     number = positive_int(text)
     if number > 65535:
         raise argparse.ArgumentTypeError(f"{number} is above 65535")
@@ -34,7 +34,7 @@ def port_number(text: str) -> int:
 
 
 def whole_number(text: str) -> int:
-    """A whole number from 0 up."""
+    """An integer of at least 0."""
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"{number} is below 0")
@@ -42,7 +42,7 @@ def whole_number(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """A number above 0."""
+    """A finite number above 0."""
     number = float(text)
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
@@ -53,6 +53,6 @@ def memory_size(text: str) -> int:
     """Bytes, written as a number and a unit such as 4GB or 512 MiB."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmg])(i?)b", text.strip().lower())
     if not match or not float(match[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory; expected one such as 4GB or 512MB")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of memory; expected one such as 4GB or 512MB")
     number, prefix, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** ("kmg".index(prefix) + 1))

@@ -7,9 +7,9 @@ Item = TypeVar("Item")
 
 
 def batches_of_equal(items: Iterable[Item], key: Callable[[Item], Hashable], batch_size: int) -> Iterator[list[Item]]:
-    """Consecutive items of equal key, at most `batch_size` together; an item whose key is None comes alone.
+    """Batches of consecutive items of equal key, at most `batch_size`; an item whose key is None is its own batch.
 
-    Lazy: a batch is complete before the next item but one is asked for.
+    Lazy: at most one item beyond a batch is read before it is yielded.
     """
     batch: list[Item] = []
     for item in items:

@@ -1,4 +1,4 @@
-"""Rectangles of a grid, and covering part of a grid with few of them."""
+"""Rectangles of a grid, and covering cells of a grid with few of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:  # boxes are for programs without PyTorch, too
+if TYPE_CHECKING:  # boxes are also used without PyTorch
     from torch import Tensor
 
-SMALLEST = 4  # boxes of this height and width are not divided
-MARGIN_COST = 6  # rows and columns that a box costs besides its own, measured with the tiles of the network
+SMALLEST = 4  # boxes of at most this height and width are not split
+MARGIN_COST = 6  # extra rows and columns that a box costs, measured with tiled inference
 
 
 class Box(NamedTuple):
@@ -31,7 +31,7 @@ class Box(NamedTuple):
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """What selects these rows and columns of an array."""
+        """Index of these rows and columns in an array."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def of(self, x: Tensor) -> Tensor:
@@ -39,20 +39,20 @@ class Box(NamedTuple):
         return x[(..., *self.slices)]
 
     def grown(self, margin: int, height: int, width: int) -> Box:
-        """With a margin on each side, as far as a grid of this height and width reaches."""
+        """With a margin on each side, clipped to a grid of this height and width."""
         return Box(max(0, self.top - margin), min(height, self.bottom + margin),
                    max(0, self.left - margin), min(width, self.right + margin))
 
     def times(self, factor: int) -> Box:
-        """The same place on a grid this many times as fine."""
+        """The same area on a grid finer by this factor."""
         return Box(*(factor * side for side in self))
 
     def seen_from(self, outer: Box) -> Box:
-        """The same place on a grid that starts where `outer` does."""
+        """Relative to the top left corner of `outer`."""
         return Box(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
 
     def halves(self) -> tuple[Box, Box]:
-        """Both parts, cut across the longer side."""
+        """Two halves, splitting the longer side."""
         if self.height >= self.width:
             middle = (self.top + self.bottom) // 2
             return self._replace(bottom=middle), self._replace(top=middle)
@@ -61,14 +61,14 @@ class Box(NamedTuple):
 
 
 def cover(wanted: np.ndarray, limit: int, margin: int = 0, within: Box | None = None) -> list[Box]:
-    """Boxes without overlap that cover the wanted cells of a grid, cheaply.
+    """Disjoint boxes that cover the wanted cells of a grid at low cost.
 
-    Halves the bounding box again and again, and takes back the divisions that do not pay.
+    Halves the bounding box recursively, and keeps only the splits that reduce the cost.
 
     Args:
         wanted: (H, W) bool.
         limit: most cells of a box with its margin on all sides; boxes of `SMALLEST` may exceed it.
-        within: the part of the grid to look at; by default all of it.
+        within: the part of the grid to cover; default: all of it.
     """
     box = _bounding_box(wanted, within or Box(0, wanted.shape[0], 0, wanted.shape[1]))
     if box is None:

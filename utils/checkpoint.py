@@ -1,8 +1,7 @@
-"""Checkpoint files, in the form the published program writes and reads.
+"""Checkpoint files in the published program's format.
 
-A file is what `torch.save` makes of {`iter`, `loss`, `state_dict`, `opt_state_dict`, `lr_state_dict`};
-inference files lack the optimiser's part. Tensor names are the published ones, with or without a
-leading `module.`.
+A file is a `torch.save` of {`iter`, `loss`, `state_dict`, `opt_state_dict`, `lr_state_dict`}; inference
+files lack the last two. Tensor names are the published ones, with or without a leading `module.`.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from networks.colour_samples import CHANNELS
 from utils.errors import InputError, one_line
 from utils.files import atomic_path
 
-if TYPE_CHECKING:  # matting does without it
+if TYPE_CHECKING:  # not needed for matting
     from easydict import EasyDict
 
-# Published trainers stored the loss as a numpy number; these are plain data, no code.
+# The published trainer stored the loss as a NumPy scalar: plain data, no code.
 _numpy_scalar = np.float64(0).__reduce__()[0]
 _PLAIN_NUMBERS = [
     (_numpy_scalar, "numpy.core.multiarray.scalar"), (_numpy_scalar, "numpy._core.multiarray.scalar"),
@@ -42,41 +41,41 @@ def checkpoint_folder(config: EasyDict) -> Path:
 
 
 def checkpoint_path(config: EasyDict, name: str) -> Path:
-    """A checkpoint by its path (NAME.pth), or by its name in the run's folder such as "best_model"."""
+    """A checkpoint by its path (NAME.pth), or by its name in the run's folder, such as "best_model"."""
     return Path(name) if name.endswith(".pth") else checkpoint_folder(config) / f"{name}.pth"
 
 
 def read_checkpoint(path: str | Path) -> dict:
-    """The content of a checkpoint file, its `state_dict` without `module.` and free of NaN.
+    """The content of a checkpoint file, its `state_dict` without `module.`.
 
-    Nothing in the file is executed: a file that holds more than tensors and plain data is refused.
+    No code in the file is executed: only tensors and plain data are accepted.
 
     Raises:
-        CheckpointError: if the file is missing, truncated, of another kind or unsafe.
+        CheckpointError: if the file is missing, damaged, not a checkpoint or unsafe, or a tensor is non-finite.
     """
     path = Path(path)
     checkpoint = load_plain(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
         found = f"keys {some(checkpoint)}" if isinstance(checkpoint, dict) else f"a {type(checkpoint).__name__}"
-        raise CheckpointError(f"{path}: not a checkpoint: holds {found}; expected a dictionary with a 'state_dict'")
+        raise CheckpointError(f"{path}: not a checkpoint: contains {found}; expected a dictionary with a 'state_dict'")
     weights = {str(name).removeprefix("module."): value for name, value in checkpoint["state_dict"].items()}
     strange = [name for name, value in weights.items() if not isinstance(value, Tensor)]
     if strange:
-        raise CheckpointError(f"{path}: its state_dict holds entries that are no tensors: {some(strange)}")
+        raise CheckpointError(f"{path}: its state_dict contains entries that are not tensors: {some(strange)}")
     broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise CheckpointError(f"{path}: {len(broken)} tensors hold NaN or infinity: {some(broken)}")
+        raise CheckpointError(f"{path}: {len(broken)} tensors contain NaN or Inf: {some(broken)}")
     return {**checkpoint, "state_dict": weights}
 
 
 def load_plain(path: Path) -> object:
-    """Whatever plain data a file of `torch.save` holds, on the CPU; CheckpointError for anything else."""
+    """The tensors and plain data of a `torch.save` file, on the CPU; CheckpointError for anything else."""
     if not path.is_file():
         raise CheckpointError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     try:
         with torch.serialization.safe_globals(_PLAIN_NUMBERS):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged pickle or archive can raise means: not loadable
+    except Exception as error:  # damaged pickles and archives raise all kinds of exceptions
         raise CheckpointError(f"{path}: {_load_failure(path, error)}") from None
 
 
@@ -86,11 +85,11 @@ def _load_failure(path: Path, error: Exception) -> str:
     size = f"{path.stat().st_size:,} bytes"
     unsafe = re.search(r"GLOBAL (\S+)", str(error))
     if unsafe:
-        return f"refused, because loading it would run code ({unsafe[1]}); expected tensors and plain data only"
+        return f"rejected: loading it would run code ({unsafe[1]}); expected tensors and plain data only"
     if head == b"PK\x03\x04" and not zipfile.is_zipfile(path):
         return f"truncated: starts like a PyTorch file, but its end is missing after {size}"
     if head == b"PK\x03\x04":
-        return f"damaged PyTorch file, or a zip archive of another kind ({size})"
+        return f"damaged PyTorch file, or another kind of zip archive ({size})"
     if head[:2] == b"\x80\x02":
         return f"truncated or damaged PyTorch file ({size})"
     return f"not a PyTorch file ({size}, starting with {head!r})"
@@ -100,8 +99,8 @@ def load_weights(network: MattingNetwork, weights: dict[str, Tensor], source: st
     """Loads a published state dict into a network, strictly.
 
     Args:
-        weights: tensors under their published names, as `read_checkpoint` gives them.
-        source: the file they came from, for messages.
+        weights: tensors by published names, from `read_checkpoint`.
+        source: their file, for messages.
 
     Raises:
         CheckpointError: if names or shapes differ from the network's.
@@ -115,33 +114,33 @@ def load_weights(network: MattingNetwork, weights: dict[str, Tensor], source: st
     if missing:
         problems.append(f"{len(missing)} of {len(expected)} tensors are missing ({some(missing)})")
     if extra:
-        problems.append(f"{len(extra)} are not the network's ({some(extra)})")
+        problems.append(f"{len(extra)} are unexpected ({some(extra)})")
     if reshaped:
         problems.append(f"{len(reshaped)} have another shape ({some(reshaped, '; ')})")
     if problems:
-        advice = _advice(missing, extra, reshaped, _inputs(weights) - _inputs(expected))
-        raise CheckpointError(f"{source}: does not fit the network: {', '.join(problems)}{advice}")
+        cause = _likely_cause(missing, extra, reshaped, _input_channels(weights) - _input_channels(expected))
+        raise CheckpointError(f"{source}: does not match the network: {', '.join(problems)}{cause}")
     network.load_state_dict(from_published_names(weights))
 
 
-def _inputs(weights: dict[str, Tensor]) -> int:
-    """How many channels the first convolution takes; 0 where there is none."""
+def _input_channels(weights: dict[str, Tensor]) -> int:
+    """Input channels of the first convolution; 0 if there is none."""
     weight = weights.get("encoder.conv1.module.weight_bar")
     return weight.shape[1] if weight is not None and weight.ndim == 4 else 0
 
 
-def _advice(missing: list[str], extra: list[str], reshaped: list[str], further_inputs: int) -> str:
-    """What may be the matter, given how many more channels of input the weights are for than the network takes."""
+def _likely_cause(missing: list[str], extra: list[str], reshaped: list[str], further_inputs: int) -> str:
+    """The likely cause of a mismatch; `further_inputs`: input channels of the weights minus those of the network."""
     if abs(further_inputs) == CHANNELS:
         return f"; it is for model.colour_samples={str(further_inputs > 0).lower()}"
     if any(name.startswith("encoder.gca.") for name in extra):
-        return "; it is a network with attention, choose resnet_gca_encoder_29 and res_gca_decoder_22"
+        return "; it has attention: choose resnet_gca_encoder_29 and res_gca_decoder_22"
     if missing and all(".gca." in name or ".guidance_head." in name for name in missing):
-        return "; it is the baseline, choose res_shortcut_encoder_29 and res_shortcut_decoder_22"
+        return "; it is the baseline without attention: choose res_shortcut_encoder_29 and res_shortcut_decoder_22"
     if any(name.startswith("encoder.conv1.") for name in reshaped):
         return "; it may have been trained with another model.trimap_channel or model.width"
     if any(name.startswith(("conv1.", "layer1.")) for name in extra):
-        return "; it looks like an encoder alone, such as the ImageNet backbone (model.imagenet_pretrain_path)"
+        return "; it looks like an encoder only, such as the ImageNet backbone (model.imagenet_pretrain_path)"
     return ""
 
 
@@ -149,35 +148,35 @@ def load_network(path: str | Path, **architecture: str | float) -> MattingNetwor
     """A network with the weights of a checkpoint file, on the CPU.
 
     Args:
-        architecture: arguments of `networks.build_network`; by default the published network. Where the file
-            tells its own, under "architecture", that counts.
+        architecture: arguments of `networks.build_network`; default: the published network. An architecture stored
+            in the file takes precedence.
 
     Raises:
-        CheckpointError: as `read_checkpoint` and `load_weights` do, and where the file's own architecture is none.
-        ValueError: as `networks.build_network` does.
+        CheckpointError: as `read_checkpoint` and `load_weights`, and for an invalid stored architecture.
+        ValueError: as `networks.build_network`.
     """
     content = read_checkpoint(path)
-    told = content.get("architecture")
-    network = build_network(**architecture) if told is None else _build_as_told(path, told, architecture)
+    stored = content.get("architecture")
+    network = build_network(**architecture) if stored is None else _build_stored(path, stored, architecture)
     load_weights(network, content["state_dict"], path)
     return network
 
 
-def _build_as_told(path: str | Path, told: object, architecture: dict) -> MattingNetwork:
-    """The network that a file tells of, its arguments over those given."""
+def _build_stored(path: str | Path, stored: object, architecture: dict) -> MattingNetwork:
+    """The network of a file's stored architecture, which takes precedence over the given one."""
     try:
-        # A file that tells of no colour samples is older than these, or has none.
-        return build_network(**(architecture | {"colour_samples": False} | told))
-    except (TypeError, ValueError) as error:  # no dictionary, unknown names, values of another kind
-        raise CheckpointError(f"{path}: its architecture, {told!r}, cannot be built ({one_line(error)})") from None
+        # A file without this key is older than colour samples, or has none.
+        return build_network(**(architecture | {"colour_samples": False} | stored))
+    except (TypeError, ValueError) as error:  # not a dictionary, unknown names, values of another type
+        raise CheckpointError(f"{path}: its architecture {stored!r} is invalid ({one_line(error)})") from None
 
 
 def save_checkpoint(path: str | Path, network: MattingNetwork, iteration: int = 0, loss: float = 0.0,
                     **more: object) -> None:
-    """Writes a checkpoint that the published program reads too; an existing file is replaced whole or not at all.
+    """Atomically writes a checkpoint that the published program can read, too.
 
     Args:
-        more: further entries, such as opt_state_dict and lr_state_dict.
+        more: additional entries, such as opt_state_dict and lr_state_dict.
     """
     content = {"iter": iteration, "loss": loss, "state_dict": to_published_names(network.state_dict()), **more}
     with atomic_path(path) as temporary:

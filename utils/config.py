@@ -1,7 +1,7 @@
-"""Configuration: every key with its default and meaning, TOML over it, the command line over that.
+"""Configuration: keys with defaults and meanings, overridden by a TOML file, then by the command line.
 
-`load_config` returns an EasyDict (`config.model.arch.encoder`) that is passed to what needs it; there
-is no global one.
+`load_config` returns an EasyDict (`config.model.arch.encoder`) that is passed explicitly; there is no
+global configuration.
 """
 
 import difflib
@@ -27,7 +27,7 @@ class ConfigError(InputError):
 class Key:
     """One configuration key."""
 
-    default: bool | int | float | str | None  # None: unset; such a key holds text
+    default: bool | int | float | str | None  # None: unset, of type str
     meaning: str
     choices: tuple = ()
     low: float | None = None
@@ -39,52 +39,50 @@ class Key:
 
 
 KEYS = {
-    "version": Key("gca-dist", "name of the run: its logs, checkpoints and predictions are kept under it"),
-    "dist": Key(False, "train with torch.distributed, one process for each GPU"),
+    "version": Key("gca-dist", "name of the run; its logs, checkpoints and predictions are stored under it"),
+    "dist": Key(False, "train with torch.distributed, one process per GPU"),
 
-    "model.batch_size": Key(10, "training samples on each process", low=1),
-    "model.imagenet_pretrain": Key(True, "start the encoder from the ImageNet backbone file"),
+    "model.batch_size": Key(10, "training samples per process", low=1),
+    "model.imagenet_pretrain": Key(True, "initialise the encoder from the ImageNet backbone file"),
     "model.imagenet_pretrain_path": Key("pretrain/model_best_resnet34_En_nomixup.pth",
-                                        "the ImageNet backbone file, or torchvision's ResNet-34 weights"),
-    "model.trimap_channel": Key(3, "trimap as the network takes it: 3 channels one-hot, or 1 channel holding 0, 1, 2",
+                                        "ImageNet backbone file, or torchvision's ResNet-34 weights"),
+    "model.trimap_channel": Key(3, "trimap encoding: 3 channels one-hot, or 1 channel holding 0, 1, 2",
                                 choices=(1, 3)),
-    "model.init_checkpoint": Key(None, "checkpoint whose weights training starts from; it goes over the backbone"),
+    "model.init_checkpoint": Key(None, "checkpoint with the initial weights; takes precedence over the backbone"),
     "model.width": Key(1.0, "factor on the network's channels; 1 is the published network", low=0.05, high=4),
-    "model.colour_samples": Key(False, "give the network known colours near by as further input; the published one "
-                                       "has none"),
+    "model.colour_samples": Key(False, "nearby known colours as network input; the published network has none"),
     "model.arch.encoder": Key("resnet_gca_encoder_29", "encoder", choices=tuple(ENCODERS)),
-    "model.arch.decoder": Key("res_gca_decoder_22", "decoder, of the encoder's kind", choices=tuple(DECODERS)),
+    "model.arch.decoder": Key("res_gca_decoder_22", "decoder; must match the encoder", choices=tuple(DECODERS)),
 
-    "data.workers": Key(0, "processes that load data, for each training process", low=0),
+    "data.workers": Key(0, "data loading processes per training process", low=0),
     "data.train_fg": Key(None, "folder of training foregrounds"),
     "data.train_alpha": Key(None, "folder of their alphas"),
     "data.train_bg": Key(None, "folder of training backgrounds"),
-    "data.generated": Key(0, "number of drawn foregrounds beside those of data.train_fg; others in each epoch", low=0),
-    "data.generated_size": Key(512, "their sides in pixels, and those of drawn backgrounds", low=64, high=4096),
-    "data.photographs": Key(None, "folder of photographs for the colours of what is drawn"),
-    "data.cutouts": Key(None, "folder of RGBA cut-outs, drawn as they are and below fur and film"),
-    "data.finish": Key(False, "show composites as cameras do, and trimaps as people draw them; prefer crops with both "
-                              "sides known"),
-    "data.plain_share": Key(0.0, "with data.finish: share of samples in plain colours, which are learned from first",
+    "data.generated": Key(0, "number of drawn foregrounds besides those of data.train_fg; redrawn each epoch", low=0),
+    "data.generated_size": Key(512, "sides of drawn foregrounds and backgrounds in pixels", low=64, high=4096),
+    "data.photographs": Key(None, "folder of photographs for the colours of drawn images"),
+    "data.cutouts": Key(None, "folder of RGBA cut-outs, used unchanged and under drawn fur and film"),
+    "data.finish": Key(False, "simulate cameras and hand-drawn trimaps; prefer crops with known foreground and "
+                              "background"),
+    "data.plain_share": Key(0.0, "with data.finish: share of samples in plain, distinct colours, to learn from first",
                             low=0, high=1),
-    "data.on_device": Key(False, "make samples in batches by PyTorch, where the network trains, instead of one by one; "
-                                 "as with data.finish"),
-    "data.bank": Key(4096, "with data.on_device: foregrounds, and backgrounds, that each process holds on its device",
+    "data.on_device": Key(False, "generate samples in batches on the training device; needs data.finish"),
+    "data.bank": Key(4096, "with data.on_device: foregrounds, and as many backgrounds, held on each process's device",
                      low=1),
-    "data.renew": Key(0, "with data.on_device: samples of a process after which it replaces one foreground and one "
+    "data.renew": Key(0, "with data.on_device: samples per process between replacements of one foreground and one "
                          "background; 0: never", low=0),
     "data.test_merged": Key(None, "folder of composited validation images"),
-    "data.test_alpha": Key(None, "folder of their alphas, by the same names"),
-    "data.test_trimap": Key(None, "folder of their trimaps, by the same names"),
-    "data.crop_size": Key(512, "side of the training crops in pixels; a multiple of 32", low=32),
-    "data.augmentation": Key(True, "augment the training samples"),
-    "data.random_interp": Key(False, "draw the resampling filter anew for each training image"),
-    "data.cache": Key(None, "folder for decoded training foregrounds, 4 bytes a pixel; unset: decoded each time"),
+    "data.test_alpha": Key(None, "folder of their alphas, with the same names"),
+    "data.test_trimap": Key(None, "folder of their trimaps, with the same names"),
+    "data.crop_size": Key(512, "side of training crops in pixels; a multiple of 32", low=32),
+    "data.augmentation": Key(True, "augment training samples"),
+    "data.random_interp": Key(False, "random resampling filter for each training image"),
+    "data.cache": Key(None, "folder for decoded training foregrounds, 4 bytes per pixel; unset: decode each time"),
 
     "train.total_step": Key(200_000, "optimiser steps", low=1),
-    "train.warmup_step": Key(5_000, "steps of linear warm-up before the cosine decay", low=0),
+    "train.warmup_step": Key(5_000, "steps of linear warm-up before cosine decay", low=0),
     "train.val_step": Key(2_000, "steps between validations", low=1),
-    "train.G_lr": Key(4e-4, "learning rate after the warm-up", low=0),
+    "train.G_lr": Key(4e-4, "learning rate after warm-up", low=0),
     "train.beta1": Key(0.5, "Adam's first beta", low=0, high=0.999999),
     "train.beta2": Key(0.999, "Adam's second beta", low=0, high=0.999999),
     "train.rec_weight": Key(1.0, "weight of the alpha loss (mean absolute error over the unknown region)", low=0),
@@ -94,37 +92,37 @@ KEYS = {
     "train.smooth_l1_weight": Key(0.0, "weight of the smooth-L1 loss", low=0),
     "train.laplacian_weight": Key(0.0, "weight of the Laplacian pyramid loss", low=0),
     "train.clip_grad": Key(True, "clip the gradient norm to twice its moving average"),
-    "train.seed": Key(0, "seed of the weights' initialisation and of the samples", low=0),
-    "train.precision": Key("fp32", "arithmetic of forward and backward pass", choices=PRECISIONS),
-    "train.channels_last": Key(False, "keep activations in channels-last order, faster on GPUs in half precision"),
+    "train.seed": Key(0, "seed of weight initialisation and samples", low=0),
+    "train.precision": Key("fp32", "precision of forward and backward pass", choices=PRECISIONS),
+    "train.channels_last": Key(False, "channels-last memory format; faster on GPUs in half precision"),
     "train.compile": Key(False, "compile the network with torch.compile"),
-    "train.accumulate": Key(1, "batches whose gradients are added up for one step", low=1),
-    "train.freeze_bn": Key(False, "keep the statistics of batch normalisation as they are"),
-    "train.ema": Key(0.0, "decay of a moving average of the weights, which is then validated and saved; 0: none",
+    "train.accumulate": Key(1, "batches whose gradients are accumulated per step", low=1),
+    "train.freeze_bn": Key(False, "keep batch normalisation statistics fixed"),
+    "train.ema": Key(0.0, "decay of the moving average of the weights, which is then validated and saved; 0: none",
                      low=0, high=0.99999),
-    "train.max_skipped": Key(20, "steps in a row skipped for a loss that is no number, before training stops", low=1),
-    "train.resume_checkpoint": Key(None, 'checkpoint to go on from, such as "latest_model"'),
-    "train.reset_lr": Key(False, "start the learning rate's schedule anew when resuming"),
+    "train.max_skipped": Key(20, "consecutive steps skipped for non-finite gradients before training stops", low=1),
+    "train.resume_checkpoint": Key(None, 'checkpoint to resume from, such as "latest_model"'),
+    "train.reset_lr": Key(False, "restart the learning rate schedule when resuming"),
 
     "test.merged": Key(None, "folder of test images"),
-    "test.alpha": Key(None, "folder of their alphas, by the same names"),
-    "test.trimap": Key(None, "folder of their trimaps, by the same names"),
+    "test.alpha": Key(None, "folder of their alphas, with the same names"),
+    "test.trimap": Key(None, "folder of their trimaps, with the same names"),
     "test.scale": Key("origin", "size at which test images are predicted", choices=("origin", "resize", "crop")),
-    "test.cpu": Key(False, "test on the CPU even where there is a GPU"),
-    "test.alpha_path": Key("prediction", "folder to which predictions are written"),
-    "test.batch_size": Key(1, "test images at once", low=1),
+    "test.cpu": Key(False, "test on the CPU even if a GPU is available"),
+    "test.alpha_path": Key("prediction", "folder for predictions"),
+    "test.batch_size": Key(1, "test images per batch", low=1),
     "test.checkpoint": Key("best_model", "checkpoint to test"),
     "test.fast_eval": Key(True, "only SAD and MSE, without the slower Grad and Conn"),
 
-    "log.tensorboard_path": Key("logs/tensorboard", "folder of the tensorboard logs"),
-    "log.tensorboard_step": Key(100, "steps between tensorboard scalars", low=1),
-    "log.tensorboard_image_step": Key(500, "steps between tensorboard images", low=1),
+    "log.tensorboard_path": Key("logs/tensorboard", "folder of the TensorBoard logs"),
+    "log.tensorboard_step": Key(100, "steps between TensorBoard scalars", low=1),
+    "log.tensorboard_image_step": Key(500, "steps between TensorBoard images", low=1),
     "log.logging_path": Key("logs/stdout", "folder of the text logs"),
     "log.logging_step": Key(10, "steps between lines of the text log", low=1),
-    "log.logging_level": Key("INFO", "least important lines to log", choices=("DEBUG", "INFO", "WARNING", "ERROR")),
+    "log.logging_level": Key("INFO", "minimum level of logged lines", choices=("DEBUG", "INFO", "WARNING", "ERROR")),
     "log.checkpoint_path": Key("checkpoints", "folder of the checkpoints"),
     "log.checkpoint_step": Key(10_000, "steps between numbered checkpoints", low=1),
-    "log.checkpoint_keep": Key(3, "numbered checkpoints kept, the newest ones; 0: all", low=0),
+    "log.checkpoint_keep": Key(3, "number of newest numbered checkpoints to keep; 0: all", low=0),
 }
 
 
@@ -132,11 +130,10 @@ _TABLES = {name[:i] for name in KEYS for i, character in enumerate(name) if char
 
 
 def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str, ...] = ()) -> EasyDict:
-    """The configuration: defaults, a TOML file over them, `KEY=VALUE` texts over that.
+    """The configuration: defaults, overridden by a TOML file, then by `KEY=VALUE` texts.
 
     Raises:
-        ConfigError: for a file that is missing or no TOML, an unknown key, a wrong type or an
-            impossible value.
+        ConfigError: for a missing or invalid file, an unknown key, a wrong type or an invalid value.
     """
     values = {name: key.default for name, key in KEYS.items()}
     if path is not None:
@@ -159,7 +156,7 @@ def architecture(config: EasyDict) -> dict[str, str | float]:
 
 
 def save_config(config: EasyDict, path: Path) -> None:
-    """Writes a configuration as TOML that `load_config` reads again; keys that are not set are left out."""
+    """Writes a configuration as TOML for `load_config`; unset keys are left out."""
     def without_unset(table: dict) -> dict:
         return {name: without_unset(value) if isinstance(value, dict) else value
                 for name, value in table.items() if value is not None}
@@ -199,7 +196,7 @@ def _nested(values: dict) -> EasyDict:
 
 
 def _parse_value(name: str, text: str) -> object:
-    """A value typed on the command line: TOML, or bare text for a key that holds text."""
+    """A value from the command line: TOML, or bare text for a key of type str."""
     try:
         value = toml.loads(f"value = {text}")["value"]
     except (toml.TomlDecodeError, IndexError):
@@ -229,14 +226,14 @@ def _checked(name: str, value: object, source: str) -> object:
 
 
 def _check_together(values: dict, source: str) -> None:
-    """Refuses values that are possible alone but not together."""
+    """Rejects combinations of individually valid values."""
     encoder, decoder = values["model.arch.encoder"], values["model.arch.decoder"]
     if ENCODERS[encoder] != DECODERS[decoder]:
         raise ConfigError(f"{source}: model.arch.encoder {_shown(encoder)} and model.arch.decoder {_shown(decoder)} "
-                          "do not fit: one has attention, the other not")
+                          "do not match: only one of them has attention")
     loss_weights = [name for name in values if name.startswith("train.") and name.endswith("_weight")]
     if not any(values[name] for name in loss_weights):
-        raise ConfigError(f"{source}: {', '.join(loss_weights)} are all 0; expected one loss at least")
+        raise ConfigError(f"{source}: {', '.join(loss_weights)} are all 0; expected at least one above 0")
     if values["data.finish"] and values["train.comp_weight"]:
         raise ConfigError(f"{source}: data.finish and train.comp_weight exclude each other: a camera's image is not "
                           "the composite of its layers")
@@ -268,5 +265,5 @@ def _shown(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_KIND_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list",
+_KIND_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list",
                dict: "a table"}

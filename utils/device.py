@@ -1,4 +1,4 @@
-"""Devices and their memory. PyTorch is loaded only where it is needed."""
+"""Devices and their memory. PyTorch is imported only where needed."""
 
 from __future__ import annotations
 

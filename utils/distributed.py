@@ -1,6 +1,6 @@
 """One process or many: rank, world size and device, and collective operations.
 
-PyTorch is loaded only where processes communicate: the ONNX demo, a world of one, does without.
+PyTorch is imported only where needed: the ONNX demo, a world of one, runs without it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the programs report in one line instead of a traceback."""
+"""Errors that the programs report in one line instead of a traceback."""
 
 
 class InputError(ValueError):
@@ -6,6 +6,6 @@ class InputError(ValueError):
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, in one line: that of OpenCV's that tells the reason, else the first."""
+    """An exception's message in one line: OpenCV's reason, or the first line."""
     lines = str(getattr(error, "err", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

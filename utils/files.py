@@ -1,4 +1,4 @@
-"""Writing files so that a crash never leaves half of one."""
+"""Atomic file writing: a crash never leaves a partial file."""
 
 import os
 import tempfile
@@ -36,7 +36,7 @@ def _umask() -> int:
 
 
 def write_png(path: str | Path, image: np.ndarray, profile: bytes | None = None) -> None:
-    """Writes (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, uint8 or uint16, as PNG, whole or not at all.
+    """Writes (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA, uint8 or uint16, as PNG, atomically.
 
     `profile` is the ICC profile of its colours, if any.
     """
@@ -51,14 +51,14 @@ def write_png(path: str | Path, image: np.ndarray, profile: bytes | None = None)
 
 
 def write_jpeg(path: str | Path, image: np.ndarray, quality: int) -> None:
-    """Writes (H, W, 3) uint8 RGB as JPEG, whole or not at all; `quality` in 0..100."""
+    """Writes (H, W, 3) uint8 RGB as JPEG, atomically; `quality` in 0..100."""
     _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     with atomic_path(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
 
 def with_icc_profile(png: bytes, profile: bytes) -> bytes:
-    """A PNG file that has no ICC profile, with one: an iCCP chunk behind the header."""
+    """A PNG file without ICC profile, with one added: an iCCP chunk after the header."""
     content = b"iCCP" + b"ICC profile\0\0" + zlib.compress(profile)  # name, end of name, method: zlib
     length, checksum = len(content) - 4, zlib.crc32(content)
     chunk = length.to_bytes(4, "big") + content + checksum.to_bytes(4, "big")

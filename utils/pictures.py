@@ -13,7 +13,7 @@ def offset_picture(offset: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Attention offsets in optical-flow colours, with the two scales as text.
 
     Args:
-        offset: (2, h, w), (row, column) of each position's strongest key, from the centre.
+        offset: (2, h, w), (row, column) of each position's strongest key, relative to the centre.
         scale: (2,), the scales of unknown and known keys.
 
     Returns:

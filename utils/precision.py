@@ -1,4 +1,4 @@
-"""The arithmetic of a network: single precision, TF32, or half precision under autocast."""
+"""Network precision: single precision, TF32, or half precision under autocast."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ AUTOCAST = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.fl
 
 @contextmanager
 def arithmetic(device: torch.device, precision: str) -> Iterator[None]:
-    """Computes in one of `AUTOCAST`, whatever TF32 was allowed before: by default cuDNN's convolutions use it."""
-    # Not torch.backends.cudnn.flags(allow_tf32=...), which switches cuDNN off unless told otherwise.
+    """Computes in a precision of `AUTOCAST`, overriding the TF32 flags: by default cuDNN's convolutions use TF32."""
+    # Not torch.backends.cudnn.flags(allow_tf32=...), which disables cuDNN by default.
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"

@@ -1,4 +1,4 @@
-"""Before and after the network, in NumPy: trimap labels, padding, normalisation, the final alpha."""
+"""Pre- and postprocessing in NumPy: trimap labels, padding, normalisation, the final alpha."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 1, 2
-STRIDE = 32  # heights and widths the network takes are multiples of this
-BORDER = 32  # pixels of reflection around an image in the published demo
+STRIDE = 32  # the network's input height and width are multiples of this
+BORDER = 32  # pixels of reflection padding in the published demo
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]  # ImageNet's, of RGB in 0..1
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
@@ -28,7 +28,7 @@ def as_pair(image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -
 
 
 def as_array(image: np.ndarray | Image.Image, mode: str) -> np.ndarray:
-    """A Pillow image as uint8 array in `mode` (RGB or L), EXIF orientation applied; arrays are returned as they are.
+    """A Pillow image as uint8 array in `mode` (RGB or L), EXIF orientation applied; arrays are returned unchanged.
 
     Raises:
         ValueError: for Pillow images of more than 8 bits.
@@ -88,7 +88,7 @@ def padding(height: int, width: int, border: int) -> tuple[tuple[int, int], tupl
 
 
 def normalised_planes(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB as (3, H, W) float32, less ImageNet's mean and divided by its deviation."""
+    """(H, W, 3) uint8 RGB as (3, H, W) float32, normalised by ImageNet's mean and standard deviation."""
     planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
     planes /= 255
     planes -= MEAN

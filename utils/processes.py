@@ -1,4 +1,4 @@
-"""Several things at once: processes for each core, threads that read and write ahead."""
+"""Parallelism: process pools, and computing ahead in threads."""
 
 import multiprocessing
 import os
@@ -17,14 +17,14 @@ Result = TypeVar("Result")
 
 
 def process_pool(processes: int) -> ProcessPoolExecutor:
-    """A pool of processes that leave the other cores to each other, signals to the caller, and end with it."""
+    """A pool of processes that use one core each, leave signals to the caller, and end with it."""
     context = multiprocessing.get_context("spawn")  # forking a process that has threads can hang
     return ProcessPoolExecutor(processes, context, _start_worker)
 
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent finishes what it is at, for which it needs them
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent needs them to finish its current work
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -36,7 +36,7 @@ def _end_with_parent() -> None:
 
 def in_advance(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item],
                ahead: int) -> Iterator[Result]:
-    """function(item) of each item, in order, computed by a pool while the caller is busy; at most `ahead` wait."""
+    """function(item) of each item, in order, computed ahead by a pool; at most `ahead` results are pending."""
     waiting = deque()
     for item in items:
         waiting.append(pool.submit(function, item))

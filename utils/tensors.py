@@ -9,7 +9,7 @@ from utils.preprocessing import DEVIATION, MEAN, UNKNOWN, normalised_planes, tri
 
 
 def normalise(image: np.ndarray) -> Tensor:
-    """(H, W, 3) uint8 RGB to (3, H, W) float32, less ImageNet's mean and divided by its deviation."""
+    """(H, W, 3) uint8 RGB to (3, H, W) float32, normalised by ImageNet's mean and standard deviation."""
     return torch.from_numpy(normalised_planes(image))
 
 

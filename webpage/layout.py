@@ -9,7 +9,7 @@ from matting.trimaps import WIDTHS
 from webpage.strokes import BRUSHES
 
 COLOUR, PICTURE, BLURRED = "Colour", "Picture", "Blurred photo"
-RECTANGLE, EXAMPLES = "Rectangle around the subject", "Strokes on subject and background"  # what a proposal goes by
+RECTANGLE, EXAMPLES = "Rectangle around the subject", "Strokes on subject and background"  # inputs of a trimap proposal
 DOWNLOADS = ("Matte", "Cut-out", "Composite", "Trimap")
 STROKE_OPACITY = 0.7
 SYSTEM_FONT = ["system-ui", "sans-serif"]
@@ -31,17 +31,17 @@ SCROLL_TO_RESULTS = "() => document.getElementById('results').scrollIntoView({be
 
 
 def image_file(**options) -> gr.Image:
-    """An image widget that hands over the path of the file as it was uploaded, whatever is in it.
+    """An image widget that returns the path of the uploaded file, undecoded.
 
-    Of its properties only the value may change later: for others Gradio makes a new widget, without this trait.
+    Only its value may be updated: for other properties Gradio creates a new widget, without this behaviour.
     """
     widget = gr.Image(sources=["upload", "clipboard"], buttons=[], **options)
-    widget.preprocess = lambda payload: None if payload is None else payload.path  # Gradio's converts, and loses depth
+    widget.preprocess = lambda payload: None if payload is None else payload.path  # Gradio's converts, losing depth
     return widget
 
 
 def brush(label: str) -> gr.Brush:
-    """The brush that paints what a label of `BRUSHES` says."""
+    """The brush for a label of `BRUSHES`."""
     colours = {name: (colour, STROKE_OPACITY) for name, (colour, _) in BRUSHES.items()}
     return gr.Brush(default_size=18, colors=list(colours.values()), default_color=colours[label], color_mode="fixed")
 
@@ -60,7 +60,7 @@ def build_layout(samples: list[Path], notice: str | None) -> SimpleNamespace:
 
 
 def _photo_step(samples: list[Path]) -> dict:
-    gr.Markdown("## 1 Photo\nChoose or drop a photo, or try a sample, which brings its trimap.")
+    gr.Markdown("## 1 Photo\nChoose or drop a photo, or try a sample, which has a trimap.")
     photo = image_file(label="Photo", height=220, elem_id="photo")
     gallery = gr.Dataset(components=[gr.Image(visible=False)], samples=[[str(path)] for path in samples],
                          type="index", label="Samples", visible=bool(samples), elem_id="samples")
@@ -69,13 +69,13 @@ def _photo_step(samples: list[Path]) -> dict:
 
 def _trimap_step() -> dict:
     gr.Markdown("## 2 Trimap\nPaint the subject and, over its rim, the uncertain edge: hair, fur, blur, glass. "
-                "What is not painted is background.")
+                "Unpainted pixels are background.")
     label = gr.Radio(list(BRUSHES), value=next(iter(BRUSHES)), show_label=False, container=False, elem_id="brush")
     editor = gr.ImageEditor(show_label=False, type="numpy", image_mode="RGBA", sources=[], transforms=[], layers=False,
                             interactive=True, buttons=["fullscreen"], brush=brush(label.value), height=380,
                             elem_id="editor")
     status = gr.Markdown("", elem_id="status")
-    with gr.Accordion("Less to paint: have a trimap proposed, or load one", open=False, elem_id="help"):
+    with gr.Accordion("Paint less: propose or load a trimap", open=False, elem_id="help"):
         gr.Markdown("**Propose**: draw one line, of any colour, from corner to corner of a rectangle around the "
                     "subject; or a few strokes on the subject and a few on the background, and say which. "
                     "**Load**: a trimap, a mask or a matte. You can go on painting over either.")
@@ -109,8 +109,8 @@ def _matte_step() -> dict:
             cutout = _picture_tab("Cut-out", "cutout")
             composite = _picture_tab("Composite", "composite")
             with gr.Tab("Attention"):
-                gr.Markdown("Each line leads from an uncertain place to the place most like it, from which the network "
-                            "takes its opacity. Left in the encoder, right in the decoder.")
+                gr.Markdown("Each line connects an uncertain position to its strongest match, from which the network "
+                            "takes opacity. Left: encoder, right: decoder.")
                 attention = _picture("attention")
             trimap = _picture_tab("Trimap", "trimap")
         gr.Markdown("**Download** as PNG, in the photo's size:")

@@ -25,7 +25,7 @@ from utils.errors import one_line
 from utils.preprocessing import alpha_to_uint8, size_text
 from webpage.layout import BLURRED, COLOUR, DOWNLOADS, PICTURE, RECTANGLE, SCROLL_TO_RESULTS, brush, build_layout
 from webpage.results import (
-    Result,
+    PageResult,
     composite_result,
     display_copy,
     hex_colour,
@@ -55,7 +55,7 @@ class Session(NamedTuple):
         return self.photo.image
 
 
-Results = OrderedDict[Path, Result]  # by the folders of their files, the most recently used last
+Results = OrderedDict[Path, PageResult]  # by the folders of their files, the most recently used last
 
 
 def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_trimaps: Path,
@@ -239,7 +239,7 @@ def show_errors(session: Session | None = None) -> Iterator[None]:
 
 
 def without_folders(message: str) -> str:
-    """A message in which visitors' files have the names that visitors know."""
+    """The message without the temporary folders of visitors' files."""
     return re.sub(re.escape(os.environ["GRADIO_TEMP_DIR"]) + r"/(?:[^/\s]+/)*", "", message)
 
 

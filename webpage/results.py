@@ -16,39 +16,40 @@ from utils.files import write_png
 from utils.pictures import panel
 from utils.preprocessing import UNKNOWN, Matte, alpha_to_uint8, trimap_labels
 
-DISPLAY_SIDE = 1024  # pixels of the longer side of what the browser gets
-LINES = 120  # in a picture of attention, about
+DISPLAY_SIDE = 1024  # pixels of the longer side of images for the browser
+LINES = 120  # approximate number in an attention picture
 ATTENTION_STRIDE = 16  # pixels of the padded image between the positions that attention compares
 FILES = ("alpha", "cutout", "composite", "trimap")  # to download
 SQUARE = 16  # pixels of a checkerboard square
 
 
-class Result(NamedTuple):
-    """A matte and what belongs to it."""
+class PageResult(NamedTuple):
+    """A photo's matte and what the page needs with it."""
 
     trimap: np.ndarray  # (H, W) uint8 of 0, 128, 255
     alpha: np.ndarray  # (H, W) float32 in 0..1
-    foreground: np.ndarray  # (H, W, 3) uint8 or uint16, as the photo's file
+    foreground: np.ndarray  # (H, W, 3), uint8 or uint16 like the photo's file
     profile: bytes | None  # ICC profile of its colours
     attention: np.ndarray | None  # picture of `attention_lines`; None for a network without attention
 
 
-def matte_photo(matting: Matting, photo: Photo, trimap: np.ndarray, report: Callable[[float, str], object]) -> Result:
+def matte_photo(matting: Matting, photo: Photo, trimap: np.ndarray,
+                report: Callable[[float, str], object]) -> PageResult:
     """The matte of a photo, and its foreground colours.
 
     Args:
-        report: called with the share of the work that is done, and what comes next.
+        report: called with the share of the work done, and the name of the next step.
     """
     report(0.05, "Estimating the matte")
     matte = matting.predict(photo.image, trimap)
     report(0.7, "Estimating the subject's colours")
     foreground = estimate_foreground(photo.colours, matte.alpha)
-    report(0.9, "Making the pictures")
-    return Result(trimap, matte.alpha, foreground, photo.profile,
-                  attention_lines(photo.image, trimap, matte, matting.border))
+    report(0.9, "Rendering the images")
+    return PageResult(trimap, matte.alpha, foreground, photo.profile,
+                      attention_lines(photo.image, trimap, matte, matting.border))
 
 
-def composite_result(photo: Photo, result: Result, background: np.ndarray | str) -> np.ndarray:
+def composite_result(photo: Photo, result: PageResult, background: np.ndarray | str) -> np.ndarray:
     """The subject before a background from `matting.cutout_files.read_background`, in the photo's depth."""
     return compose_onto(result.foreground, result.alpha, background_for(photo.colours, result.alpha, background))
 
@@ -69,7 +70,7 @@ def checkerboard(height: int, width: int) -> np.ndarray:
     return np.where(light[..., None], 255, 204).astype(np.uint8).repeat(3, axis=2)
 
 
-def on_checkerboard(result: Result) -> np.ndarray:
+def on_checkerboard(result: PageResult) -> np.ndarray:
     """The cut-out on a checkerboard, reduced for display."""
     foreground, alpha = display_copy(to_depth(result.foreground, np.uint8)), display_copy(result.alpha)
     return compose_onto(foreground, alpha.clip(0, 1), checkerboard(*alpha.shape))
@@ -96,9 +97,9 @@ def _draw_lines(picture: np.ndarray, unknown: np.ndarray, offset: np.ndarray, bo
     rows, columns = (ATTENTION_STRIDE * np.arange(side) + centre for side in offset.shape[1:])
     inside = unknown[rows.clip(0, height - 1)][:, columns.clip(0, width - 1)]
     inside &= ((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width))
-    places = np.argwhere(inside)
+    positions = np.argwhere(inside)
     thickness = max(1, round(max(picture.shape) / 500))
-    for row, column in places[::max(1, round(len(places) / LINES))]:
+    for row, column in positions[::max(1, round(len(positions) / LINES))]:
         key = offset[:, row, column] + np.array(offset.shape[1:]) // 2
         line = np.array([[columns[column], rows[row]], ATTENTION_STRIDE * key[::-1] + centre])
         start, end = np.rint(line * factor).astype(int).clip(-1, max(picture.shape)).tolist()
@@ -109,7 +110,7 @@ def _draw_lines(picture: np.ndarray, unknown: np.ndarray, offset: np.ndarray, bo
     return picture
 
 
-def write_files(folder: Path, name: str, result: Result, composite: np.ndarray,
+def write_files(folder: Path, name: str, result: PageResult, composite: np.ndarray,
                 kinds: tuple[str, ...] = FILES) -> list[Path]:
     """Writes the files to download, FOLDER/NAME_KIND.png; returns their paths.
 

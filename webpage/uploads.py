@@ -28,7 +28,7 @@ def open_photo(path: Path, max_pixels: int) -> Photo:
 
 
 def open_trimap(path: Path, image: np.ndarray, width: str) -> np.ndarray:
-    """An uploaded trimap, or one made from a mask, a matte or an image with alpha; (H, W) uint8 of 0, 128, 255.
+    """An uploaded trimap, or one computed from a mask, a matte or an image with alpha; (H, W) uint8 of 0, 128, 255.
 
     Args:
         width: of the unknown band around a mask, a key of `WIDTHS`.
@@ -47,7 +47,7 @@ def open_trimap(path: Path, image: np.ndarray, width: str) -> np.ndarray:
 
 
 def check_pixels(path: Path, most: int) -> None:
-    """Raises ImageFileError if the header announces more pixels than `most`, or the format is unknown."""
+    """Raises ImageFileError if the header declares more pixels than `most`, or the format is unknown."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
@@ -56,13 +56,13 @@ def check_pixels(path: Path, most: int) -> None:
     except (OSError, SyntaxError, ValueError):  # OpenCV might read it, at any size
         raise ImageFileError(f"{path.name}: cannot be decoded; expected a PNG, JPEG, WebP, TIFF or BMP file") from None
     if counted_pixels(height, width) > most:
-        padded = "" if min(height, width) >= 2 * BORDER else ", with what is added around thin photos"
+        padded = "" if min(height, width) >= 2 * BORDER else ", including the padding of thin photos"
         raise ImageFileError(f"{path.name}: {width} x {height} pixels{padded}; "
                              f"expected at most {most / 1e6:.3g} million")
 
 
 def counted_pixels(height: int, width: int) -> int:
-    """The pixels of an image; thin ones count with the border that the network adds."""
+    """The pixels of an image; thin ones count with the padding that the predictor adds."""
     return max(height, 2 * BORDER) * max(width, 2 * BORDER)
 
 

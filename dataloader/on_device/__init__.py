@@ -1,1 +1,1 @@
-"""Training samples made in batches by PyTorch, where the network trains: nothing but drawings crosses to the device."""
+"""Training samples generated in batches by PyTorch on the training device; only source images are transferred to it."""

@@ -1,4 +1,4 @@
-"""Pictures that stay on the device, at several resolutions, and how parts of them are read."""
+"""Images kept on the device at several resolutions, and bilinear sampling of crops from them."""
 
 import cv2
 import numpy as np
@@ -9,10 +9,10 @@ from dataloader.on_device.bank_images import PLACES
 
 
 class Bank:
-    """`count` square pictures of `size` pixels, each with its halvings.
+    """`count` square images of `size` pixels, each with its downsampled levels.
 
-    A pixel is four bytes (red, green, blue, alpha) in one int32, so that reading one is one access to memory. Level l
-    holds the pictures at size / 2^l.
+    A pixel is four bytes (red, green, blue, alpha) packed in one int32, so that reading it is one memory access. Level
+    l holds the images at size / 2^l.
 
     Args:
         size: a multiple of 2^(levels - 1).
@@ -28,11 +28,11 @@ class Bank:
         return len(self.places)
 
     def put(self, slot: int, pixels: np.ndarray, places: np.ndarray) -> None:
-        """Replaces a picture.
+        """Replaces an image.
 
         Args:
             pixels: (size, size, 4) uint8.
-            places: (PLACES, 2), points (x, y) that crops can be centred on.
+            places: (PLACES, 2), possible crop centres (x, y).
         """
         packed = []
         for side in (level.shape[1] for level in self.levels):
@@ -45,16 +45,16 @@ class Bank:
         self.places[slot] = torch.from_numpy(places.astype(np.float32)).to(self.device)
 
     def read(self, items: Tensor, maps: Tensor, side: int, level: int = 0) -> Tensor:
-        """Crops of pictures, bilinear; beyond a picture all is 0.
+        """Crops of images with bilinear interpolation; 0 outside an image.
 
         Args:
-            items: (n,) int64, their slots.
-            maps: (n, 2, 3), from a crop's pixel (x, y, 1) to a point of the picture at level 0, pixel centres at whole
-                numbers.
+            items: (n,) int64, slots of the images.
+            maps: (n, 2, 3), map a crop pixel (x, y, 1) to a point of the image at level 0; pixel centres are at
+                integers.
             side: of the crops, in pixels.
 
         Returns:
-            (n, 4, side, side) float32 in 0..255; on CPUs whole numbers.
+            (n, 4, side, side) float32 in 0..255; rounded to integers on CPUs.
         """
         maps = maps / 2**level
         maps[:, :, 2] += 0.5 / 2**level - 0.5
@@ -63,7 +63,7 @@ class Bank:
 
 
 def read_bilinear(pictures: Tensor, items: Tensor, maps: Tensor, side: int) -> Tensor:
-    """What `Bank.read` returns, of packed pictures (count, S, S) int32; on any device."""
+    """`Bank.read` for packed images (count, S, S) int32, on any device."""
     size = pictures.shape[1]
     at = torch.arange(side, device=maps.device, dtype=torch.float32)
     x, y = (maps[:, i, :1, None] * at + maps[:, i, 1:2, None] * at[:, None] + maps[:, i, 2:, None] for i in (0, 1))
@@ -82,7 +82,7 @@ def read_bilinear(pictures: Tensor, items: Tensor, maps: Tensor, side: int) -> T
 
 
 def _read_on_cpu(pictures: Tensor, items: Tensor, maps: Tensor, side: int) -> Tensor:
-    """The same by OpenCV, which is several times as fast; positions and values are rounded to its fixed points."""
+    """The same with OpenCV, several times as fast; positions and values are rounded to its fixed-point precision."""
     pictures = pictures.view(torch.uint8).unflatten(-1, (-1, 4)).numpy()
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     crops = np.stack([cv2.warpAffine(pictures[item], matrix, (side, side), flags=flags)

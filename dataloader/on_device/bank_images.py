@@ -1,4 +1,4 @@
-"""What the banks' pictures are made of, read and drawn by processes of their own; needs no PyTorch."""
+"""Reading and drawing the images of the banks, in separate processes that do not need PyTorch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,25 +11,25 @@ from dataloader.folders import Background, Foreground
 from dataloader.image_file import ImageFileError
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
 
-PLACES = 512  # kept for each foreground, at which its alpha is neither 0 nor 1
+PLACES = 512  # crop centres kept per foreground, where its alpha is neither 0 nor 1
 SOLID = 255
 
-Picture = tuple[np.ndarray, np.ndarray]  # pixels (S, S, 4) uint8, and places (PLACES, 2): points x, y in pixels
+Picture = tuple[np.ndarray, np.ndarray]  # pixels (S, S, 4) uint8, and crop centres (PLACES, 2), x and y in pixels
 
 
 def bank_foreground(item: Foreground | DrawnForeground, size: int, cache: str | Path | None = None) -> Picture:
-    """A foreground as a bank holds it, its longer side reduced or enlarged to `size`, and where crops can be centred.
+    """A foreground for a bank, its longer side resized to `size`, and its crop centres.
 
     Raises:
         ImageFileError: if a file cannot be read.
     """
     pixels = np.asarray(item.read() if cache is None else decode_cached(item, cache)[0])
-    pixels = squared(with_colours_everywhere(pixels), size)
+    pixels = fit_into_square(with_colours_everywhere(pixels), size)
     return pixels, foreground_places(pixels[..., 3])
 
 
 def bank_background(item: Background | DrawnBackground, size: int) -> Picture:
-    """A background as a bank holds it: its middle square at `size`.
+    """A background for a bank: its central square resized to `size`.
 
     Raises:
         ImageFileError: if a file cannot be read.
@@ -42,15 +42,15 @@ def bank_background(item: Background | DrawnBackground, size: int) -> Picture:
 
 
 def read_or_error(read: Callable[..., Picture], item: object, **arguments: object) -> Picture | ImageFileError:
-    """What a function reads, or the error in its place: raised in another process it would end all that follow."""
+    """The result of `read`, or its ImageFileError: raised in a worker process, it would end the whole sequence."""
     try:
         return read(item, **arguments)
     except ImageFileError as error:
         return error
 
 
-def squared(pixels: np.ndarray, size: int) -> np.ndarray:
-    """RGBA (h, w, 4) in the middle of (size, size, 4), its longer side enlarged or reduced to `size`; empty around."""
+def fit_into_square(pixels: np.ndarray, size: int) -> np.ndarray:
+    """RGBA (h, w, 4) centred in (size, size, 4), its longer side resized to `size`; transparent around it."""
     height, width = pixels.shape[:2]
     factor = size / max(height, width)
     height, width = (max(1, round(side * factor)) for side in (height, width))
@@ -64,9 +64,9 @@ def squared(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def foreground_places(alpha: np.ndarray) -> np.ndarray:
-    """`PLACES` points (x, y) that crops of an alpha (S, S) uint8 should show: where it is neither 0 nor 255.
+    """`PLACES` crop centres (x, y) of an alpha (S, S) uint8, where it is neither 0 nor 255.
 
-    Without such pixels these are the pixels beside an edge, and without an edge the middle.
+    Without such pixels, those along edges are used; without edges, the image centre.
     """
     between = (alpha > 0) & (alpha < SOLID)
     if not between.any():
@@ -80,9 +80,9 @@ def foreground_places(alpha: np.ndarray) -> np.ndarray:
 
 
 def with_colours_everywhere(pixels: np.ndarray) -> np.ndarray:
-    """RGBA (h, w, 4) uint8 whose pixels of alpha 0 have the colours of the nearest others, as those of drawings have.
+    """RGBA (h, w, 4) uint8 whose fully transparent pixels, if all are black, get the colours of the nearest others.
 
-    Files often hold black there, which interpolation would bring into the edges.
+    Files often are black there, which interpolation would bleed into the edges; drawings are not.
     """
     unseen = (pixels[..., 3] == 0).view(np.uint8)
     if not unseen.any() or unseen.all() or pixels[unseen > 0, :3].any():
@@ -96,7 +96,7 @@ def with_colours_everywhere(pixels: np.ndarray) -> np.ndarray:
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels at (width, height)."""
+    """Pixels resized to (width, height)."""
     if pixels.shape[1::-1] == size:
         return pixels
     reduces = size[0] < pixels.shape[1]

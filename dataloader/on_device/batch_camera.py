@@ -1,4 +1,4 @@
-"""Composites of many samples as cameras and their files show them: the effects of `dataloader.synthetic.camera`.
+"""Camera and file-format effects on batches of composites: those of `dataloader.synthetic.camera`.
 
 Images are (n, 3, h, w) float32 RGB in 0..255. Each effect is a function of draws and images, for `for_some`.
 """
@@ -16,14 +16,14 @@ from dataloader.on_device.draws import Draws, for_some, in_groups, per_sample
 from dataloader.on_device.recipe import Recipe
 from dataloader.synthetic.camera import compressed as file_compressed
 
-UNTOUCHED_SHARE = 0.3  # of the images, but for faint noise
-REACH = 2  # pixels that blur and sharpening look to either side
+UNTOUCHED_SHARE = 0.3  # share of images that get only faint noise
+REACH = 2  # radius of blur and sharpening kernels, in pixels
 QUALITIES = (40, 99)
 MEAN_NOISE = 3.9  # grey levels, at mid grey
 
 
 def photographed(draws: Draws, images: Tensor, recipe: Recipe) -> Tensor:
-    """Images with the traces of light, lens, sensor, processing and file, rounded to whole numbers."""
+    """Images with random effects of light, lens, sensor, processing and compression, rounded to integers."""
     untouched = draws.chance(UNTOUCHED_SHARE, len(images))
     seen = torch.empty_like(images)
     seen[~untouched] = _touched(draws, images[~untouched], recipe)
@@ -45,7 +45,7 @@ def _touched(draws: Draws, images: Tensor, recipe: Recipe) -> Tensor:
 
 
 def developed(draws: Draws, images: Tensor) -> Tensor:
-    """White balance, exposure and tone curve at once, by tables of 256 values."""
+    """Applies white balance, exposure and a tone curve, by lookup tables of 256 values."""
     n = len(images)
     gains = torch.exp(0.08 * draws.normal(n, 3, 1)) * 2 ** (0.15 * draws.normal(n, 1, 1))
     slope = 2 ** (0.25 * draws.normal(n, 1, 1))
@@ -61,7 +61,7 @@ def blurred(draws: Draws, images: Tensor) -> Tensor:
 
 
 def sharpened(draws: Draws, images: Tensor) -> Tensor:
-    """Unsharp masking over about a pixel."""
+    """Unsharp masking with a sigma of one pixel."""
     amount = draws.uniform(0.2, 1.2, len(images))[:, None, None]
     kernels = -amount * _gaussians(torch.ones(len(images), device=images.device))
     kernels[:, REACH, REACH] += 1 + amount[:, 0, 0]
@@ -69,7 +69,7 @@ def sharpened(draws: Draws, images: Tensor) -> Tensor:
 
 
 def noisy(draws: Draws, images: Tensor) -> Tensor:
-    """A sensor's noise of random strength, at times in blotches of several pixels, as denoising leaves it."""
+    """Adds sensor noise of random strength, sometimes with a grain of several pixels, as left by denoising."""
     deviation = -MEAN_NOISE * torch.log(draws.uniform(1e-6, 1, len(images)))
     return _with_noise(draws, images, deviation, blotches=0.3)
 
@@ -86,7 +86,7 @@ def _smoothed(_: Draws, grain: Tensor) -> Tensor:
 
 
 def demosaiced(draws: Draws, images: Tensor) -> Tensor:
-    """Of each pixel one colour is kept, as under a Bayer filter; the others are means of those around it."""
+    """Keeps one colour channel per pixel, as under a Bayer filter; the others are means of neighbouring pixels."""
     height, width = images.shape[-2:]
     rows, columns = torch.meshgrid(torch.arange(height, device=images.device) % 2,
                                    torch.arange(width, device=images.device) % 2, indexing="ij")
@@ -101,7 +101,7 @@ def demosaiced(draws: Draws, images: Tensor) -> Tensor:
 
 
 def resampled(draws: Draws, images: Tensor) -> Tensor:
-    """Reduced by a factor of 1 to 2 and enlarged again."""
+    """Downsamples by a factor of 1 to 2 and upsamples again."""
     return in_groups(draws, images, _resampled)
 
 
@@ -113,7 +113,7 @@ def _resampled(draws: Draws, images: Tensor) -> Tensor:
 
 
 def compressed(draws: Draws, images: Tensor) -> Tensor:
-    """After a JPEG file each, by OpenCV: on the processor's cores also where images are on a GPU."""
+    """Encodes and decodes each image as JPEG, with OpenCV: on the CPU cores even if images are on a GPU."""
     qualities = (draws.whole(QUALITIES[1] - QUALITIES[0], len(images)) + QUALITIES[0]).tolist()
     whole = images.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     each = map if images.device.type == "cpu" else _threads().map
@@ -127,7 +127,7 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _gaussians(sigma: Tensor) -> Tensor:
-    """Kernels (n, 5, 5) of deviations (n,)."""
+    """Gaussian kernels (n, 5, 5) of standard deviations (n,)."""
     at = torch.arange(-REACH, REACH + 1, device=sigma.device)
     line = torch.exp(-at.square() / (2 * sigma[:, None] ** 2))
     line = line / line.sum(dim=1, keepdim=True)
@@ -135,7 +135,7 @@ def _gaussians(sigma: Tensor) -> Tensor:
 
 
 def _filtered(images: Tensor, kernels: Tensor) -> Tensor:
-    """Images each with its own kernel (n, 5, 5)."""
+    """Images, each convolved with its own kernel (n, 5, 5)."""
     n = len(images)
     padded = F.pad(images, (REACH,) * 4, mode="reflect").flatten(0, 1)[None]
     weights = kernels.repeat_interleave(3, 0)[:, None]

@@ -1,7 +1,7 @@
-"""Trimaps of many samples at once: eroded as published, as wide as those of test sets, or drawn as people draw them.
+"""Trimaps for batches: eroded as published, as wide as those of test sets, or in hand-drawn styles.
 
-Trimaps are labels (n, h, w) uint8, `BACKGROUND`, `UNKNOWN` and `FOREGROUND`. What is known is always right. The ways in
-which people draw are those of `dataloader.synthetic.trimap_styles`; here they work on cells of 4 x 4 pixels.
+Trimaps are labels (n, h, w) uint8, `BACKGROUND`, `UNKNOWN` and `FOREGROUND`. Known labels stay correct. The styles are
+those of `dataloader.synthetic.trimap_styles`, computed here on cells of 4 x 4 pixels.
 """
 
 import torch
@@ -12,26 +12,26 @@ from dataloader.on_device.distances import any_of_cells, distances, enlarged, sq
 from dataloader.on_device.draws import Draws, in_groups
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
-MARGIN = 16  # pixels around a crop in which alpha has to be known
-WIDEST_BAND = 4  # the widest kernel in small crops is this part of their side
+MARGIN = 16  # pixels of alpha needed around a crop
+WIDEST_BAND = 4  # the largest erosion kernel in small crops is their side divided by this
 CELL = 4
 UNCHANGED_SHARE = 0.45
-WIDEST = 0.3  # of a trimap's side: the most by which the unknown region grows
-USUAL_RADII = (8, 11, 16)  # pixels, of the test images of alphamatting.com
-DABBED_SHARE = 0.35  # of these trimaps: drawn with a brush along the unknown region
+WIDEST = 0.3  # largest growth of the unknown region, as a share of the trimap's side
+USUAL_RADII = (8, 11, 16)  # pixels, of the test trimaps of alphamatting.com
+DABBED_SHARE = 0.35  # share of these trimaps drawn with a brush along the unknown region
 WAYS = (0.4, 0.25, 0.15, 0.12, 0.08)  # shares of: widened, brushed, coarse, without islands, scribbled
 FEWEST_DABS, MOST_DABS = 5, 40
-STROKES = 4  # at most, of each label
+STROKES = 4  # maximum per label
 
 
 def draw_trimaps(draws: Draws, alpha: Tensor, crop: int, usual_share: float) -> Tensor:
     """Trimaps (n, crop, crop) of alphas (n, S, S) in 0..255 with a margin of `MARGIN` pixels around the crop.
 
-    People leave something known on either side: what would take the last of it is left undone.
+    A style is not applied if it would leave no known foreground or no known background.
 
     Args:
-        usual_share: of trimaps whose unknown region is that where alpha is between 0 and 1, widened by 8, 11 or 16
-            pixels, or by dabs of a brush along it.
+        usual_share: share of trimaps whose unknown region is that of alpha between 0 and 1, widened by 8, 11 or 16
+            pixels, or by brush dabs along it.
     """
     n = len(alpha)
     inside = slice(MARGIN, MARGIN + crop)
@@ -56,12 +56,12 @@ def draw_trimaps(draws: Draws, alpha: Tensor, crop: int, usual_share: float) -> 
 
 
 def _has_both(trimap: Tensor) -> Tensor:
-    """Whether foreground and background are known somewhere, (n,) bool."""
+    """Whether a trimap has both known foreground and known background, (n,) bool."""
     return (trimap == FOREGROUND).flatten(1).any(1) & (trimap == BACKGROUND).flatten(1).any(1)
 
 
 def _eroded(squares: list[Tensor], radii: Tensor) -> Tensor:
-    """Labels from the squared distances (n, h, w) to alpha < 1 and to alpha > 0, and radii (2, n)."""
+    """Labels from the squared distances (n, h, w) to alpha < 1 and to alpha > 0, and kernel radii (2, n)."""
     solid, empty = (square > (radius**2)[:, None, None] for square, radius in zip(squares, radii, strict=True))
     return torch.where(solid, FOREGROUND, torch.where(empty, BACKGROUND, UNKNOWN)).to(torch.uint8)
 
@@ -77,7 +77,7 @@ def _as_test_sets(draws: Draws, trimap: Tensor) -> Tensor:
 
 
 def _widened(draws: Draws, trimap: Tensor) -> Tensor:
-    """Known pixels near an unknown one."""
+    """Pixels within a random distance of an unknown one."""
     widest = WIDEST * trimap.shape[1]
     radius = 1 + widest * draws.uniform(0, 1, len(trimap)) ** 2
     field = CELL * distances(any_of_cells(trimap == UNKNOWN, CELL), int(widest / CELL) + 2)
@@ -85,7 +85,7 @@ def _widened(draws: Draws, trimap: Tensor) -> Tensor:
 
 
 def _brushed(draws: Draws, trimap: Tensor) -> Tensor:
-    """Dabs of a round brush whose size changes along the way."""
+    """Dabs of a round brush of varying size along the unknown region."""
     widest = WIDEST * trimap.shape[1]
     n = len(trimap)
     radii = widest * draws.uniform(0.1, 0.7, n, MOST_DABS)
@@ -95,7 +95,7 @@ def _brushed(draws: Draws, trimap: Tensor) -> Tensor:
 
 
 def _dabs(draws: Draws, trimap: Tensor, radii: Tensor, deviation: Tensor) -> Tensor:
-    """Which pixels lie in discs of radii (n, k) about unknown pixels, their middles moved by a deviation (n,)."""
+    """Pixels inside discs of radii (n, k) around unknown pixels, centres shifted by Gaussian noise of sigma (n,)."""
     n, size = len(trimap), trimap.shape[1]
     cells = any_of_cells(trimap == UNKNOWN, CELL)
     side = cells.shape[1]
@@ -110,7 +110,7 @@ def _dabs(draws: Draws, trimap: Tensor, radii: Tensor, deviation: Tensor) -> Ten
 
 
 def _coarse(draws: Draws, trimap: Tensor) -> Tensor:
-    """Blocks in which anything is unknown, as when drawn at low resolution."""
+    """Blocks that contain an unknown pixel, as if drawn at low resolution."""
     most = max(1, min(4, (trimap.shape[1] // 16).bit_length() - 1))
 
     def blocks(draws: Draws, trimap: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def _coarse(draws: Draws, trimap: Tensor) -> Tensor:
 
 
 def _without_islands(draws: Draws, trimap: Tensor) -> Tensor:
-    """Known regions within which no disc fits: holes and gaps."""
+    """Known regions into which no disc fits: holes and gaps."""
     n, size = len(trimap), trimap.shape[1]
     widest = WIDEST * size
     radius = (widest * draws.uniform(0.05, 0.7, n))[:, None, None]
@@ -135,7 +135,7 @@ def _without_islands(draws: Draws, trimap: Tensor) -> Tensor:
 
 
 def _scribbled(draws: Draws, trimap: Tensor) -> Tensor:
-    """All but a few strokes within what is known."""
+    """Everything except a few strokes in the known regions."""
     n, size = len(trimap), trimap.shape[1]
     width = (size * draws.uniform(0.01, 0.08, n) / 2).clamp_min(1)[:, None, None]
     at = torch.arange(size, device=trimap.device)

@@ -1,11 +1,11 @@
-"""Training samples made in batches on the device, from banks of foregrounds and backgrounds that stay there.
+"""Training samples generated in batches on the device, from banks of foregrounds and backgrounds kept there.
 
     with make_banks(config, world) as banks:
         for batch in DeviceSamples(banks, config, world, first_step=0):
-            ...  # image, trimap, alpha as `dataloader.dataset.TrainingData` makes them, batched and on the device
+            ...  # image, trimap, alpha as in `dataloader.dataset.TrainingData`, batched and on the device
 
-A batch depends on seed, rank and number, and on what the banks hold then, which depends on the number of samples alone;
-the same on one kind of device, on GPUs up to rounding.
+A batch depends only on seed, rank, batch number and the content of the banks, which depends only on the number of
+samples generated so far. It is reproducible on the same kind of device, on GPUs up to rounding.
 """
 
 from collections.abc import Iterator
@@ -20,25 +20,25 @@ from dataloader.on_device import batch_camera, light
 from dataloader.on_device.batch_trimaps import MARGIN, draw_trimaps
 from dataloader.on_device.draws import Draws, for_some
 from dataloader.on_device.layer_banks import LayerBanks
-from dataloader.on_device.placing import over, place_backgrounds, place_foregrounds, softened
+from dataloader.on_device.placing import composite_foregrounds, place_backgrounds, place_foregrounds, softened
 from dataloader.on_device.recipe import REALISTIC, Recipe
 from utils.distributed import World
 from utils.preprocessing import DEVIATION, MEAN
 from utils.tensors import encode_labels
 
-CPU_PIXELS = 2**18  # of samples made at once, on CPUs: more do not stay in their caches
+CPU_PIXELS = 2**18  # pixels of samples generated at once on CPUs: more would not fit in their caches
 
 
 class Samples(NamedTuple):
-    """Samples before they become the network's input; tensors of S x S pixels."""
+    """Samples before conversion to network inputs; tensors of S x S pixels."""
 
-    image: Tensor  # (n, 3, S, S) float32 RGB in 0..255, whole numbers but for plain ones
+    image: Tensor  # (n, 3, S, S) float32 RGB in 0..255, integers except for plain ones
     trimap: Tensor  # (n, S, S) uint8 labels
     alpha: Tensor  # (n, 1, S, S) float32 in 0..1, multiples of 1/255
 
 
 def make_samples(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Recipe) -> Samples:
-    """n samples of crop x crop pixels, without gradients, in single precision also under autocast.
+    """n samples of crop x crop pixels, without gradients, in single precision even under autocast.
 
     Args:
         crop: side in pixels, a multiple of 32.
@@ -50,36 +50,36 @@ def make_samples(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Rec
 def _make_samples(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Recipe) -> Samples:
     layers = place_foregrounds(draws, banks.foregrounds, crop, MARGIN, recipe, n)
     layers[:, 3:] = layers[:, 3:].round()
-    layers = for_some(draws, recipe.second_share, layers, lambda draws, upper: over(upper, place_foregrounds(
-        draws, banks.foregrounds, crop, MARGIN, recipe, len(upper))))
+    layers = for_some(draws, recipe.second_share, layers, lambda draws, upper: composite_foregrounds(
+        upper, place_foregrounds(draws, banks.foregrounds, crop, MARGIN, recipe, len(upper))))
     layers = for_some(draws, recipe.soft_share, layers, softened)
     trimap = draw_trimaps(draws, layers[:, 3], crop, recipe.usual_trimap_share)
     layers = layers[..., MARGIN:MARGIN + crop, MARGIN:MARGIN + crop]
     colours, alpha = layers[:, :3], layers[:, 3:] / 255
     background = place_backgrounds(draws, banks.backgrounds, crop, recipe, n)
-    colours = lit(draws, colours, background, alpha, recipe)
+    colours = relight(draws, colours, background, alpha, recipe)
     image = batch_camera.photographed(draws, torch.lerp(background, colours, alpha), recipe)
     return Samples(_with_plain(draws, image, alpha, recipe.plain_share), trimap, alpha)
 
 
-def lit(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor, recipe: Recipe) -> Tensor:
-    """Foregrounds' colours after all that light does to them."""
-    colours = light.jittered(draws, colours, alpha, recipe.hue, recipe.saturation)
-    colours = for_some(draws, recipe.near_share, colours, light.nearer, background)
-    colours = for_some(draws, recipe.matched_share, colours, light.matched, background, alpha)
-    return for_some(draws, recipe.spill_share, colours, light.spilt, background, alpha)
+def relight(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor, recipe: Recipe) -> Tensor:
+    """Foreground colours after all random colour and lighting changes."""
+    colours = light.jitter_colours(draws, colours, alpha, recipe.hue, recipe.saturation)
+    colours = for_some(draws, recipe.near_share, colours, light.move_towards, background)
+    colours = for_some(draws, recipe.matched_share, colours, light.match_exposure, background, alpha)
+    return for_some(draws, recipe.spill_share, colours, light.add_spill, background, alpha)
 
 
 def _with_plain(draws: Draws, image: Tensor, alpha: Tensor, share: float) -> Tensor:
     chosen = draws.some(share, len(image))
     if not len(chosen):
         return image
-    foreground, background = light.plain(draws, len(chosen), image.shape[-1])
+    foreground, background = light.plain_layers(draws, len(chosen), image.shape[-1])
     return image.index_copy(0, chosen, torch.lerp(background, foreground, alpha[chosen]))
 
 
 def to_batch(samples: Samples, trimap_channel: int) -> dict[str, Tensor]:
-    """The network's input and its truth, as `dataloader.dataset.to_tensors` makes them of one sample."""
+    """Network inputs and ground truth, as `dataloader.dataset.to_tensors` for single samples."""
     device = samples.image.device
     mean, deviation = (torch.from_numpy(each).to(device) for each in (MEAN, DEVIATION))
     trimap = encode_labels(samples.trimap, trimap_channel)
@@ -90,11 +90,11 @@ def make_banks(config: EasyDict, world: World, samples: int = 0, layers: Layers 
     """The banks of a configuration, filled.
 
     Args:
-        samples: that this process has made before, of a run that goes on.
-        layers: what `dataloader.dataset.find_layers` has found, if it has been called.
+        samples: number that this process generated before the run was resumed.
+        layers: result of `dataloader.dataset.find_layers`, if already called.
 
     Raises:
-        ConfigError, ImageFileError: as `dataloader.dataset.find_layers`; also for files that cannot be read.
+        ConfigError, ImageFileError: as `dataloader.dataset.find_layers`; also if too many files are unreadable.
     """
     foregrounds, backgrounds = layers or find_layers(config, config.train.seed)
     data = config.data
@@ -103,10 +103,10 @@ def make_banks(config: EasyDict, world: World, samples: int = 0, layers: Layers 
 
 
 class DeviceSamples:
-    """Batches without end, from a step on.
+    """Endless batches, from a step on.
 
     Args:
-        first_step: the first step's number; with train.accumulate each step takes several batches.
+        first_step: number of the first step; with train.accumulate each step takes several batches.
     """
 
     def __init__(self, banks: LayerBanks, config: EasyDict, world: World, first_step: int = 0,

@@ -1,4 +1,4 @@
-"""Random numbers of one generator on one device, in the forms that samples need."""
+"""Random numbers from one generator on a device, in the forms that samples need."""
 
 import math
 import zlib
@@ -12,10 +12,10 @@ _LARGEST_SEED = 2**63 - 1
 
 
 class Draws:
-    """Draws for n samples at once; the same seed and device give the same numbers.
+    """Random numbers for n samples at once; the same seed and device give the same numbers.
 
     Args:
-        numbers: together the seed, such as a run's seed, a rank and the number of a batch.
+        numbers: combined into the seed, such as a run's seed, rank and batch number.
     """
 
     def __init__(self, device: torch.device, *numbers: int):
@@ -27,14 +27,14 @@ class Draws:
         return torch.rand(shape, generator=self.generator, device=self.device) * (high - low) + low
 
     def log_uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Numbers whose logarithm is uniform: every scale as often as every other."""
+        """Log-uniform numbers in low..high, float32."""
         return torch.exp(self.uniform(math.log(low), math.log(high), *shape))
 
     def normal(self, *shape: int) -> Tensor:
         return torch.randn(shape, generator=self.generator, device=self.device)
 
     def whole(self, count: int, *shape: int) -> Tensor:
-        """Whole numbers 0..count - 1, int64."""
+        """Integers 0..count - 1, int64."""
         return torch.randint(count, shape, generator=self.generator, device=self.device)
 
     def chance(self, share: float, n: int) -> Tensor:
@@ -42,7 +42,7 @@ class Draws:
         return torch.rand(n, generator=self.generator, device=self.device) < share
 
     def some(self, share: float, n: int) -> Tensor:
-        """The numbers of about `share` of n samples, int64."""
+        """Indices of about `share` of n samples, int64."""
         return self.chance(share, n).nonzero().flatten()
 
 
@@ -55,16 +55,16 @@ def for_some(draws: Draws, share: float, images: Tensor, change: Callable[..., T
 
 
 def in_groups(draws: Draws, images: Tensor, change: Callable[[Draws, Tensor], Tensor]) -> Tensor:
-    """change(draws, images) of 8 images at a time, for what is drawn once for all that it gets."""
+    """Applies change(draws, images) to 8 images at a time, for parameters that it draws only once per call."""
     return torch.cat([change(draws, group) for group in images.split(GROUP)])
 
 
 def per_sample(values: Tensor) -> Tensor:
-    """(n,) as (n, 1, 1, 1), to go with images."""
+    """(n,) as (n, 1, 1, 1), to broadcast over images."""
     return values.view(-1, 1, 1, 1)
 
 
 def _mixed(numbers: tuple[int, ...]) -> int:
-    """One seed of several numbers, none of which cancels another."""
+    """Hashes several numbers, in order, to one seed."""
     text = " ".join(map(str, numbers)).encode()
     return (zlib.crc32(text) << 32 | zlib.crc32(text[::-1] + b"/")) & _LARGEST_SEED

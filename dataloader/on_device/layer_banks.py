@@ -1,4 +1,4 @@
-"""Foregrounds and backgrounds on the device, and the processes that draw further ones while training goes on."""
+"""Banks of foregrounds and backgrounds on the device, renewed by worker processes during training."""
 
 import logging
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from dataloader.sampler import permutation
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
 from utils.processes import in_advance, process_pool
 
-FOREGROUND_LEVELS = 4  # resolutions that are kept: crops show drawings reduced 8 times at most
+FOREGROUND_LEVELS = 4  # resolutions kept: crops show foregrounds downsampled at most 8 times
 BACKGROUND_LEVELS = 6  # and backgrounds blurred over up to 32 pixels
-AHEAD = 4  # pictures for each process that wait to be put into a bank
-MOST_BROKEN, BROKEN_SHARE = 5, 0.01  # files that are left out before training stops, whichever is more
-MOST_IN_A_ROW = 10_000  # pictures that cannot be read, even if it is the same few files each time
+AHEAD = 4  # images per worker process that may wait to be put into a bank
+MOST_BROKEN, BROKEN_SHARE = 5, 0.01  # unreadable files tolerated before training stops, whichever is more
+MOST_IN_A_ROW = 10_000  # unreadable images, even if they are the same few files each time
 
 log = logging.getLogger(__name__)
 
@@ -32,26 +32,26 @@ Item = Foreground | Background | DrawnForeground | DrawnBackground
 
 
 class LayerBanks:
-    """A bank of foregrounds and one of backgrounds, of which the oldest pictures are replaced one by one.
+    """A bank of foregrounds and one of backgrounds, whose oldest images are replaced one by one.
 
-    The pictures come in the order of `permutation`, epoch after epoch, and each process has every `processes`-th of
-    them. Drawn ones are others in each epoch, unless a cache keeps the foregrounds. The k-th lies in slot k modulo the
-    bank's length, so that what the banks hold depends on how many samples were made, not on when pictures are ready.
+    Images come in the order of `permutation`, epoch after epoch; each process takes every `processes`-th. Drawn ones
+    change every epoch, unless a cache keeps the foregrounds. The k-th image is in slot k modulo the bank's length, so
+    that the content of a bank depends on the number of samples generated, not on when images are ready.
 
     Args:
-        foregrounds, backgrounds: files' or drawn ones, as of `dataloader.dataset.TrainingData`.
-        size: sides of the pictures in pixels, at least 64; a multiple of 32.
-        most: pictures that a bank holds at most.
-        renew: samples of this process for which one foreground and one background are replaced; 0: never.
+        foregrounds, backgrounds: from files or drawn, as in `dataloader.dataset.TrainingData`.
+        size: side of the images in pixels, at least 64; a multiple of 32.
+        most: maximum number of images per bank.
+        renew: samples of this process after which one foreground and one background are replaced; 0: never.
         seed: of the order.
-        workers: processes that read and draw; 0: this one does, and training waits meanwhile.
+        workers: processes that read and draw; 0: this process does, while training waits.
         cache: folder for foregrounds, see `dataloader.cache`.
-        samples: made before, by a run that goes on.
+        samples: number generated before the run was resumed.
 
     Raises:
-        TooManyBrokenFilesError: if more than 5 files, and more than 1 % of the foregrounds or backgrounds, cannot be
-            read, or none can; the first ones are left out, with a warning each. (After that the banks of a run that
-            goes on can differ from what they would have held.)
+        TooManyBrokenFilesError: if more than 5 files, and more than 1 % of the foregrounds or backgrounds, are
+            unreadable, or all are. Fewer are skipped, with a warning each. (The banks of a resumed run can then
+            differ from those of an uninterrupted one.)
     """
 
     def __init__(self, foregrounds: list[Foreground | DrawnForeground], backgrounds: list[Background | DrawnBackground],
@@ -80,11 +80,11 @@ class LayerBanks:
             pictures = in_advance(pool, read, order, ahead) if pool else map(read, order)
             self._streams.append((bank, pictures, count(first), _most_broken(items), set()))
         for stream in self._streams:
-            for _ in trange(len(stream[0]), desc="pictures", leave=False, disable=None):
+            for _ in trange(len(stream[0]), desc="filling banks", leave=False, disable=None):
                 self._replace_oldest(*stream)
 
     def renew(self, samples: int) -> None:
-        """Replaces what is due once so many further samples are made."""
+        """Replaces the images that are due after this many further samples."""
         if not self._renew:
             return
         due = (self._samples + samples) // self._renew - self._samples // self._renew
@@ -94,7 +94,7 @@ class LayerBanks:
                 self._replace_oldest(*stream)
 
     def close(self) -> None:
-        """Ends the processes."""
+        """Stops the worker processes."""
         self._resources.close()
 
     def __enter__(self) -> "LayerBanks":
@@ -110,16 +110,16 @@ class LayerBanks:
             in_a_row += 1
             if str(picture) not in broken:
                 broken.add(str(picture))
-                log.warning("broken image file, left out: %s", picture)
+                log.warning("unreadable image file, skipped: %s", picture)
             if len(broken) > most_broken or in_a_row > MOST_IN_A_ROW:
-                raise TooManyBrokenFilesError(f"{len(broken)} files are broken, the last of them: {picture}")
+                raise TooManyBrokenFilesError(f"{len(broken)} files are unreadable, the last of them: {picture}")
         bank.put(next(numbers) % len(bank), *picture)
 
 
 def in_order(items: list[Item], seed: int, rank: int, processes: int, first: int, keep: bool) -> Iterator[Item]:
-    """A process's items without end, from its `first` on; drawn ones are others in each epoch unless they are kept.
+    """A process's items, endlessly, from its `first` on; drawn ones change every epoch, unless `keep`.
 
-    All processes together see every item once an epoch.
+    All processes together see every item once per epoch.
     """
     for number in count(first * processes + rank, processes):
         epoch, position = divmod(number, len(items))
@@ -128,12 +128,12 @@ def in_order(items: list[Item], seed: int, rank: int, processes: int, first: int
 
 
 def _most_broken(items: list[Item]) -> int:
-    """How many files may turn out broken: not all photographs or cut-outs for drawings, and not all items."""
+    """How many files may be unreadable: not all photographs or cut-outs used by drawings, and not all items."""
     material = {name: next((getattr(item, name) for item in items if getattr(item, name, ())), items)
                 for name in ("photographs", "cutouts")}
     return min(max(MOST_BROKEN, int(BROKEN_SHARE * len(items))), *(len(files) - 1 for files in material.values()))
 
 
 def _held(items: list[Item], most: int, processes: int) -> int:
-    """How many pictures a process holds of these."""
+    """How many of these items a process holds."""
     return max(1, min(most, -(-len(items) // processes)))

@@ -1,4 +1,4 @@
-"""Colours of foreground and background before they are composited, for many samples at once.
+"""Colour and lighting changes of foregrounds and backgrounds before compositing, in batches.
 
 Colours are (n, 3, h, w) float32 in 0..255, alpha is (n, 1, h, w) in 0..1.
 """
@@ -9,20 +9,20 @@ from torch import Tensor
 
 from dataloader.on_device.draws import Draws, per_sample
 
-PLAIN_DISTANCE = 90  # least distance of plain colours, in RGB
+PLAIN_DISTANCE = 90  # minimum distance between plain colours, in RGB 0..255
 PLAIN_CELLS = 3
-PARTS = 4  # along a background's side, of which one may be what a foreground looks like
-SPILL_CELLS = 16  # pixels over which the background's light is gathered
-GREATEST_GAIN = 2.5  # of matched light
+PARTS = 4  # along a background's side; a foreground may be moved towards one of these PARTS x PARTS
+SPILL_CELLS = 16  # pixels over which background colours are averaged
+GREATEST_GAIN = 2.5  # of exposure matching
 _GREY_AXIS = 3**-0.5
 
 
-def jittered(draws: Draws, colours: Tensor, alpha: Tensor, hue: float, saturation: tuple[float, float]) -> Tensor:
-    """Hue turned about the grey axis, saturation scaled, value shifted by about a tenth of what is left of it at most.
+def jitter_colours(draws: Draws, colours: Tensor, alpha: Tensor, hue: float, saturation: tuple[float, float]) -> Tensor:
+    """Rotates hue about the grey axis, scales saturation, and shifts value by at most (1.1 - mean) / 10, as in 0..1.
 
     Args:
-        hue: greatest angle to either side, in degrees.
-        saturation: least and greatest factor.
+        hue: maximum angle in either direction, in degrees.
+        saturation: minimum and maximum factor.
     """
     n = len(colours)
     angle = torch.deg2rad(draws.uniform(-hue, hue, n))
@@ -40,8 +40,8 @@ def jittered(draws: Draws, colours: Tensor, alpha: Tensor, hue: float, saturatio
     return (grey + (colours - grey) * factor + per_sample(shift)).clamp(0, 255)
 
 
-def nearer(draws: Draws, colours: Tensor, background: Tensor) -> Tensor:
-    """Colours moved by 0.3 to 1 of the way to mean and deviation of the background's, or the mean of a part of it."""
+def move_towards(draws: Draws, colours: Tensor, background: Tensor) -> Tensor:
+    """Moves colours by 0.3 to 1 of the way to the background's deviation and its mean, or the mean of a part of it."""
     n = len(colours)
     share = per_sample(draws.uniform(0.3, 1, n))
     mean, mean_behind = (each.mean((2, 3), keepdim=True) for each in (colours, background))
@@ -53,8 +53,8 @@ def nearer(draws: Draws, colours: Tensor, background: Tensor) -> Tensor:
     return ((colours - mean) * gain + mean + share * (mean_behind - mean)).clamp(0, 255)
 
 
-def matched(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
-    """Colours lit as the background is: exposure, and less so white balance, part of the way to its means."""
+def match_exposure(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
+    """Moves exposure, and to a lesser degree white balance, part of the way to the background's means."""
     weight = alpha.sum((2, 3), keepdim=True).clamp_min(1)
     mean = ((colours * alpha).sum((2, 3), keepdim=True) / weight).clamp_min(4)
     behind = background.mean((2, 3), keepdim=True).clamp_min(4)
@@ -65,8 +65,8 @@ def matched(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor) ->
     return (colours * gain.clamp(1 / GREATEST_GAIN, GREATEST_GAIN)).clamp(0, 255)
 
 
-def spilt(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
-    """Colours with the background's light around edges, as far as foregrounds let light come round them."""
+def add_spill(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor) -> Tensor:
+    """Adds blurred background light to colours, in proportion to the local mean of 1 - alpha, so mostly at edges."""
     size = colours.shape[-1]
     cells = min(SPILL_CELLS, size // 4)
     light, solid = (F.interpolate(F.avg_pool2d(each, cells), size=(size, size), mode="bilinear", align_corners=False)
@@ -75,8 +75,8 @@ def spilt(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor) -> T
     return torch.lerp(colours, light, (strength * (1 - solid)).clamp(0, 0.6))
 
 
-def plain(draws: Draws, n: int, size: int) -> tuple[Tensor, Tensor]:
-    """Foregrounds and backgrounds in colours that hardly change and differ clearly."""
+def plain_layers(draws: Draws, n: int, size: int) -> tuple[Tensor, Tensor]:
+    """Foregrounds and backgrounds in nearly uniform colours that differ clearly."""
     first = draws.uniform(20, 235, n, 3)
     second = draws.uniform(20, 235, n, 3)
     difference = second - first

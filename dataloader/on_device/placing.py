@@ -1,4 +1,4 @@
-"""Which part of which picture a crop shows, and reading it: foregrounds over each other, backgrounds behind them."""
+"""Placing crops in the images of banks and reading them: foregrounds, single or stacked, and backgrounds."""
 
 import math
 
@@ -10,17 +10,17 @@ from dataloader.on_device.bank import Bank
 from dataloader.on_device.draws import Draws, in_groups, per_sample
 from dataloader.on_device.recipe import Recipe
 
-ENLARGED_SHARE, ENLARGEMENT = 0.25, 1.25  # as the published augmentation brings images to 640 pixels
-STRETCH = 0.11  # logarithm of the greatest factor between the scales along x and y, halved
-ROTATION, SHEAR = 10, 10  # degrees, to either side
-CANDIDATES = 8  # places of a crop that are looked at until one has both sides known
-GRID = 8  # points along a crop's side at which candidates are looked at
-KNOWN_SHARE = 1 / 10  # of these points: the fewest that have to be solid, and empty
-OPAQUE, CLEAR = 250, 5  # alphas, of 255, that count as such
+ENLARGED_SHARE, ENLARGEMENT = 0.25, 1.25  # like the published augmentation, which resizes images to 640 pixels
+STRETCH = 0.11  # half the logarithm of the largest ratio between the scales along x and y
+ROTATION, SHEAR = 10, 10  # degrees, in either direction
+CANDIDATES = 8  # crop positions tested for both opaque and transparent areas
+GRID = 8  # points along a crop's side at which candidates are tested
+KNOWN_SHARE = 1 / 10  # minimum share of these points that is opaque, and that is transparent
+OPAQUE, CLEAR = 250, 5  # alpha thresholds of these, in 0..255
 
 
 def draw_scales(draws: Draws, n: int, recipe: Recipe) -> Tensor:
-    """Matrices (n, 2, 2) from pixels of a crop to those of a foreground."""
+    """Random matrices (n, 2, 2) that map crop pixels to foreground pixels."""
     scale = draws.log_uniform(*recipe.zoom, n) * torch.where(draws.chance(ENLARGED_SHARE, n), ENLARGEMENT, 1.0)
     stretch = torch.exp(draws.uniform(-STRETCH, STRETCH, n))
     angle, shear = (torch.deg2rad(draws.uniform(-most, most, n)) for most in (ROTATION, SHEAR))
@@ -31,18 +31,19 @@ def draw_scales(draws: Draws, n: int, recipe: Recipe) -> Tensor:
 
 
 def fitted(matrices: Tensor, crop: int, size: int) -> tuple[Tensor, Tensor]:
-    """Matrices enlarged where a crop would show more than a picture, and half the part it shows, (n, 2) in x and y."""
+    """Matrices scaled so that no crop exceeds its image, and half the extent that each shows, (n, 2) in x and y."""
     half = matrices.abs().sum(dim=2) * crop / 2
     factor = (size / (2 * half.amax(dim=1))).clamp_max(1)[:, None]
     return matrices * factor[..., None], half * factor
 
 
 def around(matrices: Tensor, middles: Tensor, side: int, spacing: float = 1) -> Tensor:
-    """Maps (n, 2, 3) from the pixels of crops to points of pictures, as `Bank.read` takes them.
+    """Maps (n, 2, 3) from crop pixels to image points, as `Bank.read` takes them.
 
     Args:
-        middles: (n, 2), the picture's point (x, y) in a crop's middle.
-        side: of the crop in pixels that are `spacing` apart, in the pixels that `matrices` start from.
+        middles: (n, 2), the image point (x, y) at the centre of a crop.
+        side: of the crop, in pixels.
+        spacing: of these pixels, in input units of `matrices`.
     """
     matrices = matrices * spacing
     shift = middles[..., None] - matrices.sum(dim=2, keepdim=True) * (side - 1) / 2
@@ -50,9 +51,9 @@ def around(matrices: Tensor, middles: Tensor, side: int, spacing: float = 1) -> 
 
 
 def place_foregrounds(draws: Draws, bank: Bank, crop: int, margin: int, recipe: Recipe, n: int) -> Tensor:
-    """Crops of foregrounds (n, 4, S, S) in 0..255, S = crop + 2 margin, around places where alpha is in between.
+    """Crops of foregrounds (n, 4, S, S) in 0..255, S = crop + 2 margin, around pixels of partial alpha.
 
-    Each is the first of eight candidates that has both something solid and something empty, or else the last.
+    Each is the first of eight candidates that has both opaque and transparent areas, or else the last.
     """
     items = draws.whole(len(bank), n)
     matrices, half = fitted(draw_scales(draws, n, recipe), crop, bank.size)
@@ -68,7 +69,7 @@ def place_foregrounds(draws: Draws, bank: Bank, crop: int, margin: int, recipe: 
 
 
 def _first_known(bank: Bank, items: Tensor, matrices: Tensor, places: Tensor, crop: int) -> Tensor:
-    """The number (n,) of the first place around which a crop has both sides."""
+    """Index (n,) of the first candidate whose crop has opaque and transparent areas, or else of the last."""
     n, candidates = places.shape[:2]
     coarse = min(len(bank.levels) - 1, max(0, round(math.log2(max(1, crop / GRID)))))
     maps = around(matrices.repeat_interleave(candidates, 0), places.flatten(0, 1), GRID, crop / GRID)
@@ -79,13 +80,13 @@ def _first_known(bank: Bank, items: Tensor, matrices: Tensor, places: Tensor, cr
 
 
 def _level(matrices: Tensor, levels: int) -> Tensor:
-    """At which resolution (n,) of pictures their pixels are about as far apart as the crop's."""
+    """The level (n,) whose pixel spacing is about that of the crop."""
     scale = (matrices[:, 0, 0] * matrices[:, 1, 1] - matrices[:, 0, 1] * matrices[:, 1, 0]).abs().sqrt()
     return torch.log2(scale).floor().clamp(0, levels - 1).long()
 
 
 def read_levels(bank: Bank, items: Tensor, maps: Tensor, side: int, levels: Tensor) -> Tensor:
-    """`Bank.read` with a level (n,) of its own for each picture."""
+    """`Bank.read` with a separate level (n,) for each image."""
     values = torch.empty(len(items), 4, side, side, device=maps.device)
     for level in range(len(bank.levels)):
         chosen = (levels == level).nonzero().flatten()
@@ -96,10 +97,10 @@ def read_levels(bank: Bank, items: Tensor, maps: Tensor, side: int, levels: Tens
     return values
 
 
-def over(upper: Tensor, lower: Tensor) -> Tensor:
-    """Foregrounds (n, 4, S, S) over others, their joint alpha 1 - (1 - a)(1 - b) in whole numbers of 0..255.
+def composite_foregrounds(upper: Tensor, lower: Tensor) -> Tensor:
+    """Foregrounds (n, 4, S, S) over others; their joint alpha 1 - (1 - a)(1 - b) is rounded to integers in 0..255.
 
-    A lower one is left out where both together would leave nothing to see.
+    A lower one is dropped if both together would be opaque everywhere, but the upper one is not.
     """
     a, b = upper[:, 3:] / 255, lower[:, 3:] / 255
     covered = (torch.maximum(a, b) >= 1).flatten(1).all(1) & (a < 1).flatten(1).any(1)
@@ -110,10 +111,10 @@ def over(upper: Tensor, lower: Tensor) -> Tensor:
 
 
 def place_backgrounds(draws: Draws, bank: Bank, crop: int, recipe: Recipe, n: int) -> Tensor:
-    """Backgrounds (n, 3, crop, crop) in 0..255, some out of focus.
+    """Backgrounds (n, 3, crop, crop) in 0..255, some defocused.
 
-    What is out of focus is read at a lower resolution and enlarged step by step, which blurs it about as a Gaussian of
-    0.6 times the reduction.
+    Defocused ones are read at a lower resolution and upsampled step by step, which approximates a Gaussian blur with a
+    sigma of 0.6 times the downsampling factor.
     """
     items = draws.whole(len(bank), n)
     scale = 1 / draws.log_uniform(*recipe.background_zoom, n)
@@ -132,7 +133,7 @@ def place_backgrounds(draws: Draws, bank: Bank, crop: int, recipe: Recipe, n: in
     image = torch.empty(n, 3, crop, crop, device=items.device)
     sharp = (blur == 0).nonzero().flatten()
     image[sharp] = read(sharp, 0)[:, :3]
-    order = blur.argsort(descending=True)[:n - len(sharp)]  # the most blurred first: each step enlarges those before
+    order = blur.argsort(descending=True)[:n - len(sharp)]  # most blurred first: each step upsamples all previous ones
     if len(order):
         soft = image.new_empty(0, 3, crop >> most, crop >> most)
         for level in range(most, -1, -1):
@@ -147,7 +148,7 @@ def place_backgrounds(draws: Draws, bank: Bank, crop: int, recipe: Recipe, n: in
 
 
 def softened(draws: Draws, foregrounds: Tensor) -> Tensor:
-    """Foregrounds (n, 4, S, S) out of focus as a whole: edges and hair are soft; what was solid stays so inside."""
+    """Foregrounds (n, 4, S, S) defocused as a whole: edges and hair become soft; opaque areas stay opaque inside."""
     return in_groups(draws, foregrounds, _softened)
 
 

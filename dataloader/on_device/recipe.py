@@ -1,27 +1,27 @@
-"""How often, and how strongly, what happens to the samples that are made on the device."""
+"""Probabilities and strengths of the augmentations of samples generated on the device."""
 
 from typing import NamedTuple
 
 
 class Recipe(NamedTuple):
-    """Shares are of the samples. The defaults are those of the samples made one by one.
+    """Shares are of samples. The defaults are those of samples generated one by one.
 
-    `benchmarks/training_data.py` compares what differs from them.
+    `benchmarks/training_data.py` compares recipes that differ from them.
     """
 
-    zoom: tuple[float, float] = (0.8, 1.25)  # of foregrounds: pixels of a crop for one of a drawing
+    zoom: tuple[float, float] = (0.8, 1.25)  # of foregrounds: crop pixels per foreground pixel
     background_zoom: tuple[float, float] = (0.7, 1.4)
-    second_share: float = 0.5  # foregrounds over another one
-    soft_share: float = 0.0  # foregrounds out of focus as a whole
-    defocused_share: float = 0.35  # backgrounds out of focus
-    hue: float = 40  # degrees, to either side, by which foregrounds' colours are turned
-    saturation: tuple[float, float] = (0.85, 1.15)  # factor on them
-    near_share: float = 0.25  # foregrounds whose colours are moved towards the background's
-    matched_share: float = 0.0  # foregrounds lit as their background is
-    spill_share: float = 0.0  # edges that the background's light falls on
-    mosaic_share: float = 0.0  # images that a sensor saw through a colour filter
+    second_share: float = 0.5  # foregrounds composited over another
+    soft_share: float = 0.0  # foregrounds defocused as a whole
+    defocused_share: float = 0.35  # defocused backgrounds
+    hue: float = 40  # maximum hue rotation of foregrounds, degrees in either direction
+    saturation: tuple[float, float] = (0.85, 1.15)  # factor on that of foregrounds
+    near_share: float = 0.25  # foregrounds with colours moved towards the background's
+    matched_share: float = 0.0  # foregrounds with exposure matched to the background
+    spill_share: float = 0.0  # foregrounds with background light spilled onto their edges
+    mosaic_share: float = 0.0  # images demosaiced from a Bayer pattern
     usual_trimap_share: float = 0.0  # trimaps as wide as those of test sets
-    plain_share: float = 0.0  # plain colours that differ, from which a network learns first that colours tell
+    plain_share: float = 0.0  # plain, distinct colours, from which a network first learns to infer opacity from colour
 
 
 PRESENT = Recipe()

@@ -1,1 +1,1 @@
-"""Training data that is drawn: objects of every kind of edge, in colours and backgrounds, as a camera sees them."""
+"""Synthetic training data: drawn foregrounds with many kinds of edges, backgrounds and camera effects."""

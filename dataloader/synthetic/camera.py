@@ -1,6 +1,6 @@
-"""A composite as a camera and its file show it. Each effect is a small function; `photograph` draws some of them.
+"""Camera and file-format effects on a composite: one small function each; `photograph` applies a random subset.
 
-Images are (H, W, 3) RGB: uint8 in 0..255, except where float32 is said, in the same range.
+Images are (H, W, 3) RGB in 0..255, uint8 unless stated to be float32.
 """
 
 from functools import lru_cache
@@ -8,12 +8,12 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-UNTOUCHED_SHARE = 0.3  # of the images, but for faint noise
-_NOISE_SIDE = 640  # of the tile that noise is taken from
+UNTOUCHED_SHARE = 0.3  # share of images that get only faint noise
+_NOISE_SIDE = 640  # of the noise tile, in pixels
 
 
 def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """The image with the traces of light, lens, sensor, processing and file, uint8.
+    """The image with random effects of light, lens, sensor, processing and compression, uint8.
 
     Args:
         image: float32 or uint8.
@@ -42,12 +42,12 @@ def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def developed(image: np.ndarray, gains: np.ndarray, exposure: float, contrast: float) -> np.ndarray:
-    """White balance, exposure and tone curve at once.
+    """Applies white balance, exposure and a tone curve.
 
     Args:
         gains: (3,), factors on linear light.
         exposure: in stops.
-        contrast: 0 leaves tones; 1 makes the curve twice as steep in the middle, -1 half.
+        contrast: 0 leaves tones unchanged; 1 doubles the slope of the tone curve at its middle, -1 halves it.
     """
     light = (np.arange(256) / 255) ** 2.2 * gains[:, None] * 2**exposure
     tones = np.clip(light, 0, 1) ** (1 / 2.2)
@@ -57,11 +57,11 @@ def developed(image: np.ndarray, gains: np.ndarray, exposure: float, contrast: f
 
 
 def with_noise(rng: np.random.Generator, image: np.ndarray, deviation: float, blotches: bool = False) -> np.ndarray:
-    """A sensor's noise, stronger where there is light.
+    """Adds sensor noise that grows with brightness.
 
     Args:
-        deviation: of the noise at mid grey, in grey levels.
-        blotches: noise of several pixels' size, as denoising leaves it.
+        deviation: standard deviation of the noise at mid grey, in grey levels.
+        blotches: noise with a grain of several pixels, as left by denoising.
     """
     height, width = image.shape[:2]
     grain = noise_tile()
@@ -77,12 +77,12 @@ def with_noise(rng: np.random.Generator, image: np.ndarray, deviation: float, bl
 
 @lru_cache(1)
 def noise_tile() -> np.ndarray:
-    """Normal noise (640, 640, 3) float32, always the same: drawing it anew would cost as much as all else."""
+    """Fixed Gaussian noise (640, 640, 3) float32; redrawing it would cost as much as all other effects together."""
     return np.random.default_rng(0).standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3), np.float32)
 
 
 def resampled(image: np.ndarray, factor: float) -> np.ndarray:
-    """The image reduced by a factor and enlarged again."""
+    """Downsamples by a factor and upsamples again."""
     height, width = image.shape[:2]
     small = cv2.resize(image, (max(1, round(width * factor)), max(1, round(height * factor))),
                        interpolation=cv2.INTER_AREA)
@@ -90,19 +90,19 @@ def resampled(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def sharpened(image: np.ndarray, amount: float) -> np.ndarray:
-    """Unsharp masking over about a pixel."""
+    """Unsharp masking with a sigma of one pixel."""
     return cv2.addWeighted(image, 1 + amount, cv2.GaussianBlur(image, (0, 0), 1.0), -amount, 0)
 
 
 def compressed(image: np.ndarray, kind: str, quality: int) -> np.ndarray:
-    """The image after a file of a lossy kind, ".jpg" or ".webp"."""
+    """Encodes and decodes the image in a lossy format, ".jpg" or ".webp"."""
     flag = cv2.IMWRITE_JPEG_QUALITY if kind == ".jpg" else cv2.IMWRITE_WEBP_QUALITY
     _, data = cv2.imencode(kind, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [flag, quality])
     return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
 def _patch(rng: np.random.Generator, tile: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A random part of the tile, which is repeated where it does not suffice."""
+    """A random crop of the tile, which is repeated if it is too small."""
     top, left = (int(rng.integers(max(1, _NOISE_SIDE - side + 1))) for side in (height, width))
     if max(height, width) > _NOISE_SIDE:
         tile = np.tile(tile, (-(-height // _NOISE_SIDE), -(-width // _NOISE_SIDE), 1))

@@ -1,4 +1,4 @@
-"""Colours that behave like those of things: of foregrounds, lit by a shade, and of what lies behind them."""
+"""Realistic colours for foregrounds, lit by a shade, and for backgrounds."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from dataloader.synthetic.drawing import NEUTRAL, noise, stroke
 
 Colour = tuple[float, float, float]
 
-# Hues of things that mattes are made of, RGB; colours are drawn around and between them.
+# RGB colours of typical matting subjects; colours are drawn around and between them.
 _THINGS = np.array([
     (28, 22, 20), (62, 40, 28), (105, 72, 48), (160, 120, 78), (214, 182, 130), (150, 70, 40),  # hair, fur, wood
     (232, 190, 160), (190, 135, 105), (110, 70, 50),  # skin
@@ -15,12 +15,12 @@ _THINGS = np.array([
     (245, 245, 242), (200, 200, 200), (128, 130, 134), (30, 32, 36),  # white, metal, black
     (180, 40, 45), (220, 120, 40), (230, 200, 70), (50, 120, 170), (40, 60, 120), (120, 60, 130), (220, 150, 180),
 ], np.float32)
-_SMALL = 64  # side at which slow changes are computed
-_LARGEST_SHARE = 1 / 25  # of the side: the widest blur of a background
+_SMALL = 64  # resolution at which smooth gradients are computed
+_LARGEST_SHARE = 1 / 25  # largest sigma of a background blur, as a share of the shorter side
 
 
 def thing_colour(rng: np.random.Generator) -> np.ndarray:
-    """A colour (3,) float32 in 0..255: near that of some thing, or any."""
+    """A random RGB colour (3,) float32 in 0..255, mostly near one of the palette."""
     if rng.random() < 0.25:
         return rng.uniform(5, 250, 3).astype(np.float32)
     return (_THINGS[rng.integers(len(_THINGS))] + rng.normal(0, 14, 3)).clip(3, 252).astype(np.float32)
@@ -32,7 +32,7 @@ def foreground_colours(rng: np.random.Generator, size: int, shade: np.ndarray,
 
     Args:
         shade: (size, size) uint8, as in `Drawing`.
-        photograph: (h, w, 3) uint8 RGB to take as the texture; None has one generated.
+        photograph: (h, w, 3) uint8 RGB used as the texture; None: one is generated.
     """
     if photograph is not None:
         colours = cv2.resize(np.ascontiguousarray(photograph), (size, size), interpolation=cv2.INTER_LINEAR)
@@ -43,18 +43,18 @@ def foreground_colours(rng: np.random.Generator, size: int, shade: np.ndarray,
             _add_stripes(rng, colours)
         elif chance < 0.2:
             _add_spots(rng, colours)
-    return lit(colours, shade)
+    return apply_shade(colours, shade)
 
 
 def pale_colours(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Glass, film, water, smoke or gauze, (size, size, 3) uint8 RGB: white or grey, with a slight tinge."""
+    """Colours of glass, film, water, smoke or gauze, (size, size, 3) uint8 RGB: white or grey with a slight tint."""
     middle = 255 - rng.gamma(1.5, 40) + rng.normal(0, 8, 3)
     small = (middle + rng.normal(0, 10, (4, 4, 1)) + rng.normal(0, 3, (4, 4, 3))).clip(0, 255).astype(np.uint8)
     return cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
-def lit(colours: np.ndarray, shade: np.ndarray) -> np.ndarray:
-    """Colours (H, W, 3) uint8 under a shade (H, W) uint8: 128 leaves them, 0 makes them black, 255 white."""
+def apply_shade(colours: np.ndarray, shade: np.ndarray) -> np.ndarray:
+    """Lights colours (H, W, 3) uint8 by a shade (H, W) uint8: 0 black, 128 unchanged, 255 white."""
     below, above = cv2.min(shade, NEUTRAL), cv2.subtract(shade, NEUTRAL)
     dark = cv2.multiply(colours, cv2.merge([below] * 3), scale=1 / NEUTRAL)
     rest = cv2.subtract(np.full_like(dark, 255), dark)
@@ -62,21 +62,21 @@ def lit(colours: np.ndarray, shade: np.ndarray) -> np.ndarray:
 
 
 def generated_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """What lies behind a foreground, (height, width, 3) uint8 RGB: surfaces, rooms, foliage, lights; often soft."""
+    """A generated background, (height, width, 3) uint8 RGB: surfaces, rooms, foliage, lights; often defocused."""
     image = _painted(rng, height, width)
     for _ in range(rng.integers(0, 3)):
         _DECORATIONS[rng.integers(len(_DECORATIONS))](rng, image)
-    return defocused(rng, image) if rng.random() < 0.5 else image
+    return defocus_background(rng, image) if rng.random() < 0.5 else image
 
 
-def defocused(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """An image (H, W, 3) uint8 out of focus, by up to 1/25 of its side; wide blurs are computed on a smaller copy."""
+def defocus_background(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Defocuses an image (H, W, 3) uint8, sigma up to 1/25 of its shorter side; wide blurs run at lower resolution."""
     height, width = image.shape[:2]
     sigma = 0.6 * (max(1.0, min(height, width) * _LARGEST_SHARE) / 0.6) ** rng.random()
     factor = max(1, int(sigma / 2))
     size = (max(2, width // factor), max(2, height // factor))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor > 1 else image
-    if rng.random() < 0.5:  # a lens' disc
+    if rng.random() < 0.5:  # disc kernel, as of an aperture
         radius = max(1, round(1.6 * sigma / factor))
         disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2).astype(np.float32)
         small = cv2.filter2D(small, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT)
@@ -86,7 +86,7 @@ def defocused(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def near_colours(rng: np.random.Generator, colours: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """A foreground's colours (H, W, 3) uint8 moved by 0.3 to 1 of the way to mean and deviation of the background's."""
+    """Moves foreground colours (H, W, 3) uint8 30 to 100 % towards the background's mean and standard deviation."""
     share = rng.uniform(0.3, 1)
     means, deviations = zip(*(cv2.meanStdDev(each) for each in (colours, background)), strict=True)
     gain = 1 + share * (np.clip(deviations[1] / np.maximum(deviations[0], 1), 0.3, 2) - 1)
@@ -96,7 +96,7 @@ def near_colours(rng: np.random.Generator, colours: np.ndarray, background: np.n
 
 
 def _painted(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Two or three colours that pass into each other, with a texture, (height, width, 3) uint8."""
+    """Smooth gradients between two or three colours, with texture, (height, width, 3) uint8."""
     first, *others = (thing_colour(rng) for _ in range(rng.integers(2, 4)))
     if rng.random() < 0.5:  # shades of one colour
         others = [first + rng.normal(0, 25) + rng.normal(0, 6, 3) for _ in others]
@@ -139,7 +139,7 @@ def _add_panels(rng: np.random.Generator, image: np.ndarray) -> None:
 
 
 def _add_lights(rng: np.random.Generator, image: np.ndarray) -> None:
-    """Lights out of focus."""
+    """Out-of-focus lights (bokeh)."""
     layer = image.copy()
     height, width = image.shape[:2]
     radius = rng.uniform(0.008, 0.06) * side_of(image)

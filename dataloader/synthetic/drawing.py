@@ -1,7 +1,7 @@
-"""What the families of generated alphas share: noise, outlines, strokes drawn at a higher resolution.
+"""Primitives shared by the alpha families: noise, outlines, supersampled strokes.
 
-A *family* is a function `family(rng, size) -> Drawing`; everything random comes from `rng`. Points are (x, y) in
-pixels of the canvas they are drawn on, pixel centres at whole numbers.
+A *family* is a function `family(rng, size) -> Drawing`; all randomness comes from `rng`. Points are (x, y) in pixels of
+their canvas, with pixel centres at integers.
 """
 
 from collections.abc import Callable
@@ -10,26 +10,26 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-NEUTRAL = 128  # of a shade
-SUPERSAMPLING = 2  # of canvases for fine structures, which `reduced` brings to size
+NEUTRAL = 128  # shade that leaves colours unchanged
+SUPERSAMPLING = 2  # scale of canvases for fine structures, which `reduced` downsamples
 _SUBPIXEL_BITS = 4  # of OpenCV's fixed-point coordinates
 
 
 class Drawing(NamedTuple):
-    """An alpha and how its colours are lit."""
+    """An alpha and the shade that lights its colours."""
 
     alpha: np.ndarray  # (S, S) uint8
-    shade: np.ndarray | None = None  # (S, S) uint8: 128 leaves a colour, 0 makes it black, 255 white; None: all 128
+    shade: np.ndarray | None = None  # (S, S) uint8: 0 black, 128 unchanged, 255 white; None: all 128
 
 
 Family = Callable[[np.random.Generator, int], Drawing]
 
 
 def noise(rng: np.random.Generator, size: int, period: float, octaves: int = 1) -> np.ndarray:
-    """Smooth noise (size, size) float32 of mean 0 and deviation about 1, whose waves are about `period` pixels long.
+    """Smooth noise (size, size) float32, mean 0, standard deviation about 1, with a period of about `period` pixels.
 
     Args:
-        octaves: each after the first has half the period and half the height of the one before.
+        octaves: each has half the period and half the amplitude of the previous one.
     """
     total = np.zeros((size, size), np.float32)
     height, squares = 1.0, 0.0
@@ -37,7 +37,7 @@ def noise(rng: np.random.Generator, size: int, period: float, octaves: int = 1) 
         cells = min(size, max(2, round(size / (period / 2**octave)) + 1))
         grid = rng.standard_normal((cells, cells), np.float32) * np.float32(height)
         total += cv2.resize(grid, (size, size), interpolation=cv2.INTER_CUBIC)
-        squares += (0.75 * height) ** 2  # cubic interpolation leaves about three quarters of the deviation
+        squares += (0.75 * height) ** 2  # cubic interpolation keeps about 3/4 of the deviation
         height /= 2
     return np.divide(total, np.float32(squares**0.5), out=total)
 
@@ -48,12 +48,12 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
 
 
 def outline(rng: np.random.Generator, size: int, roughness: float = 0.1, points: int = 128) -> np.ndarray:
-    """A closed, smooth curve somewhere on the canvas, (points, 2) float32, in the order of increasing angle.
+    """A random closed, smooth curve, (points, 2) float32, ordered by angle.
 
-    Its middle lies within the middle half of the canvas, its mean radius is 0.12 to 0.38 of the canvas.
+    Its centre lies in the middle half of the canvas; its mean radius is 0.12 to 0.38 of the canvas's side.
 
     Args:
-        roughness: deviation of the radius, as a share of it; 0 makes ellipses, 0.3 ragged shapes.
+        roughness: relative standard deviation of the radius; 0 gives ellipses, 0.3 ragged shapes.
     """
     angles = np.linspace(0, 2 * np.pi, points, endpoint=False)
     orders = np.arange(2, 12)
@@ -68,19 +68,19 @@ def outline(rng: np.random.Generator, size: int, roughness: float = 0.1, points:
 
 
 def fill(canvas: np.ndarray, curve: np.ndarray, level: int = 255) -> None:
-    """Fills a closed curve (n, 2) anti-aliased."""
+    """Fills a closed curve (n, 2), anti-aliased."""
     cv2.fillPoly(canvas, [_fixed_point(curve)], level, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def stroke(canvas: np.ndarray, paths: np.ndarray | list[np.ndarray], widths: np.ndarray, levels: np.ndarray,
            line: int = cv2.LINE_AA) -> None:
-    """Draws lines, the palest first, so that a line drawn later never lightens what lies under it.
+    """Draws lines in order of increasing level, so that a later line never lowers the level of an earlier one.
 
     Args:
-        paths: n of (m, 2).
-        widths: (n,), in pixels of the canvas; rounded to whole ones, at least 1.
-        levels: (n,) in 0..255; rounded to steps of 8, except that 255 stays.
-        line: cv2.LINE_8 for shades, which must not mix with what is beside them.
+        paths: n paths (m, 2).
+        widths: (n,), in pixels of the canvas; rounded to integers, at least 1.
+        levels: (n,) in 0..255; rounded to multiples of 8, except 255.
+        line: cv2.LINE_8 for shades, which must not blend with their surroundings.
     """
     widths = np.maximum(1, np.rint(widths)).astype(int)
     levels = np.minimum(255, np.rint(np.asarray(levels) / 8) * 8).astype(int)
@@ -92,7 +92,7 @@ def stroke(canvas: np.ndarray, paths: np.ndarray | list[np.ndarray], widths: np.
 
 
 def reduced(canvas: np.ndarray, size: int) -> np.ndarray:
-    """A canvas drawn larger, brought to (size, size) by averaging."""
+    """Downsamples a canvas to (size, size) by averaging."""
     return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
 
 

@@ -1,4 +1,4 @@
-"""A digest of everything drawings depend on besides their arguments, so that no cached drawing outlives a change."""
+"""Digests of everything drawings depend on besides their arguments, which invalidate cached drawings."""
 
 import ast
 import hashlib
@@ -17,7 +17,7 @@ ENTRY = Path(__file__).resolve().with_name("items.py")
 
 @lru_cache(1)
 def program_digest() -> str:
-    """A digest of `program_files` and of the versions of the libraries that draw and decode."""
+    """Digest of `program_files` and the versions of NumPy, OpenCV and Pillow."""
     digest = hashlib.sha256(f"{np.__version__} {cv2.__version__} {PIL.__version__}".encode())
     for path in program_files():
         digest.update(path.read_bytes())
@@ -26,17 +26,17 @@ def program_digest() -> str:
 
 @lru_cache
 def files_digest(paths: tuple[Path, ...]) -> str:
-    """A digest of files' names, sizes and modification times.
+    """Digest of the files' names, sizes and modification times.
 
     Raises:
-        ImageFileError: if a file is gone.
+        ImageFileError: if a file is missing.
     """
     content = [[path.name for path in paths], file_states(paths)]
     return hashlib.sha256(str(content).encode()).hexdigest()[:16]
 
 
 def program_files() -> list[Path]:
-    """The source files of this project that drawing imports, directly or not."""
+    """Source files of this project that drawing imports, directly or indirectly."""
     found, waiting = set(), [ENTRY]
     while waiting:
         path = waiting.pop()
@@ -47,7 +47,7 @@ def program_files() -> list[Path]:
 
 
 def imported_files(path: Path) -> list[Path]:
-    """The files of this project that a source file imports."""
+    """Files of this project that a source file imports."""
     modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):

@@ -1,4 +1,4 @@
-"""What a lens and a moving object do to edges: blur, blur that varies over the picture, motion."""
+"""Blurred edges: defocus, spatially varying blur, motion blur."""
 
 import cv2
 import numpy as np
@@ -6,8 +6,8 @@ import numpy as np
 from dataloader.synthetic.drawing import noise
 
 
-def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
-    """An image (S, S) of any type under a Gaussian of `sigma` pixels; wide ones are computed at a lower resolution."""
+def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Blurs an image (S, S) of any dtype, sigma in pixels; wide blurs are computed at a lower resolution."""
     size = image.shape[0]
     small = max(8, size // max(1, int(sigma / 2)))
     if small >= size:
@@ -17,24 +17,24 @@ def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.resize(reduced, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
-def partly(rng: np.random.Generator, sharp: np.ndarray, soft: np.ndarray) -> np.ndarray:
-    """Two images (S, S) uint8 mixed by smooth noise: each is seen alone in some places."""
+def mix_by_noise(rng: np.random.Generator, sharp: np.ndarray, soft: np.ndarray) -> np.ndarray:
+    """Blends two images (S, S) uint8, weighted by smooth noise that reaches 0 and 1 in places."""
     share = noise(rng, 64, rng.uniform(40, 100)) * 0.7 + 0.5
     share = cv2.resize(np.clip(share, 0, 1), sharp.shape[::-1])
     return cv2.blendLinear(sharp, soft, 1 - share, share)
 
 
 def focused(rng: np.random.Generator, alpha: np.ndarray) -> np.ndarray:
-    """An alpha (S, S) uint8 as fine structures are photographed: mostly sharp, else soft in places or throughout."""
+    """Random focus of an alpha (S, S) uint8 with fine structures: mostly sharp, else blurred entirely or in places."""
     chance = rng.random()
     if chance < 0.55:
         return alpha
-    soft = blurred(alpha, rng.uniform(0.4, 0.4 + alpha.shape[0] / 200))
-    return soft if chance < 0.7 else partly(rng, alpha, soft)
+    soft = gaussian_blur(alpha, rng.uniform(0.4, 0.4 + alpha.shape[0] / 200))
+    return soft if chance < 0.7 else mix_by_noise(rng, alpha, soft)
 
 
-def moved(rng: np.random.Generator, alpha: np.ndarray, length: float) -> np.ndarray:
-    """An alpha (S, S) uint8 smeared over about `length` pixels, straight or along arcs that differ over the picture."""
+def motion_blur(rng: np.random.Generator, alpha: np.ndarray, length: float) -> np.ndarray:
+    """Motion blur of an alpha (S, S) uint8 over about `length` pixels, along a line or along arcs around a pivot."""
     size = alpha.shape[0]
     doublings = max(1, int(np.ceil(np.log2(length))))  # 2 ** doublings exposures, less than a pixel apart
     heading = rng.uniform(0, 2 * np.pi)

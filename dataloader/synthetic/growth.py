@@ -1,13 +1,13 @@
-"""What strands and plants share: paths that grow, and how they are drawn tapering, lit and overlapping.
+"""Paths of strands and plants: growing them, drawing them tapered and lit, stacking layers.
 
-Paths are (n, m, 2), n of m points each, in pixels of the canvas they are drawn on, from the root to the tip.
+Paths are (n, m, 2): n paths of m points each, from root to tip, in pixels of their canvas.
 """
 
 import cv2
 import numpy as np
 
 from dataloader.synthetic.drawing import NEUTRAL, SUPERSAMPLING, noise, stroke, to_uint8
-from dataloader.synthetic.focus import blurred
+from dataloader.synthetic.focus import gaussian_blur
 
 
 def headings(angles: np.ndarray) -> np.ndarray:
@@ -18,11 +18,11 @@ def headings(angles: np.ndarray) -> np.ndarray:
 def grow(rng: np.random.Generator, roots: np.ndarray, angles: np.ndarray, lengths: np.ndarray,
          pull: np.ndarray | tuple[float, float] = (0, 0), curl: float = 0, turns: float = 2,
          points: int = 16) -> np.ndarray:
-    """Paths from roots (n, 2) that set out at `angles` (n,), (n, points, 2).
+    """Paths (n, points, 2) that start at roots (n, 2) in the directions `angles` (n,).
 
     Args:
-        pull: (2,) or (n, 2), what bends a path on its way (gravity, wind), as a share of its stiffness.
-        curl: by how many radians a path swings from side to side, `turns` times over its length.
+        pull: (2,) or (n, 2), force that bends a path (gravity, wind), relative to its stiffness.
+        curl: amplitude, in radians, of a path's oscillation, about `turns` periods over its length.
     """
     n = len(roots)
     t = np.linspace(0, 1, points, dtype=np.float32)[None]
@@ -39,15 +39,15 @@ def grow(rng: np.random.Generator, roots: np.ndarray, angles: np.ndarray, length
 
 def clumped(rng: np.random.Generator, guides: np.ndarray, n: int, root: float, tip: float,
             waver: float = 0) -> np.ndarray:
-    """`n` paths that follow `guides`, (n, m, 2): `root` pixels around them at the root and `tip` at the tip.
+    """`n` paths (n, m, 2) scattered around `guides`, by `root` pixels at the root and `tip` at the tip.
 
     Args:
-        waver: how far, in pixels, each swings away from its course on its own.
+        waver: amplitude, in pixels, of each path's own oscillation.
     """
     m = guides.shape[1]
     paths = guides[rng.integers(0, len(guides), n)]
     t = np.linspace(0, 1, m, dtype=np.float32)[:, None]
-    # Strands of a clump end at different places, else its tip looks cut.
+    # Strands of a clump differ in length, else its tip looks cut.
     reach = rng.uniform(0.6, 1, (n, 1, 1)).astype(np.float32)
     paths = paths[:, :1] + (paths - paths[:, :1]) * reach
     start, end = rng.standard_normal((2, n, 1, 2), np.float32)
@@ -61,28 +61,29 @@ def clumped(rng: np.random.Generator, guides: np.ndarray, n: int, root: float, t
 
 def tapered(canvas: np.ndarray, paths: np.ndarray, widths: np.ndarray, opacities: np.ndarray | float = 1.0,
             tip: float = 0.3, pieces: int = 4) -> None:
-    """Draws paths on an alpha that is empty where they are paler, each thinning from its width (n,) to `tip` of it.
+    """Draws paths on an alpha, each tapering from its width (n,) to `tip` times that.
 
-    What is thinner than a pixel is drawn a pixel wide and less opaque.
+    Strokes overwrite, so the alpha must be empty below those that are not opaque. Paths thinner than a pixel are drawn
+    one pixel wide and less opaque.
 
     Args:
-        opacities: (n,) or one for all, 0..1.
-        pieces: how many steps a path thins in.
+        opacities: (n,) or scalar, 0..1.
+        pieces: number of width steps along a path.
     """
     t = (np.arange(pieces) + 0.5) / pieces
     width = np.asarray(widths)[:, None] * (1 + (tip - 1) * t)
     level = 255 * np.broadcast_to(opacities, len(paths))[:, None] * np.minimum(1, width / np.maximum(1, np.rint(width)))
-    level = np.where(level > 243, 255, np.rint(level / 24) * 24)  # fewer levels, fewer calls of OpenCV
+    level = np.where(level > 243, 255, np.rint(level / 24) * 24)  # fewer levels, fewer OpenCV calls
     stroke(canvas, _pieces(paths, pieces), width.ravel(), np.maximum(level, 24).ravel())
 
 
 def haze(paths: np.ndarray, widths: np.ndarray, size: int, strength: float, cells: int = 128) -> np.ndarray:
-    """The alpha (size, size) uint8 of all the strands too many to be drawn, which lie as these of a canvas do.
+    """The alpha (size, size) uint8 of strands too numerous to draw, distributed like the given paths.
 
     Args:
-        widths: (n,), in pixels of the canvas, `SUPERSAMPLING` times as large.
-        strength: how many strands each path stands for.
-        cells: along a side of the grid on which they are counted.
+        widths: (n,), in pixels of the paths' canvas, `SUPERSAMPLING` times as large.
+        strength: number of strands that each path stands for.
+        cells: per side of the grid on which their density is computed.
     """
     cells = min(cells, size)
     cell = size * SUPERSAMPLING / cells
@@ -97,21 +98,21 @@ def haze(paths: np.ndarray, widths: np.ndarray, size: int, strength: float, cell
     index = places[inside, 1] * cells + places[inside, 0]
     cover = np.bincount(index, area[inside], cells * cells).reshape(cells, cells).astype(np.float32) / cell**2
     alpha = 1 - np.exp(-strength * cv2.GaussianBlur(cover, (0, 0), 0.8))
-    # Single strands leave no veil; where hardly anything shines through, it is solid.
+    # Single strands leave no haze; where hardly any light passes, it is opaque.
     return to_uint8(cv2.resize(np.clip(1.35 * alpha - 0.25, 0, 1), (size, size), interpolation=cv2.INTER_LINEAR))
 
 
 def _pieces(paths: np.ndarray, pieces: int) -> np.ndarray:
-    """Paths (n, m, 2) cut into `pieces` that meet or overlap, (n * pieces, k, 2)."""
+    """Splits paths (n, m, 2) into `pieces` that meet or overlap, (n * pieces, k, 2)."""
     n, m = paths.shape[:2]
     steps = -(-(m - 1) // pieces)
-    # All are as long, so that one array holds them: some overlap.
+    # Equal lengths, so that one array holds them; some overlap.
     starts = np.linspace(0, m - 1 - steps, pieces).round().astype(int)
     return paths[:, starts[:, None] + np.arange(steps + 1)].reshape(n * pieces, steps + 1, 2)
 
 
-def over(*layers: np.ndarray) -> np.ndarray:
-    """The alpha of several alphas (S, S) uint8 one behind the other."""
+def stacked_alpha(*layers: np.ndarray) -> np.ndarray:
+    """Joint alpha of layers (S, S) uint8 behind each other: 1 minus the product of their 1 - alpha."""
     clear = cv2.bitwise_not(layers[0])
     for layer in layers[1:]:
         clear = cv2.multiply(clear, cv2.bitwise_not(layer), scale=1 / 255)
@@ -119,10 +120,10 @@ def over(*layers: np.ndarray) -> np.ndarray:
 
 
 def modelled(rng: np.random.Generator, alpha: np.ndarray, size: int) -> np.ndarray:
-    """A shade (size, size) uint8 of a rounded body of this alpha (any square), lit from one side, mottled."""
+    """A shade (size, size) uint8 of a rounded body with this alpha (any square), lit from one side, mottled."""
     small = 64
     solid = cv2.resize(alpha, (small, small), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    relief = blurred(solid, rng.uniform(3, 9))
+    relief = gaussian_blur(solid, rng.uniform(3, 9))
     slope = np.stack([cv2.Sobel(relief, cv2.CV_32F, 1, 0), cv2.Sobel(relief, cv2.CV_32F, 0, 1)], axis=-1)
     slope /= max(1e-6, float(np.abs(slope).max()))
     light = headings(rng.uniform(0, 2 * np.pi)) * rng.uniform(10, 70)
@@ -133,7 +134,10 @@ def modelled(rng: np.random.Generator, alpha: np.ndarray, size: int) -> np.ndarr
 
 def strand_shade(rng: np.random.Generator, shade: np.ndarray, paths: np.ndarray, widths: np.ndarray,
                  contrast: float = 20, pieces: int = 3) -> None:
-    """Draws strands of a canvas `SUPERSAMPLING` times as large on a shade: each its own, dark roots, a glossy band."""
+    """Draws strands on a shade, each with its own level, a dark root and a glossy band.
+
+    Paths and widths are in pixels of a canvas `SUPERSAMPLING` times as large.
+    """
     own = NEUTRAL + rng.normal(0, contrast, len(paths))
     band, gloss, root = rng.uniform(0.2, 0.8), rng.uniform(0, 2.5) * contrast, rng.uniform(0, 2) * contrast
     t = (np.arange(pieces) + 0.5) / pieces

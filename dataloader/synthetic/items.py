@@ -1,4 +1,4 @@
-"""Drawn foregrounds and backgrounds as items of a training set, beside those that are files."""
+"""Drawn foregrounds and backgrounds as training-set items, alongside those read from files."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,15 +13,15 @@ from dataloader.synthetic.objects import FAMILIES, Subjects, View, draw_cutout
 from dataloader.synthetic.photographs import photograph_surface, photograph_view, read_cutout, read_photograph
 from dataloader.synthetic.subjects import Subject, cutout_subject, cutout_view, find_subject
 
-GENERATED_BACKGROUND_SHARE = 0.1  # where there are photographs
-LARGE_PART_SHARE = 0.25  # of the surfaces that are photographs'
-CUTOUT_SHARE = 0.6  # of the subjects, where there are cut-outs: those that are one
-AS_IT_IS_SHARE = 0.1  # of the foregrounds, where there are cut-outs: those that are one and nothing else
-SUBJECT_TRIES = 3  # views in which a subject is looked for
+GENERATED_BACKGROUND_SHARE = 0.1  # share of generated backgrounds, if there are photographs
+LARGE_PART_SHARE = 0.25  # share of photographic textures from a large part instead of a surface
+CUTOUT_SHARE = 0.6  # share of subjects that are cut-outs, if there are any
+AS_IT_IS_SHARE = 0.1  # share of foregrounds that are just a cut-out, if there are any
+SUBJECT_TRIES = 3  # views searched for a subject
 
 
 class DrawnForeground(NamedTuple):
-    """The `number`-th foreground of a seed: the same pixels whenever it is read."""
+    """The `number`-th foreground of a seed; reading it is deterministic."""
 
     seed: int
     number: int
@@ -42,11 +42,11 @@ class DrawnForeground(NamedTuple):
     height = width
 
     def at_epoch(self, epoch: int) -> "DrawnForeground":
-        """Another one in its place."""
+        """Its replacement in another epoch."""
         return self._replace(epoch=epoch)
 
     def read(self) -> np.ndarray:
-        """(size, size, 4) uint8 RGBA, the colours not multiplied by alpha.
+        """(size, size, 4) uint8 RGBA, colours not premultiplied.
 
         Raises:
             ImageFileError: if a photograph or cut-out cannot be read.
@@ -59,10 +59,10 @@ class DrawnForeground(NamedTuple):
                            subject_chooser(self.photographs, self.cutouts, self.size))
 
     def identity(self) -> tuple[str, str]:
-        """Its cache key, and the state by which an entry is outdated: all that its pixels depend on.
+        """Cache key, and the state whose change invalidates an entry: everything its pixels depend on.
 
         Raises:
-            ImageFileError: if a photograph or cut-out is gone.
+            ImageFileError: if a photograph or cut-out is missing.
         """
         return (f"{self.seed} {self.epoch} {self.number} {self.size}",
                 f"{program_digest()} {files_digest(self.photographs)} {files_digest(self.cutouts)} "
@@ -83,11 +83,11 @@ class DrawnBackground(NamedTuple):
         return f"view{self.number:06d}"
 
     def at_epoch(self, epoch: int) -> "DrawnBackground":
-        """Another one in its place."""
+        """Its replacement in another epoch."""
         return self._replace(epoch=epoch)
 
     def read(self) -> np.ndarray:
-        """(h, w, 3) uint8 RGB, the sides at most about `size`.
+        """(h, w, 3) uint8 RGB, sides at most twice `size`.
 
         Raises:
             ImageFileError: if a photograph cannot be read.
@@ -99,17 +99,17 @@ class DrawnBackground(NamedTuple):
         return view(rng)
 
 
-_FOREGROUNDS, _BACKGROUNDS = range(2)  # streams of one seed
+_FOREGROUNDS, _BACKGROUNDS = range(2)  # random streams of a seed
 _DRAWN = 1
 
 
 def random_stream(*numbers: int) -> np.random.Generator:
-    """A generator that no other numbers give, nor these as the seed of something else: NumPy pads seeds with zeros."""
+    """A generator unique to these numbers; NumPy pads seeds with zeros, hence the appended constant and length."""
     return np.random.default_rng((*numbers, _DRAWN, len(numbers)))
 
 
 def surface_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
-    """Draws what things are made of at each call: mostly surfaces, at times larger parts of photographs."""
+    """Returns a function that draws a texture: mostly a surface, sometimes a larger part; None without photographs."""
     view = photograph_chooser(photographs, size)
     if view is None:
         return None
@@ -123,7 +123,7 @@ def surface_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
 
 
 def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
-    """Draws a part of one of the photographs at each call; None where there are none."""
+    """Returns a function that draws a part of a photograph; None without photographs."""
     if not photographs:
         return None
 
@@ -134,7 +134,7 @@ def photograph_chooser(photographs: tuple[Path, ...], size: int) -> View | None:
 
 
 def subject_chooser(photographs: tuple[Path, ...], cutouts: tuple[Path, ...], size: int) -> Subjects | None:
-    """Draws a subject at each call, of a cut-out or of a part of a photograph; None where there is neither."""
+    """Returns a function that draws a subject from a cut-out or photograph; None without either."""
     view = photograph_chooser(photographs, size)
     if view is None and not cutouts:
         return None

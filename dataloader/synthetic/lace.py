@@ -1,4 +1,4 @@
-"""Lace, and the flat net that is its ground."""
+"""Lace and its ground, a flat net."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from dataloader.synthetic.drawing import SUPERSAMPLING, Drawing, reduced, stroke
-from dataloader.synthetic.warping import cut, hung, log_uniform
+from dataloader.synthetic.warping import cut, drape, log_uniform
 
 
 def lace(rng: np.random.Generator, size: int) -> Drawing:
@@ -18,22 +18,22 @@ def lace(rng: np.random.Generator, size: int) -> Drawing:
     scallops = np.tile(_scallop(rng, period), repeats[1])
     if rng.random() < 0.7:
         sheet = np.vstack([scallops[::-1], sheet, scallops])
-    drawing = hung(rng, size, hemmed(sheet, max(1, period // 16)))
+    drawing = drape(rng, size, hemmed(sheet, max(1, period // 16)))
     return cut(rng, drawing, rng.uniform(1, size / 60)) if rng.random() < 0.3 else drawing
 
 
 def doily(rng: np.random.Generator, size: int) -> Drawing:
-    """A round piece of lace: rings of petals, chains and holes about a middle."""
+    """A round piece of lace: rings of petals, chains and holes around a centre."""
     side = size * SUPERSAMPLING
     canvas = np.zeros((side, side), np.uint8)
     _rosette(rng, canvas, np.full(2, side / 2), rng.uniform(0.3, 0.46) * side, int(rng.integers(4, 9)))
-    return hung(rng, size, reduced(canvas, size))
+    return drape(rng, size, reduced(canvas, size))
 
 
 def mesh(size: int, cell: float, hexagonal: bool = False) -> list[np.ndarray]:
-    """The straight strings of a flat net that covers a canvas and its surroundings: paths of (m, 2), in pixels.
+    """The threads of a flat net that extends beyond the canvas: paths (m, 2), in pixels.
 
-    Four-cornered meshes have a string through every multiple of `cell`, in x and in y; six-cornered ones are as wide.
+    Square meshes have a thread at every multiple of `cell` in x and y; hexagonal ones are equally wide.
     """
     reach = int(np.ceil(0.75 * size / cell))
     steps = np.arange(-reach, reach + 1)
@@ -55,21 +55,21 @@ def mesh(size: int, cell: float, hexagonal: bool = False) -> list[np.ndarray]:
 
 
 def hemmed(sheet: np.ndarray, width: int) -> np.ndarray:
-    """A sheet whose left and right edges are opaque."""
+    """Makes the left and right edges of a sheet opaque, in place."""
     sheet[:, :width] = sheet[:, -width:] = 255
     return sheet
 
 
 def fixed(point) -> tuple[int, int]:
-    """A point or two lengths in OpenCV's fixed-point coordinates of 4 bits."""
+    """A point or two lengths in OpenCV's fixed-point coordinates with 4 fractional bits."""
     return round(float(point[0]) * 16), round(float(point[1]) * 16)
 
 
 def _lace_tile(rng: np.random.Generator, period: int) -> np.ndarray:
-    """One repeat of lace, (period, period) uint8."""
+    """One period of lace, (period, period) uint8."""
     side = period * SUPERSAMPLING
     tile = np.zeros((side, side), np.uint8)
-    strings = side / (2 * int(rng.integers(2, max(3, min(7, period // 10)))))  # even, for the slanting ground to repeat
+    strings = side / (2 * int(rng.integers(2, max(3, min(7, period // 10)))))  # even, so that the diagonal ground tiles
     grid = mesh(side, strings)
     if rng.random() < 0.5:
         grid = [path @ np.array([[1, 1], [-1, 1]]) for path in mesh(2 * side, strings)]
@@ -86,7 +86,7 @@ def _lace_tile(rng: np.random.Generator, period: int) -> np.ndarray:
 
 
 def _rosette(rng: np.random.Generator, canvas: np.ndarray, middle: np.ndarray, radius: float, rings: int) -> None:
-    """Draws rings of petals, chains and open-work about a middle, over an emptied disc."""
+    """Draws rings of petals, chains and openwork around a centre, on a cleared disc."""
     cv2.circle(canvas, fixed(middle), round(radius * 16), 0, -1, cv2.LINE_AA, 4)
     edges = radius * np.sqrt(np.linspace(0.03, 1, rings + 1))
     fold = int(rng.integers(5, 11))
@@ -118,7 +118,7 @@ def _rosette(rng: np.random.Generator, canvas: np.ndarray, middle: np.ndarray, r
 
 
 def _scallop(rng: np.random.Generator, period: int) -> np.ndarray:
-    """One bow of a border below a sheet, (period // 2, period) uint8."""
+    """One scallop of the border below a sheet, (period // 2, period) uint8."""
     side = period * SUPERSAMPLING
     bow = np.zeros((side, side), np.uint8)
     thread = max(1, round(side * rng.uniform(0.02, 0.08)))

@@ -1,15 +1,15 @@
-"""Things with a pattern of holes: nets, woven cloth, sieves, perforated sheets, fences, fringes, wicker."""
+"""Families of objects with patterns of holes: nets, woven cloth, sieves, perforated sheets, fences, fringes, wicker."""
 
 import cv2
 import numpy as np
 
 from dataloader.synthetic.drawing import NEUTRAL, SUPERSAMPLING, Drawing, fill, outline, reduced, stroke
 from dataloader.synthetic.lace import doily, fixed, hemmed, lace, mesh
-from dataloader.synthetic.warping import bent, cut, hung, log_uniform
+from dataloader.synthetic.warping import bent, cut, drape, log_uniform
 
 
 def net(rng: np.random.Generator, size: int) -> Drawing:
-    """A knotted net of four- or six-cornered meshes, slack and pulled out of shape."""
+    """A knotted net with square or hexagonal meshes, slack and distorted."""
     scale = SUPERSAMPLING
     cell = log_uniform(rng, max(6, size / 42), size / 6) * scale
     width = max(1, cell * log_uniform(rng, 0.04, 0.16))
@@ -30,7 +30,7 @@ def net(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def weave(rng: np.random.Generator, size: int) -> Drawing:
-    """Cloth whose threads let light through between them, frayed where it is cut."""
+    """Cloth with gaps between its threads, frayed at cut edges."""
     pitch = log_uniform(rng, 3, max(5, size / 24))
     height, width = np.rint(rng.uniform(0.6, 1.4, 2) * size).astype(int)
     share = rng.uniform(0.3, 1)
@@ -44,7 +44,7 @@ def weave(rng: np.random.Generator, size: int) -> Drawing:
     sheet = cv2.convertScaleAbs(cv2.max(down, over), alpha=float(level))
     top = (alternate[None] ^ alternate_across[:, None]).astype(np.float32)
     shade = cv2.convertScaleAbs(down * top + over * (1 - top), alpha=rng.uniform(10, 50), beta=rng.uniform(90, 115))
-    drawing = hung(rng, size, sheet, shade)
+    drawing = drape(rng, size, sheet, shade)
     return cut(rng, drawing, rng.uniform(1, size / 60)) if rng.random() < 0.3 else drawing
 
 
@@ -92,12 +92,12 @@ def perforated(rng: np.random.Generator, size: int) -> Drawing:
     shade = np.where(lit < tile, 70, NEUTRAL).astype(np.uint8)
     repeats = np.maximum(1, np.rint(rng.uniform(0.7, 1.5, 2) * size / period).astype(int))
     sheet, shade = (np.tile(reduced(each, period), repeats) for each in (tile, shade))
-    drawing = hung(rng, size, hemmed(sheet, max(2, period // 6)), shade, stiff=bool(rng.random() < 0.7))
+    drawing = drape(rng, size, hemmed(sheet, max(2, period // 6)), shade, stiff=bool(rng.random() < 0.7))
     return cut(rng, drawing, rng.uniform(1, period / 2)) if rng.random() < 0.6 else drawing
 
 
 def fence(rng: np.random.Generator, size: int) -> Drawing:
-    """Chain link: zigzag wires hooked into each other, with posts and rails."""
+    """A chain-link fence: interlocked zigzag wires, with posts and rails."""
     side = size * SUPERSAMPLING
     cell = log_uniform(rng, max(10, size / 24), size / 5) * SUPERSAMPLING
     width = max(2, cell * rng.uniform(0.04, 0.14))
@@ -119,7 +119,7 @@ def fence(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def fringe(rng: np.random.Generator, size: int) -> Drawing:
-    """Cords or tassels that hang from an opaque band."""
+    """Cords or tassels hanging from an opaque band."""
     side = size * SUPERSAMPLING
     count = int(log_uniform(rng, 20, 160))
     left, right = side * rng.uniform(-0.2, 0.3), side * rng.uniform(0.7, 1.2)
@@ -144,7 +144,7 @@ def fringe(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def wicker(rng: np.random.Generator, size: int) -> Drawing:
-    """Basketwork: rods about stakes, with small gaps."""
+    """Basketwork: rods woven around stakes, with small gaps."""
     period = round(log_uniform(rng, max(12, size / 20), size / 4))
     side = 4 * period
     alpha, shade = np.zeros((side, side), np.uint8), np.full((side, side), 40, np.uint8)
@@ -162,15 +162,15 @@ def wicker(rng: np.random.Generator, size: int) -> Drawing:
                 cv2.ellipse(alpha, centre, axes, 0, 0, 360, 255, -1, cv2.LINE_AA, 4)
     repeats = np.maximum(1, np.rint(rng.uniform(0.6, 1.3, 2) * size / period).astype(int))
     sheet, shade = (np.tile(reduced(each, period), repeats) for each in (alpha, shade))
-    drawing = hung(rng, size, hemmed(sheet, max(2, period // 8)), shade, stiff=True)
+    drawing = drape(rng, size, hemmed(sheet, max(2, period // 8)), shade, stiff=True)
     return cut(rng, drawing, rng.uniform(2, period / 4)) if rng.random() < 0.6 else drawing
 
 
 def _threads(rng: np.random.Generator, length: int, pitch: float, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Parallel threads along a line: how far each pixel is covered, (length,) float32 in 0..1, and every other thread.
+    """Parallel threads along a line: coverage per pixel, (length,) float32 in 0..1, and a mask of every other thread.
 
     Args:
-        share: of the pitch, a thread's width.
+        share: a thread's width, relative to the pitch.
     """
     middles = np.arange(0.5, length / pitch + 1) * pitch
     middles += rng.normal(0, 0.05 * pitch, len(middles))
@@ -183,7 +183,7 @@ def _threads(rng: np.random.Generator, length: int, pitch: float, share: float) 
 
 def _within(rng: np.random.Generator, at: np.ndarray, count: int, length: int, pitch: float,
             fray: float) -> np.ndarray:
-    """Where threads reach, (length, count) float32 in 0..1: each from about `fray` pixels outside the cloth's body."""
+    """Mask of the threads' extent, (length, count) float32: each ends about `fray` pixels outside the cloth's body."""
     threads = (np.arange(count) / pitch).astype(int)
     ends = np.abs(rng.normal(0, max(fray, 0.01), (2, threads[-1] + 1))).astype(np.float32)[:, threads]
     start = np.float32(2.5 * fray) - ends[0]
@@ -192,7 +192,7 @@ def _within(rng: np.random.Generator, at: np.ndarray, count: int, length: int, p
 
 
 def _with_thing(rng: np.random.Generator, drawing: Drawing) -> Drawing:
-    """A drawing and, sometimes, something opaque in it."""
+    """The drawing, half of the time with an opaque shape added in place."""
     if rng.random() < 0.5:
         curve = outline(rng, len(drawing.alpha), 0.1)
         fill(drawing.alpha, (curve - curve.mean(axis=0)) * np.float32(0.5) + curve.mean(axis=0))
@@ -200,12 +200,12 @@ def _with_thing(rng: np.random.Generator, drawing: Drawing) -> Drawing:
 
 
 def _tinted(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A shade that changes slowly from side to side."""
+    """A smoothly varying shade."""
     return cv2.resize(rng.uniform(90, 170, (3, 3)).astype(np.uint8), (size, size), interpolation=cv2.INTER_LINEAR)
 
 
 def _sagging(points: np.ndarray, side: int, depth: float) -> np.ndarray:
-    """Points (..., 2) lowered towards the middle of the canvas as a cloth between two nails."""
+    """Points (..., 2) lowered towards the middle of the canvas, as in a cloth hung between two nails."""
     x = points[..., 0] / side - 0.5
     return np.stack([points[..., 0], points[..., 1] + depth * side * (0.25 - x * x)], axis=-1)
 

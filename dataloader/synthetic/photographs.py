@@ -1,4 +1,4 @@
-"""Photographs and cut-outs as material: decoded once in a process, then looked at in parts."""
+"""Photographs and cut-outs as source material: decoded once per process, then cropped."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,21 +9,21 @@ import numpy as np
 
 from dataloader.image_file import ImageFileError, read_image, read_rgba
 
-KEPT_BYTES = 2**29  # of decoded photographs, in each process
-LONGEST_SIDE = 1280  # of photographs as they are kept
-SMALLEST_PART = 0.3  # of a photograph's shorter side, which a view shows at least
-SURFACE_PARTS = 6  # of which a surface is the one that is as colourful as was drawn
-SURFACE_SIDES = (0.1, 0.45)  # of a surface, as shares of the photograph's shorter side
-SURFACE_DEVIATION = 20  # standard deviation of colours (RGB of 0..255) that is aimed at, its median
+KEPT_BYTES = 2**29  # cache of decoded images, per process
+LONGEST_SIDE = 1280  # of cached images, in pixels
+SMALLEST_PART = 0.3  # lower bound of a view, relative to the largest that fits the photograph
+SURFACE_PARTS = 6  # candidates for a surface; the one closest to the drawn deviation is chosen
+SURFACE_SIDES = (0.1, 0.45)  # range, as shares of the photograph's shorter side
+SURFACE_DEVIATION = 20  # median of the target standard deviation of colours, RGB in 0..255
 SMALLEST_SURFACE = 48  # pixels
-LARGEST_SCALE = 2.5  # enlargement of a surface
-MOST_MIRRORED = 4  # the least side of a surface is this part of the square that it fills
+LARGEST_SCALE = 2.5  # largest enlargement of a surface
+MOST_MIRRORED = 4  # smallest side of a surface: that of the square it fills, divided by this
 
 _kept: OrderedDict[tuple[Path, Callable], np.ndarray] = OrderedDict()
 
 
 def read_photograph(path: Path) -> np.ndarray:
-    """A photograph, (H, W, 3) uint8 RGB, reduced to 1280 pixels; those used last are kept in memory.
+    """A photograph, (H, W, 3) uint8 RGB, downsampled to at most 1280 pixels; recently used ones are cached.
 
     Raises:
         ImageFileError: if the file cannot be read.
@@ -32,10 +32,10 @@ def read_photograph(path: Path) -> np.ndarray:
 
 
 def read_cutout(path: Path) -> np.ndarray:
-    """What is not empty of a cut-out, (h, w, 4) uint8 RGBA, reduced and kept as photographs are.
+    """The non-empty part of a cut-out, (h, w, 4) uint8 RGBA, downsampled and cached like photographs.
 
     Raises:
-        ImageFileError: if the file cannot be read, or its alpha is the same everywhere.
+        ImageFileError: if the file cannot be read, or its alpha is constant.
     """
     return _decoded(path, _trimmed)
 
@@ -50,7 +50,7 @@ def _trimmed(path: Path) -> np.ndarray:
 
 
 def _decoded(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
-    """A file as a function reads it, reduced; those used last are kept."""
+    """A file decoded by `read` and downsampled, from an LRU cache."""
     key = path, read
     if key in _kept:
         _kept.move_to_end(key)
@@ -67,7 +67,7 @@ def _decoded(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
 
 
 def _reduced(image: np.ndarray, factor: float) -> np.ndarray:
-    """An image (H, W, 3 or 4) uint8 at `factor` of its size; what is empty gives nothing to the colours beside it."""
+    """Downsamples an image (H, W, 3 or 4) uint8 by `factor`; colours are averaged weighted by alpha."""
     if image.shape[2] == 3:
         return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     weight = image[..., 3:] * np.float32(1 / 255)
@@ -78,9 +78,9 @@ def _reduced(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def photograph_view(rng: np.random.Generator, image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A random part of a photograph, mirrored at times, of the proportions of `height` and `width`.
+    """A random part of a photograph with the aspect ratio of `height` x `width`, sometimes mirrored.
 
-    The part is at most `height` x `width` pixels where it would otherwise be larger than twice that.
+    Parts more than twice that size are downsampled to `height` x `width` pixels.
     """
     largest = min(image.shape[0] / height, image.shape[1] / width)
     factor = largest * rng.uniform(SMALLEST_PART, 1)
@@ -93,11 +93,10 @@ def photograph_view(rng: np.random.Generator, image: np.ndarray, height: int, wi
 
 
 def photograph_surface(rng: np.random.Generator, image: np.ndarray, size: int) -> np.ndarray:
-    """A small part of a photograph that could be the surface of one thing, (size, size, 3) uint8.
+    """A small part of a photograph as the texture of a single object, (size, size, 3) uint8.
 
-    Whole photographs change their colours more than things do. Of some random parts this is the one whose standard
-    deviation is nearest to one drawn; enlarged up to 2.5 times (small ones more) and mirrored beyond its borders, it
-    fills the square.
+    Whole photographs vary more in colour than objects do. Of several random parts, the one whose standard deviation is
+    nearest to a random target is enlarged up to 2.5 times (small ones more) and mirrored to fill the square.
     """
     deviation = SURFACE_DEVIATION * np.exp(rng.normal(0, 0.6))
     parts = [_square_part(rng, image) for _ in range(SURFACE_PARTS)]
@@ -111,7 +110,7 @@ def photograph_surface(rng: np.random.Generator, image: np.ndarray, size: int) -
 
 
 def _deviation(part: np.ndarray) -> float:
-    """Mean of the channels' standard deviations; at least 1, below which all parts are alike flat."""
+    """Mean of the channels' standard deviations; at least 1, below which parts count as equally flat."""
     return max(1.0, cv2.meanStdDev(part)[1].mean())
 
 

@@ -1,4 +1,4 @@
-"""Families of plants and what hangs in them: grass, leaves on twigs, fern, needles, a spider's web, a seed head."""
+"""Families of plants and webs: grass, leaves on twigs, fern, needles, a spider web, a seed head."""
 
 import cv2
 import numpy as np
@@ -6,11 +6,11 @@ import numpy as np
 from dataloader.synthetic.drawing import NEUTRAL, SUPERSAMPLING, Drawing, fill, reduced, stroke
 from dataloader.synthetic.focus import focused
 from dataloader.synthetic.growth import grow, headings, strand_shade, tapered
-from dataloader.synthetic.shapes import ellipse
+from dataloader.synthetic.shapes import ellipse_curve
 
 
 def grass(rng: np.random.Generator, size: int) -> Drawing:
-    """Tufts of tapered blades that bend under their weight and the wind, sometimes with ears."""
+    """Tufts of tapered blades bent by gravity and wind, sometimes with ears."""
     side, alpha, shade = _canvases(size)
     tufts = int(rng.integers(1, 5))
     n = int(rng.integers(25, 160))
@@ -43,7 +43,7 @@ def _ears(rng: np.random.Generator, alpha: np.ndarray, stalks: np.ndarray) -> No
 
 
 def leaves_and_twigs(rng: np.random.Generator, size: int) -> Drawing:
-    """A branch or a crown that forks into twigs with many leaves, the background seen through the gaps."""
+    """A branch or crown that forks into twigs with many leaves and gaps between them."""
     side, alpha, shade = _canvases(size)
     boughs = int(rng.integers(1, 4))
     border = rng.uniform(0, 2 * np.pi) + rng.normal(0, 0.3, boughs)
@@ -66,7 +66,7 @@ def leaves_and_twigs(rng: np.random.Generator, size: int) -> Drawing:
     length = side * rng.uniform(0.025, 0.1) * (100 / n) ** 0.25
     turns = rng.choice([-1, 1], n) * rng.uniform(0.2, 1.3, n)
     leaves = grow(rng, points, angles + turns, length * rng.uniform(0.5, 1.2, n), (0, rng.uniform(0, 0.6)), points=7)
-    # A leaf seen from its edge is narrow.
+    # A leaf seen edge-on is narrow.
     widths = length * rng.uniform(0.2, 0.7) * rng.uniform(0.25, 1, n)
     _lay(rng, alpha, shade, leaves, _blades(leaves, widths, rng.uniform(0.3, 0.55)), rib=length > 30)
     return Drawing(focused(rng, reduced(alpha, size)), shade)
@@ -103,7 +103,7 @@ def fern(rng: np.random.Generator, size: int) -> Drawing:
 
 def _divided(rng: np.random.Generator, alpha: np.ndarray, shade: np.ndarray, leaflets: np.ndarray, reach: np.ndarray,
              gap: float) -> None:
-    """Draws leaflets (n, m, 2), `reach` (n,) long, that are themselves rows of leaflets."""
+    """Draws leaflets (n, m, 2), `reach` (n,) long, each divided into smaller leaflets."""
     pairs = int(rng.integers(5, 10))
     which = np.repeat(np.arange(len(leaflets)), 2 * pairs)
     t = np.tile(np.repeat(np.linspace(0.08, 0.98, pairs), 2), len(leaflets))
@@ -118,7 +118,7 @@ def _divided(rng: np.random.Generator, alpha: np.ndarray, shade: np.ndarray, lea
 
 
 def needles(rng: np.random.Generator, size: int) -> Drawing:
-    """Twigs of a conifer, each set about with stiff needles."""
+    """Conifer twigs with stiff needles."""
     side, alpha, shade = _canvases(size)
     direction = rng.uniform(0, 2 * np.pi)
     main = grow(rng, side * (0.5 - 0.5 * headings(np.array([direction]))), np.array([direction]),
@@ -146,7 +146,7 @@ def needles(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def spider_web(rng: np.random.Generator, size: int) -> Drawing:
-    """An orb web: spokes, a spiral that sags between them, torn in places; dew, a spider, the twigs that hold it."""
+    """An orb web: spokes and a sagging spiral, torn in places; perhaps with dew, a spider and supporting twigs."""
     side, alpha, shade = _canvases(size)
     spokes, turns = int(rng.integers(14, 34)), int(rng.integers(8, 34))
     angles = (np.arange(spokes) + rng.uniform(-0.3, 0.3, spokes)) * 2 * np.pi / spokes
@@ -158,7 +158,7 @@ def spider_web(rng: np.random.Generator, size: int) -> Drawing:
     width = max(1, side * rng.uniform(0.0008, 0.0035))
     stroke(alpha, np.stack([np.broadcast_to(centre, rim.shape), outer], axis=1), np.full(spokes, width),
            np.full(spokes, strength))
-    # (turns, spokes) corners of the spiral, each joined to the next spoke's by a thread that hangs through.
+    # (turns, spokes) vertices of the spiral, each joined to the one on the next spoke by a sagging thread.
     rows = 2 + np.arange(turns)[:, None] + np.arange(spokes) / spokes + rng.normal(0, 0.1, (turns, spokes))
     following = np.roll(rows, -1, axis=1)
     following[:, -1] = np.append(rows[1:, 0], rows[-1, 0] + 1)
@@ -199,11 +199,11 @@ def _spider(rng: np.random.Generator, alpha: np.ndarray, shade: np.ndarray, cent
     paths = grow(rng, np.tile(centre, (8, 1)), legs, np.full(8, 2.6 * length), curl=0.5, turns=0.5, points=6)
     tapered(alpha, paths, np.full(8, max(1.5, length / 6)), pieces=2)
     for canvas, scale, level in ((alpha, 1, 255), (shade, SUPERSAMPLING, 70)):
-        fill(canvas, ellipse(centre / scale, (length / scale, 0.65 * length / scale), angle), level)
+        fill(canvas, ellipse_curve(centre / scale, (length / scale, 0.65 * length / scale), angle), level)
 
 
 def dandelion(rng: np.random.Generator, size: int) -> Drawing:
-    """A seed head: a ball of fine parachutes on a stem, complete or half blown away."""
+    """A seed head: a ball of fine parachutes on a stem, complete or partly blown away."""
     side, alpha, shade = _canvases(size)
     centre, radius = rng.uniform([0.35, 0.3], [0.65, 0.55]) * side, rng.uniform(0.2, 0.36) * side
     stem = grow(rng, centre[None], np.array([np.pi / 2 + rng.normal(0, 0.2)]), np.array([1.3 * side]), curl=0.1)
@@ -224,7 +224,7 @@ def dandelion(rng: np.random.Generator, size: int) -> Drawing:
     stroke(alpha, lines, np.full(len(lines), width), np.full(len(lines), rng.uniform(60, 200)))
     stroke(alpha, stalks, np.full(len(stalks), width * 1.3), np.full(len(stalks), rng.uniform(130, 255)))
     tapered(alpha, stem, np.array([radius * rng.uniform(0.05, 0.13)]), tip=1)
-    core = ellipse(centre, (radius * 0.14, radius * rng.uniform(0.1, 0.14)))
+    core = ellipse_curve(centre, (radius * 0.14, radius * rng.uniform(0.1, 0.14)))
     fill(alpha, core)
     strand_shade(rng, shade, stem, np.array([radius * 0.1]))
     fill(shade, core / SUPERSAMPLING, 80)
@@ -232,13 +232,13 @@ def dandelion(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def _canvases(size: int) -> tuple[int, np.ndarray, np.ndarray]:
-    """The side of a canvas for fine structures, that empty canvas, and a neutral shade (size, size)."""
+    """The side of a supersampled canvas, the empty canvas, and a neutral shade (size, size)."""
     side = size * SUPERSAMPLING
     return side, np.zeros((side, side), np.uint8), np.full((size, size), NEUTRAL, np.uint8)
 
 
 def _along(paths: np.ndarray, which: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (k, 2) at shares `t` (k,) of the length of paths[which], and the headings there, (k,) in radians."""
+    """Points (k, 2) at fractions `t` (k,) along paths[which], and the directions there, (k,) in radians."""
     at = np.asarray(t) * (paths.shape[1] - 1)
     low = np.minimum(at.astype(int), paths.shape[1] - 2)
     start = paths[which, low]
@@ -247,7 +247,7 @@ def _along(paths: np.ndarray, which: np.ndarray, t: np.ndarray) -> tuple[np.ndar
 
 
 def _blades(paths: np.ndarray, widths: np.ndarray, widest: float) -> np.ndarray:
-    """The outlines (n, 2m, 2) of blades along paths (n, m, 2), pointed, as wide as `widths` at the share `widest`."""
+    """Outlines (n, 2m, 2) of pointed blades along paths (n, m, 2), reaching `widths` at the fraction `widest`."""
     t = np.linspace(0, 1, paths.shape[1])
     profile = (t / widest) ** (widest / (1 - widest)) * (1 - t) / (1 - widest)
     ahead = np.gradient(paths, axis=1)
@@ -259,7 +259,7 @@ def _blades(paths: np.ndarray, widths: np.ndarray, widest: float) -> np.ndarray:
 
 def _lay(rng: np.random.Generator, alpha: np.ndarray, shade: np.ndarray, paths: np.ndarray, outlines: np.ndarray,
          rib: bool = False) -> None:
-    """Draws blades over each other, each lit in its own way, perhaps with a midrib."""
+    """Draws overlapping blades, each with its own shade, optionally with a midrib."""
     levels = np.clip(rng.normal(NEUTRAL, rng.uniform(10, 35), len(paths)), 30, 225).astype(int).tolist()
     large, small, ribs = (np.rint(p * s).astype(np.int32) for p, s in ((outlines, 16), (outlines, 8), (paths, 8)))
     for i, level in enumerate(levels):

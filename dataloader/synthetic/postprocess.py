@@ -1,4 +1,4 @@
-"""The last steps of a synthetic sample, on its crop: defocus, camera and hand-drawn trimaps."""
+"""Final steps on the crop of a synthetic sample: defocus, camera effects and hand-drawn trimaps."""
 
 import cv2
 import numpy as np
@@ -6,23 +6,23 @@ import numpy as np
 from dataloader.augment import LARGEST_KERNEL, composite, make_trimap
 from dataloader.sample import Sample
 from dataloader.synthetic.camera import photograph
-from dataloader.synthetic.colours import defocused, near_colours
+from dataloader.synthetic.colours import defocus_background, near_colours
 from dataloader.synthetic.trimap_styles import redraw_trimap
 from utils.preprocessing import UNKNOWN
 
-DEFOCUSED_SHARE = 0.35  # of samples: background out of focus
-NEAR_SHARE = 0.25  # of samples: foreground colours near the background's
-WIDEST_BAND = 4  # the widest erosion in small crops is their side divided by this
-PLAIN_DISTANCE = 90  # minimum distance of plain colours, in RGB of 0..255
+DEFOCUSED_SHARE = 0.35  # share of samples with a defocused background
+NEAR_SHARE = 0.25  # share of samples with foreground colours near the background's
+WIDEST_BAND = 4  # the largest erosion kernel in small crops is their side divided by this
+PLAIN_DISTANCE = 90  # minimum distance between plain colours, in RGB 0..255
 _PLAIN_CELLS = 3
 
 
 def postprocess(rng: np.random.Generator, sample: Sample, plain_share: float = 0.0) -> Sample:
-    """The sample composited and photographed anew, with a trimap as people draw them.
+    """Recomposites the sample with camera effects and redraws its trimap in a hand-drawn style.
 
     Args:
-        plain_share: share of samples in plain, distinct colours instead. From these a network first learns
-            that colours tell what is opaque.
+        plain_share: share of samples in plain, distinct colours instead, from which a network first learns to
+            infer opacity from colour.
     """
     sample = sample._replace(trimap=fitting_trimap(rng, sample))
     if rng.random() < plain_share:
@@ -32,7 +32,7 @@ def postprocess(rng: np.random.Generator, sample: Sample, plain_share: float = 0
 
 
 def fitting_trimap(rng: np.random.Generator, sample: Sample) -> np.ndarray:
-    """The sample's trimap; redrawn narrower in small crops, and tight if everything is unknown.
+    """The sample's trimap; regenerated narrower in small crops, and tight if everything is unknown.
 
     An unknown region without known pixels nearby is ambiguous: there is nothing to learn from it.
     """
@@ -44,10 +44,10 @@ def fitting_trimap(rng: np.random.Generator, sample: Sample) -> np.ndarray:
 
 
 def photographed(rng: np.random.Generator, sample: Sample) -> Sample:
-    """The sample composited in 8 bits and seen by a camera; some with defocused backgrounds or similar colours."""
+    """Composites the sample in 8 bits with camera effects, sometimes with a defocused background or similar colours."""
     foreground, background = _to_uint8(sample.foreground), _to_uint8(sample.background)
     if rng.random() < DEFOCUSED_SHARE:
-        background = defocused(rng, background)
+        background = defocus_background(rng, background)
     if rng.random() < NEAR_SHARE:
         foreground = near_colours(rng, foreground, background)
     image = photograph(rng, cv2.blendLinear(foreground, background, sample.alpha, 1 - sample.alpha))

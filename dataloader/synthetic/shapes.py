@@ -1,21 +1,21 @@
-"""Families of solid objects: crisp, out of focus or moving; made of parts, with holes; people and animals."""
+"""Families of solid objects: sharp, defocused or motion-blurred; composed of parts, with holes; people and animals."""
 
 import numpy as np
 
 from dataloader.synthetic.drawing import SUPERSAMPLING, Drawing, fill, outline, reduced, stroke
-from dataloader.synthetic.focus import blurred, moved, partly
+from dataloader.synthetic.focus import gaussian_blur, mix_by_noise, motion_blur
 from dataloader.synthetic.growth import grow, headings, modelled
 
 
-def ellipse(centre: np.ndarray, radii: tuple[float, float], angle: float = 0, points: int = 48) -> np.ndarray:
-    """A closed curve (points, 2); the first radius lies along `angle`, in radians."""
+def ellipse_curve(centre: np.ndarray, radii: tuple[float, float], angle: float = 0, points: int = 48) -> np.ndarray:
+    """An ellipse as a closed curve (points, 2); the first radius lies along `angle`, in radians."""
     around = headings(np.linspace(0, 2 * np.pi, points, endpoint=False)) * radii
     along, across = headings(np.array([angle, angle + np.pi / 2]))
     return (np.asarray(centre) + around[:, :1] * along + around[:, 1:] * across).astype(np.float32)
 
 
 def rounded(curve: np.ndarray, times: int = 3) -> np.ndarray:
-    """A closed curve (n, 2) with its corners cut `times` over, (n * 2 ** times, 2)."""
+    """A closed curve (n, 2) after Chaikin's corner cutting, applied `times` times, (n * 2 ** times, 2)."""
     for _ in range(times):
         following = np.roll(curve, -1, axis=0)
         curve = np.stack([0.75 * curve + 0.25 * following, 0.25 * curve + 0.75 * following], axis=1).reshape(-1, 2)
@@ -23,7 +23,7 @@ def rounded(curve: np.ndarray, times: int = 3) -> np.ndarray:
 
 
 def limb(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, widths: tuple[float, float]) -> None:
-    """Fills a bar with round ends of the given widths."""
+    """Fills a tapered bar with round ends of the given widths."""
     angle = np.arctan2(*(np.asarray(end) - start)[::-1])
     turns = np.linspace(-np.pi / 2, np.pi / 2, 12)
     fill(canvas, np.concatenate([np.asarray(end) + headings(turns + angle) * widths[1] / 2,
@@ -31,11 +31,11 @@ def limb(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, widths: tuple[f
 
 
 def bust(rng: np.random.Generator, canvas: np.ndarray, centre: np.ndarray, head: float) -> None:
-    """Fills a head of radius `head` around `centre`, a neck and shoulders that reach down to the border."""
+    """Fills a head of radius `head` around `centre`, a neck, and shoulders that reach the lower border."""
     side = canvas.shape[0]
     x, y = centre
     lean = rng.uniform(-0.3, 0.3) * head
-    fill(canvas, ellipse(centre, (head * rng.uniform(1.1, 1.35), head), np.pi / 2 + rng.uniform(-0.2, 0.2)))
+    fill(canvas, ellipse_curve(centre, (head * rng.uniform(1.1, 1.35), head), np.pi / 2 + rng.uniform(-0.2, 0.2)))
     top, width = y + head * rng.uniform(1.5, 1.9), head * rng.uniform(1.7, 2.7)
     neck = head * rng.uniform(0.4, 0.6)
     below = max(side, top + head) + head
@@ -51,12 +51,12 @@ def animal(rng: np.random.Generator, canvas: np.ndarray) -> None:
     scale = rng.uniform(0.16, 0.4) * side
     body = np.array([rng.uniform(0.35, 0.65), rng.uniform(0.4, 0.8)]) * side
     tilt = rng.uniform(-0.5, 0.5)
-    fill(canvas, ellipse(body, (scale * rng.uniform(1, 1.5), scale * rng.uniform(0.6, 0.9)), tilt))
+    fill(canvas, ellipse_curve(body, (scale * rng.uniform(1, 1.5), scale * rng.uniform(0.6, 0.9)), tilt))
     facing = rng.choice([-1, 1])
     head = body + np.array([facing * rng.uniform(0.8, 1.3), -rng.uniform(0.3, 1)]) * scale
     size = scale * rng.uniform(0.35, 0.6)
     limb(canvas, body + np.array([facing * scale * 0.5, 0]), head, (scale, size))
-    fill(canvas, ellipse(head, (size * rng.uniform(1, 1.3), size), rng.uniform(0, np.pi)))
+    fill(canvas, ellipse_curve(head, (size * rng.uniform(1, 1.3), size), rng.uniform(0, np.pi)))
     for x in (-0.55, 0.55):
         ear = rng.uniform(0.6, 1.6) * size
         fill(canvas, head + np.array([[x - 0.3, -0.5], [x * 1.3, -1], [x + 0.3, -0.5]]) * (size, ear))
@@ -70,7 +70,7 @@ def animal(rng: np.random.Generator, canvas: np.ndarray) -> None:
 
 
 def silhouette(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A solid body, (size, size) uint8: a smooth or ragged blob, several that touch, a bust or an animal."""
+    """A solid body, (size, size) uint8: a smooth or ragged blob, several touching ones, a bust or an animal."""
     canvas = np.zeros((size, size), np.uint8)
     kind = rng.integers(0, 4)
     if kind == 0:
@@ -106,42 +106,42 @@ def figure(rng: np.random.Generator, size: int, solid: np.ndarray | None = None)
     """A person or an animal with a sharp or slightly soft edge.
 
     Args:
-        solid: (2 size, 2 size) uint8, the body, here and in other families of bodies; None has one drawn.
+        solid: (2 size, 2 size) uint8, the body, also in other families with this argument; None: one is drawn.
     """
     canvas = silhouette(rng, size * SUPERSAMPLING) if solid is None else solid
     alpha = reduced(canvas, size)
     if rng.random() < 0.5:
-        alpha = blurred(alpha, rng.uniform(0.4, 0.4 + size / 300))
+        alpha = gaussian_blur(alpha, rng.uniform(0.4, 0.4 + size / 300))
     return Drawing(alpha, modelled(rng, canvas, size))
 
 
 def defocused(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
-    """A body out of focus, by an amount that mostly changes along its outline."""
+    """A body out of focus; the amount of blur mostly varies along its outline."""
     if solid is None:
         solid = silhouette(rng, size) if rng.random() < 0.6 else crisp(rng, size).alpha
     else:
         solid = reduced(solid, size)
     largest = size / 20
-    alpha = blurred(solid, 0.5 * (largest / 0.5) ** rng.random())
+    alpha = gaussian_blur(solid, 0.5 * (largest / 0.5) ** rng.random())
     if rng.random() < 0.7:
-        alpha = partly(rng, blurred(solid, rng.uniform(0.4, 1.5)), alpha)
+        alpha = mix_by_noise(rng, gaussian_blur(solid, rng.uniform(0.4, 1.5)), alpha)
     return Drawing(alpha, modelled(rng, solid, size))
 
 
 def motion_blurred(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
-    """A body that moved while it was photographed, all of it or a part."""
+    """A body with motion blur, entirely or in part."""
     if solid is None:
         solid = silhouette(rng, size) if rng.random() < 0.6 else crisp(rng, size).alpha
     else:
         solid = reduced(solid, size)
-    alpha = moved(rng, solid, max(2, size * rng.uniform(0.01, 0.1)))
+    alpha = motion_blur(rng, solid, max(2, size * rng.uniform(0.01, 0.1)))
     if rng.random() < 0.4:
-        alpha = partly(rng, solid, alpha)
+        alpha = mix_by_noise(rng, solid, alpha)
     return Drawing(alpha, modelled(rng, solid, size))
 
 
 def structure(rng: np.random.Generator, size: int) -> Drawing:
-    """Something man-made: bars, rings, a frame with holes or a spoked wheel, beside a solid part."""
+    """A man-made structure: bars, rings, a frame with holes or a spoked wheel, with a solid part."""
     side = size * SUPERSAMPLING
     canvas = np.zeros((side, side), np.uint8)
     rng.choice([_bars, _rings, _frame, _wheel])(rng, canvas)
@@ -165,7 +165,7 @@ def _rings(rng: np.random.Generator, canvas: np.ndarray) -> None:
     side = canvas.shape[0]
     for _ in range(rng.integers(1, 5)):
         centre, radius = rng.uniform(0.25, 0.75, 2) * side, rng.uniform(0.08, 0.35) * side
-        ring = ellipse(centre, (radius, radius * rng.uniform(0.4, 1)), rng.uniform(0, np.pi), 72)
+        ring = ellipse_curve(centre, (radius, radius * rng.uniform(0.4, 1)), rng.uniform(0, np.pi), 72)
         stroke(canvas, [np.concatenate([ring, ring[:1]])], np.array([radius * rng.uniform(0.03, 0.5)]), np.array([255]))
 
 
@@ -189,10 +189,10 @@ def _wheel(rng: np.random.Generator, canvas: np.ndarray) -> None:
     side = canvas.shape[0]
     centre, radius = rng.uniform(0.4, 0.6, 2) * side, rng.uniform(0.25, 0.42) * side
     squeeze, turn = rng.uniform(0.5, 1), rng.uniform(0, np.pi)
-    rim = ellipse(centre, (radius, radius * squeeze), turn, 120)
+    rim = ellipse_curve(centre, (radius, radius * squeeze), turn, 120)
     tyre = radius * rng.uniform(0.05, 0.2)
     stroke(canvas, [np.concatenate([rim, rim[:1]])], np.array([tyre]), np.array([255]))
-    hub = ellipse(centre, (radius * 0.12, radius * 0.12 * squeeze), turn, 120)
+    hub = ellipse_curve(centre, (radius * 0.12, radius * 0.12 * squeeze), turn, 120)
     fill(canvas, hub)
     n = int(rng.integers(8, 40))
     ends = np.arange(n) * 120 // n

@@ -1,4 +1,4 @@
-"""Families of thin strands: hair, fur, whiskers, bristles and feathers, each on something solid.
+"""Families of thin strands with something solid: hair, fur, whiskers, bristles and feathers.
 
 They are drawn on a canvas `SUPERSAMPLING` times as large; widths are in its pixels.
 """
@@ -8,12 +8,12 @@ import numpy as np
 
 from dataloader.synthetic.drawing import NEUTRAL, SUPERSAMPLING, Drawing, reduced, stroke
 from dataloader.synthetic.focus import focused
-from dataloader.synthetic.growth import clumped, grow, haze, headings, modelled, over, strand_shade, tapered
+from dataloader.synthetic.growth import clumped, grow, haze, headings, modelled, stacked_alpha, strand_shade, tapered
 from dataloader.synthetic.shapes import bust, silhouette
 
 
 def long_hair(rng: np.random.Generator, size: int) -> Drawing:
-    """Long hair, straight or wavy, hanging or blown by the wind, with strands that fly away."""
+    """Long hair, straight or wavy, hanging or blown by the wind, with flyaway strands."""
     wind = rng.normal(0, 0.7) if rng.random() < 0.65 else rng.choice([-1, 1]) * rng.uniform(2, 7)
     pull = np.array([wind, rng.uniform(2, 8) if abs(wind) < 2 else rng.uniform(0, 4)])
     return _head_of_hair(rng, size, length=rng.uniform(1, 4), pull=pull, curl=rng.uniform(0, 0.5),
@@ -28,15 +28,15 @@ def curly_hair(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def fur(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
-    """A furry body: short, dense strands all along its outline, combed one way, in tufts."""
+    """A furry body: short, dense strands along its whole outline, combed in one direction, in tufts."""
     side = size * SUPERSAMPLING
     solid = silhouette(rng, side) if solid is None else solid
     roots, normals = _edge(solid)
     length = side * 0.012 * 8 ** rng.random()
-    # Far more strands than show would only cost time: about one for each pixel and a half of outline.
+    # At most about one strand per 1.5 pixels of outline: more would cost time without being visible.
     n = int(np.clip(len(roots) * rng.uniform(0.25, 0.6), 60, 2.4 * size))
     comb = rng.normal(0, 0.8) + rng.normal(0, 0.5) * np.cos(normals * rng.integers(1, 4) + rng.uniform(0, 6))
-    # Tufts are close enough that a strand which sets out beside its tuft's middle still runs along it.
+    # Tufts are dense enough that a strand starting off its tuft's centre still follows it.
     tufts = max(12, n // int(rng.integers(4, 20)), int(len(roots) / (0.7 * length)))
     places = np.linspace(0, len(roots), tufts, endpoint=False).astype(int)
     angles = (normals + comb)[places] + rng.normal(0, rng.uniform(0.05, 0.3), len(places))
@@ -55,12 +55,12 @@ def fur(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) ->
     shade = modelled(rng, solid, size)
     _coat(rng, shade, length / SUPERSAMPLING, comb=rng.uniform(0, 2 * np.pi))
     strand_shade(rng, shade, paths[:: max(1, n // 500)], widths[:: max(1, n // 500)], rng.uniform(5, 30), 2)
-    alpha = over(*(reduced(layer, size) for layer in (solid, front, back)), undercoat)
+    alpha = stacked_alpha(*(reduced(layer, size) for layer in (solid, front, back)), undercoat)
     return Drawing(focused(rng, alpha), shade)
 
 
 def whiskers(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
-    """A few long, stiff strands that stand out from a body, which is smooth or short-haired."""
+    """A few long, stiff strands on a smooth or short-haired body."""
     side = size * SUPERSAMPLING
     canvas = silhouette(rng, side) if solid is None else solid.copy()
     roots, normals = _edge(canvas)
@@ -77,11 +77,11 @@ def whiskers(rng: np.random.Generator, size: int, solid: np.ndarray | None = Non
     tapered(strands, paths, widths, 1, 0.15)
     if rng.random() < 0.5:
         _stubble(rng, strands, roots, normals, side * rng.uniform(0.005, 0.02))
-    return Drawing(focused(rng, over(reduced(canvas, size), reduced(strands, size))), shade)
+    return Drawing(focused(rng, stacked_alpha(reduced(canvas, size), reduced(strands, size))), shade)
 
 
 def bristles(rng: np.random.Generator, size: int, solid: np.ndarray | None = None) -> Drawing:
-    """Lashes, a beard or a brush: strands of about one length along a part of an outline."""
+    """Lashes, a beard or a brush: strands of similar length along part of an outline."""
     side = size * SUPERSAMPLING
     canvas = silhouette(rng, side) if solid is None else solid.copy()
     roots, normals = _edge(canvas)
@@ -100,7 +100,7 @@ def bristles(rng: np.random.Generator, size: int, solid: np.ndarray | None = Non
     strand_shade(rng, shade, paths, widths, rng.uniform(5, 30))
     strands = np.zeros_like(canvas)
     tapered(strands, paths, widths, rng.uniform(0.7, 1), rng.uniform(0.1, 0.8))
-    return Drawing(focused(rng, over(reduced(canvas, size), reduced(strands, size))), shade)
+    return Drawing(focused(rng, stacked_alpha(reduced(canvas, size), reduced(strands, size))), shade)
 
 
 def feathers(rng: np.random.Generator, size: int) -> Drawing:
@@ -130,7 +130,7 @@ def _vane(rng: np.random.Generator, quill: np.ndarray, n: int, breadth: float,
     roots = np.column_stack([np.interp(at, np.arange(len(quill)), quill[:, i]) for i in (0, 1)])
     slope = np.gradient(quill, axis=0)
     angles = np.arctan2(slope[:, 1], slope[:, 0])[at.astype(int)]
-    # Barbs hook into groups: within one the angle is shared, between two the vane gapes.
+    # Barbs interlock in groups of one angle; the vane splits between groups.
     group = np.cumsum(rng.random(n) < rng.uniform(0.01, 0.12))
     lean = rng.uniform(0.5, 0.9) + rng.normal(0, rng.uniform(0.02, 0.25), group.max() + 1)[group]
     loose = np.clip(1 - along / rng.uniform(0.15, 0.4), 0, 1)
@@ -150,9 +150,9 @@ def _head_of_hair(rng: np.random.Generator, size: int, length: float, pull: np.n
 
     Args:
         length: of the hair, in radii of the head.
-        pull: (2,), gravity and wind as shares of the hair's stiffness.
-        curl, turns: as of `grow`.
-        looseness: how far strands part from their lock, in radii of the head.
+        pull: (2,), gravity and wind, relative to the hair's stiffness.
+        curl, turns: see `grow`.
+        looseness: spread of the strands of a lock at its tip, in radii of the head.
     """
     side = size * SUPERSAMPLING
     head = side * rng.uniform(0.1, 0.3)
@@ -165,7 +165,7 @@ def _head_of_hair(rng: np.random.Generator, size: int, length: float, pull: np.n
     roots = centre + headings(angles) * (1, 1.15) * head * rng.uniform(0.5, 0.95, (locks, 1))
     lengths = head * length * rng.lognormal(0, 0.25, locks)
     combed = angles + rng.normal(0, 0.3, locks) + rng.uniform(0, 0.9) * np.cos(angles)
-    # A curl of fewer points to a turn looks broken.
+    # With fewer points per turn a curl looks broken.
     points = int(np.clip(max(size // 24, 7 * turns * min(1, curl + 0.3)), 10, 40))
     guides = grow(rng, roots, combed, lengths, pull, curl, turns, points)
     n = int(size * rng.uniform(0.8, 2.2))
@@ -180,12 +180,12 @@ def _head_of_hair(rng: np.random.Generator, size: int, length: float, pull: np.n
     behind = np.concatenate([paths[:n // 2], strays])
     tapered(front, paths[n // 2:], widths[n // 2:], rng.uniform(0.7, 1), rng.uniform(0.15, 0.5))
     tapered(back, behind, np.concatenate([widths[:n // 2], strand * rng.uniform(0.5, 1, stray)]), rng.uniform(0.5, 1))
-    # Real heads have a hundred times as many hairs: most of them are seen only as a veil, solid near the scalp.
+    # Real heads have 100 times as many hairs; most are visible only as a haze, opaque near the scalp.
     crowd = haze(paths, np.linspace(1.5, 0.3, n) * head * 0.02, size, 0.12 * 20 ** rng.random())
     contrast = rng.uniform(5, 35)
     strand_shade(rng, shade, guides, np.full(locks, head * 0.08), contrast * 0.5)
     strand_shade(rng, shade, paths, np.maximum(1, widths), contrast)
-    alpha = over(*(reduced(layer, size) for layer in (body, front, back)), crowd)
+    alpha = stacked_alpha(*(reduced(layer, size) for layer in (body, front, back)), crowd)
     return Drawing(focused(rng, alpha), shade)
 
 
@@ -195,13 +195,13 @@ def _edge(solid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     curve = max(curves, key=len)[:, 0].astype(np.float32)
     ahead = max(1, len(curve) // 60)
     along = np.roll(curve, -ahead, axis=0) - np.roll(curve, ahead, axis=0)
-    # OpenCV goes around anticlockwise as seen on the screen, with y down.
+    # OpenCV traces contours anticlockwise as seen on screen (y down).
     normals = np.arctan2(along[:, 0], -along[:, 1])
     return curve, normals
 
 
 def _coat(rng: np.random.Generator, shade: np.ndarray, length: float, comb: float) -> None:
-    """Draws short strokes all over a shade, combed about one way."""
+    """Draws short strokes all over a shade, combed in roughly one direction."""
     size = shade.shape[0]
     n = int(np.clip((size / max(2, length)) ** 2 * 6, 50, 3 * size))
     roots = rng.uniform(-0.05, 1, (n, 2)) * size

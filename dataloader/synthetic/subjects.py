@@ -1,6 +1,6 @@
-"""Photographed subjects: what the colours of a photograph hold together, or what a cut-out shows.
+"""Photographed subjects: regions of similar colour in a photograph, or cut-outs.
 
-They have the texture and the light of a photograph. A *view* is a square part of one, (h, h, 3) uint8 RGB.
+They keep the texture and lighting of a photograph. A *view* is a square part of one, (h, h, 3) uint8 RGB.
 """
 
 from typing import NamedTuple
@@ -10,34 +10,34 @@ import numpy as np
 
 from dataloader.synthetic.drawing import SUPERSAMPLING, to_uint8
 
-SIDE = 96  # pixels at which views are segmented
-AREAS = (0.12, 0.5)  # shares of a view that a subject's outline is first drawn around
-LEAST_AREA = 0.05  # of what is left of it, connected and rounded
-NEARNESS = (0.3, 1.2)  # how much distance from the subject's middle counts beside differences of colour
-FRAMES = (1.0, 1.7)  # sides of what is then shown, as parts of the subject's longer side
-SMOOTHING = 1.6  # deviation of the blur that rounds its outline, in pixels of the segmentation
-CUTOUT_FRAMES = (0.55, 1.25)  # sides of what is shown of a cut-out, as parts of its longer side
-MOST_ENLARGED = 2.5  # pixels of the picture for one of a cut-out
-CUTOUT_TURN = 10  # degrees: deviation of the angle by which it is turned
-LEAST_SHOWN = 0.04  # of the picture, that a cut-out covers
-SOLID = 127  # alpha above which a cut-out is
-INSET = 1 / 40  # of the view: colours are taken from that far inside the outline, where nothing behind shines through
+SIDE = 96  # resolution at which views are segmented
+AREAS = (0.12, 0.5)  # range of a subject's initial area, as a share of the view
+LEAST_AREA = 0.05  # minimum area of the largest component after morphological smoothing
+NEARNESS = (0.3, 1.2)  # range of the weight of distance from the seed, relative to colour difference
+FRAMES = (1.0, 1.7)  # range of the crop's side, relative to the subject's longer side
+SMOOTHING = 1.6  # sigma of the blur that rounds its outline, in pixels of the segmentation
+CUTOUT_FRAMES = (0.55, 1.25)  # range of a cut-out's crop, relative to its longer side
+MOST_ENLARGED = 2.5  # largest enlargement of a cut-out
+CUTOUT_TURN = 10  # standard deviation of a cut-out's rotation, in degrees
+LEAST_SHOWN = 0.04  # minimum share of the image covered by a cut-out
+SOLID = 127  # alpha above which a cut-out counts as solid
+INSET = 1 / 40  # share of the side: colours are taken this far inside the outline, free of background
 
 
 class Subject(NamedTuple):
-    """A subject on a canvas `SUPERSAMPLING` times as large as its colours."""
+    """A subject; its mask is `SUPERSAMPLING` times as large as its colours."""
 
     solid: np.ndarray  # (2 S, 2 S) uint8, 255 inside and 0 outside
-    colours: np.ndarray  # (S, S, 3) uint8, continued beyond the outline
+    colours: np.ndarray  # (S, S, 3) uint8, extended beyond the outline
 
 
 def find_subject(rng: np.random.Generator, view: np.ndarray, size: int) -> Subject | None:
-    """A thing in a view: what is like a random place near the middle in its colours, and around it, at (size, size).
+    """Segments a subject in a view, at (size, size): the region similar in colour to a random central pixel.
 
-    None where no connected region of some size is alike.
+    None if no connected region is large enough.
     """
     small = cv2.resize(np.ascontiguousarray(view), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    solid = _alike(rng, small)
+    solid = _similar_region(rng, small)
     if solid is None:
         return None
     solid, view = _framed(rng, solid, view)
@@ -50,9 +50,9 @@ def find_subject(rng: np.random.Generator, view: np.ndarray, size: int) -> Subje
 
 
 def cutout_subject(rng: np.random.Generator, cutout: np.ndarray, size: int) -> Subject | None:
-    """What a cut-out (h, w, 4) uint8 RGBA shows, solid, or a part of it, at (size, size); turned a little.
+    """A cut-out (h, w, 4) uint8 RGBA, or a part of it, as a solid subject at (size, size); slightly rotated.
 
-    None where hardly anything of it is seen.
+    None if it covers too little of the image.
     """
     solid, colours = cutout_view(rng, cutout, size, SUPERSAMPLING)
     solid = (solid > SOLID).view(np.uint8) * np.uint8(255)
@@ -62,9 +62,9 @@ def cutout_subject(rng: np.random.Generator, cutout: np.ndarray, size: int) -> S
 
 
 def cutout_view(rng: np.random.Generator, cutout: np.ndarray, size: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """A square part of a cut-out, mirrored at times: alpha at `scale` times (size, size), and colours (size, size, 3).
+    """A random square of a cut-out, sometimes mirrored: alpha at `scale` times (size, size), colours (size, size, 3).
 
-    Where nothing is shown colours are black.
+    Colours are black where the square is empty.
     """
     if rng.random() < 0.5:
         cutout = cutout[:, ::-1]
@@ -84,7 +84,7 @@ def cutout_view(rng: np.random.Generator, cutout: np.ndarray, size: int, scale: 
 
 
 def _shown(image: np.ndarray, middle: list[float], side: float, turn: float, size: int) -> np.ndarray:
-    """The square of an image about a point (x, y), turned by degrees, at (size, size); nothing beyond the image."""
+    """The square around a point (x, y) of an image, rotated by `turn` degrees, at (size, size); 0 beyond the image."""
     factor = size / side
     if factor < 1:
         image = cv2.GaussianBlur(image, (0, 0), 0.4 / factor)
@@ -93,8 +93,8 @@ def _shown(image: np.ndarray, middle: list[float], side: float, turn: float, siz
     return cv2.warpAffine(image, to_view, (size, size), flags=cv2.INTER_LINEAR)
 
 
-def _alike(rng: np.random.Generator, image: np.ndarray) -> np.ndarray | None:
-    """The region (S, S) uint8 of 0 and 1 around a place of an image (S, S, 3) that is like it, its holes filled."""
+def _similar_region(rng: np.random.Generator, image: np.ndarray) -> np.ndarray | None:
+    """Mask (S, S) uint8, 0 or 1, of the region similar in colour around a random pixel of an image (S, S, 3)."""
     colours = cv2.GaussianBlur(cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), (0, 0), 1.5)
     x, y = (int(at) for at in rng.uniform(0.25, 0.75, 2) * SIDE)
     difference = np.linalg.norm((colours - colours[y, x]) / (colours.std(axis=(0, 1)) + 3), axis=-1)
@@ -114,7 +114,7 @@ def _alike(rng: np.random.Generator, image: np.ndarray) -> np.ndarray | None:
 
 
 def _framed(rng: np.random.Generator, solid: np.ndarray, view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The square around a region (h, h) in which it fills much of the picture, cut from region and view."""
+    """Crops region (h, h) and view to a square that the region mostly fills."""
     left, top, width, height = cv2.boundingRect(solid)
     side = min(SIDE, round(max(width, height) * rng.uniform(*FRAMES)))
     left, top = (int(np.clip(start + (length - side) * rng.uniform(0.3, 0.7), 0, SIDE - side))
@@ -126,9 +126,9 @@ def _framed(rng: np.random.Generator, solid: np.ndarray, view: np.ndarray) -> tu
 
 
 def continued(colours: np.ndarray, solid: np.ndarray) -> np.ndarray:
-    """Colours (S, S, 3) whose pixels outside a solid region (S, S) uint8, or near its edge, have those inside it.
+    """Extends the colours (S, S, 3) inside a solid region (S, S) uint8 to its edge and beyond.
 
-    Each is that of the nearest pixel well inside, softened, so that hair has the colours of what it grows on.
+    Each pixel takes the colour of the nearest one well inside, smoothed, so that hair matches the body it grows on.
     """
     depth = cv2.distanceTransform((solid > 127).view(np.uint8), cv2.DIST_L2, 3)
     inset = min(len(solid) * INSET, 0.7 * float(depth.max()))

@@ -1,4 +1,4 @@
-"""Families of whole things as one photographs them for a matte: toys, cloth, string, brooms, cages, wrapped ones."""
+"""Families of everyday objects: toys, cloth, string, brooms, cages, wrapped objects."""
 
 import cv2
 import numpy as np
@@ -14,16 +14,16 @@ from dataloader.synthetic.drawing import (
     stroke,
     to_uint8,
 )
-from dataloader.synthetic.focus import blurred, focused
-from dataloader.synthetic.growth import grow, headings, modelled, over, strand_shade, tapered
-from dataloader.synthetic.shapes import ellipse, limb, rounded, silhouette
+from dataloader.synthetic.focus import focused, gaussian_blur
+from dataloader.synthetic.growth import grow, headings, modelled, stacked_alpha, strand_shade, tapered
+from dataloader.synthetic.shapes import ellipse_curve, limb, rounded, silhouette
 from dataloader.synthetic.warping import log_uniform
 
-_RELIEF = 192  # side of the canvas on which light on smooth surfaces is computed
+_RELIEF = 192  # resolution at which smooth surfaces are lit
 
 
 def toy(rng: np.random.Generator, size: int) -> Drawing:
-    """Rounded parts of different tones, each lit as a ball is, glossy at times; seams and a tuft between them."""
+    """Rounded parts of different tones, each lit like a ball, sometimes glossy."""
     side = size * SUPERSAMPLING
     alpha, shade = np.zeros((side, side), np.uint8), np.full((size, size), NEUTRAL, np.uint8)
     light = headings(rng.uniform(-np.pi, 0))
@@ -35,7 +35,7 @@ def toy(rng: np.random.Generator, size: int) -> Drawing:
         radii = scale * rng.uniform(0.25, 1, 2) * rng.uniform(0.6, 1)
         angle = rng.uniform(0, 2 * np.pi)
         part = np.zeros_like(alpha)
-        fill(part, ellipse(place, tuple(radii), angle))
+        fill(part, ellipse_curve(place, tuple(radii), angle))
         if rng.random() < 0.3:
             limb(part, place, place + headings(angle) * scale * rng.uniform(0.8, 1.6), tuple(radii * 0.6))
         tone = NEUTRAL + rng.normal(0, 35)
@@ -47,7 +47,7 @@ def toy(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def _ball(mask: np.ndarray, light: np.ndarray, tone: float, contrast: float, gloss: float) -> np.ndarray:
-    """The shade of a round body of this alpha (S, S): bright towards the light, with a highlight."""
+    """The shade of a round body with this alpha (S, S): bright towards the light, with a highlight."""
     side = min(_RELIEF, len(mask))
     small = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
     depth = cv2.distanceTransform((small > 127).view(np.uint8), cv2.DIST_L2, 3)
@@ -61,7 +61,7 @@ def _ball(mask: np.ndarray, light: np.ndarray, tone: float, contrast: float, glo
 
 
 def cloth(rng: np.random.Generator, size: int) -> Drawing:
-    """A piece of cloth that hangs or lies in folds; its edges are cut, frayed or have fringes."""
+    """A piece of cloth in folds, with cut, frayed or fringed edges."""
     side = size * SUPERSAMPLING
     n = int(rng.integers(4, 9))
     corners = side / 2 + headings(np.sort(rng.uniform(0, 2 * np.pi, n))) * side * rng.uniform(0.22, 0.52, (n, 1))
@@ -73,7 +73,7 @@ def cloth(rng: np.random.Generator, size: int) -> Drawing:
     relief = noise(rng, _RELIEF, rng.uniform(25, 90), 3)
     angle = rng.uniform(0, 180)
     turn = cv2.getRotationMatrix2D((_RELIEF / 2, _RELIEF / 2), angle, 1)
-    turn[:, 0] *= 0.3  # folds run long one way
+    turn[:, 0] *= 0.3  # stretches the folds in one direction
     relief = cv2.warpAffine(relief, turn, (_RELIEF, _RELIEF), borderMode=cv2.BORDER_REFLECT_101)
     slope = cv2.Sobel(relief, cv2.CV_32F, 1, 0) + cv2.Sobel(relief, cv2.CV_32F, 0, 1) * rng.uniform(-1, 1)
     slope /= float(slope.std()) + 1e-6
@@ -89,7 +89,7 @@ def cloth(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def string(rng: np.random.Generator, size: int) -> Drawing:
-    """Rope, yarn or cable in loops, twisted strands visible on it, with loose ends and fuzz; at times round a body."""
+    """Rope, yarn or cable in loops, with visible twist, loose ends and fuzz; sometimes around a body."""
     side = size * SUPERSAMPLING
     canvas, shade = np.zeros((side, side), np.uint8), np.full((size, size), NEUTRAL, np.uint8)
     if rng.random() < 0.5:
@@ -120,7 +120,7 @@ def string(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def _twist(rng: np.random.Generator, shade: np.ndarray, path: np.ndarray, width: float, level: float) -> None:
-    """Draws the dark grooves of a rope's strands across its path."""
+    """Draws the dark grooves between a rope's strands across its path."""
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
     at = np.arange(0, lengths[-1], max(3.0, width * rng.uniform(0.5, 1)))
     points = np.column_stack([np.interp(at, lengths, path[:, i]) for i in (0, 1)])
@@ -158,7 +158,7 @@ def broom(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def cage(rng: np.random.Generator, size: int) -> Drawing:
-    """A cage, basket or rack of wire: two rows of bars, hoops, a base; something in it at times."""
+    """A cage, basket or rack of wire: two rows of bars, hoops, a base; sometimes with something inside."""
     side = size * SUPERSAMPLING
     canvas = np.zeros((side, side), np.uint8)
     inside = silhouette(rng, side) if rng.random() < 0.4 else None
@@ -176,32 +176,33 @@ def cage(rng: np.random.Generator, size: int) -> Drawing:
         bars = np.stack([middle + lean * height + (x - middle) * narrow, foot + (peak - foot) * height], axis=-1)
         stroke(canvas, list(bars.transpose(1, 0, 2).astype(np.float32)), np.full(len(x), wire), np.full(len(x), 255))
     for level in np.linspace(0.02, 0.6 if domed else 1, int(rng.integers(2, 5))):
-        hoop = ellipse(np.array([middle, bottom + (top - bottom) * level]), ((right - left) / 2, (right - left) * 0.06))
+        centre = np.array([middle, bottom + (top - bottom) * level])
+        hoop = ellipse_curve(centre, ((right - left) / 2, (right - left) * 0.06))
         stroke(canvas, [np.vstack([hoop, hoop[:1]])], np.array([wire * 1.3]), np.array([255]))
     if rng.random() < 0.6:
-        fill(canvas, ellipse(np.array([middle, bottom]), ((right - left) * 0.53, (right - left) * 0.09)))
+        fill(canvas, ellipse_curve(np.array([middle, bottom]), ((right - left) * 0.53, (right - left) * 0.09)))
     turn = cv2.getRotationMatrix2D((side / 2, side / 2), rng.normal(0, 12), rng.uniform(0.85, 1.15))
     canvas = cv2.warpAffine(canvas, turn, (side, side), flags=cv2.INTER_AREA)
     shade = modelled(rng, canvas, size)
     alpha = reduced(canvas, size)
-    return Drawing(focused(rng, alpha if inside is None else over(alpha, reduced(inside, size))), shade)
+    return Drawing(focused(rng, alpha if inside is None else stacked_alpha(alpha, reduced(inside, size))), shade)
 
 
 def wrapped(rng: np.random.Generator, size: int) -> Drawing:
-    """Something solid in clear film. In foregrounds `film_around` is a layer of its own, in colours of film."""
+    """A solid body in clear film. Complete foregrounds have `film_around` as a separate layer with its own colours."""
     canvas = silhouette(rng, size * SUPERSAMPLING)
     body = Drawing(reduced(canvas, size), modelled(rng, canvas, size))
     film = film_around(rng, body.alpha)
     shade = cv2.addWeighted(body.shade, 0.6, film.shade, 0.4, 0)
-    return Drawing(over(film.alpha, body.alpha), shade)
+    return Drawing(stacked_alpha(film.alpha, body.alpha), shade)
 
 
 def film_around(rng: np.random.Generator, body: np.ndarray) -> Drawing:
-    """Clear film that stands away from a body (S, S) uint8: creases, white highlights, tied or sealed on top."""
+    """Loose clear film around a body (S, S) uint8: creases, white highlights, tied or sealed at the top."""
     size = len(body)
     solid = (body > 127).view(np.uint8) * np.uint8(255)
     around = cv2.dilate(solid, np.ones((3, 3), np.uint8), iterations=max(1, int(size * rng.uniform(0.02, 0.1))))
-    film = (blurred(around, size * rng.uniform(0.01, 0.04)) > 100).view(np.uint8) * np.uint8(255)
+    film = (gaussian_blur(around, size * rng.uniform(0.01, 0.04)) > 100).view(np.uint8) * np.uint8(255)
     rows, columns = np.nonzero(film)
     peak = np.array([columns[0], rows[0]], float) if len(rows) else np.full(2, size / 2)
     spread = size * rng.uniform(0.08, 0.3)
@@ -210,14 +211,14 @@ def film_around(rng: np.random.Generator, body: np.ndarray) -> Drawing:
     slope, nearness = _gathered(rng, side, peak * side / size)
     glint = np.clip(slope - rng.uniform(0.9, 1.8), 0, 1)
     thickness = rng.uniform(0.08, 0.45) + 0.1 * np.abs(slope) + glint + rng.uniform(0, 1.2) * nearness
-    clear = cv2.multiply(cv2.resize(to_uint8(thickness), (size, size)), blurred(film, 0.7), scale=1 / 255)
+    clear = cv2.multiply(cv2.resize(to_uint8(thickness), (size, size)), gaussian_blur(film, 0.7), scale=1 / 255)
     rim = cv2.morphologyEx(film, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    alpha = over(cv2.convertScaleAbs(rim, alpha=rng.uniform(0.2, 0.8)), clear)
+    alpha = stacked_alpha(cv2.convertScaleAbs(rim, alpha=rng.uniform(0.2, 0.8)), clear)
     return Drawing(alpha, cv2.resize(to_uint8(0.5 + 0.08 * slope + 0.5 * glint), (size, size)))
 
 
 def _gathered(rng: np.random.Generator, side: int, knot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Film tied at a point (x, y): how its creases slope, of deviation 1; how near the knot is. Each (side, side)."""
+    """Film tied at a point (x, y): slope of its creases (deviation 1) and nearness to the knot, each (side, side)."""
     at = np.arange(side, dtype=np.float32)
     creases = np.zeros((side, side), np.float32)
     for waves in (3, 5, 9, 15):

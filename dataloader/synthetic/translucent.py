@@ -1,19 +1,19 @@
-"""Families of what lets light through all over: smoke, cloud, glass, plastic, water, a veil, bubbles."""
+"""Families of translucent objects: smoke, cloud, glass, plastic, water, a veil, bubbles."""
 
 import cv2
 import numpy as np
 
 from dataloader.synthetic.drawing import NEUTRAL, Drawing, fill, noise, outline, stroke, to_uint8
-from dataloader.synthetic.focus import blurred, moved
-from dataloader.synthetic.growth import grow, headings, over, tapered
-from dataloader.synthetic.shapes import ellipse
+from dataloader.synthetic.focus import gaussian_blur, motion_blur
+from dataloader.synthetic.growth import grow, headings, stacked_alpha, tapered
+from dataloader.synthetic.shapes import ellipse_curve
 from dataloader.synthetic.warping import bent, cut, warped
 
-_SOFT = 192  # side of the canvas on which what has no sharp edge is computed
+_SOFT = 192  # resolution at which content without sharp edges is computed
 
 
 def smoke(rng: np.random.Generator, size: int) -> Drawing:
-    """A rising, widening plume, its wisps drawn out by swirls; thick at its root, or something solid there."""
+    """A widening plume with swirled wisps, dense at its root, perhaps with something solid there."""
     side = min(size, _SOFT)
     plume = np.zeros((side, side), np.uint8)
     for _ in range(rng.integers(1, 4)):
@@ -22,10 +22,10 @@ def smoke(rng: np.random.Generator, size: int) -> Drawing:
                     np.array([side * rng.uniform(0.7, 1.1)]), rng.normal(0, 0.4, 2), 0.5, 1, 12)[0]
         radii = side * (rng.uniform(0.02, 0.06) + rng.uniform(0.05, 0.2) * np.linspace(0, 1, 12))
         for i in range(12):
-            fill(plume, ellipse(path[i], (radii[i], radii[i])), int(255 - 110 * i / 11))
-    plume = warped(rng, blurred(plume, side * rng.uniform(0.02, 0.04)), side * 0.3, side * 0.04)
+            fill(plume, ellipse_curve(path[i], (radii[i], radii[i])), int(255 - 110 * i / 11))
+    plume = warped(rng, gaussian_blur(plume, side * rng.uniform(0.02, 0.04)), side * 0.3, side * 0.04)
     folds = noise(rng, side, side * rng.uniform(0.1, 0.4), 4)
-    # Where noise changes its sign lie lines: the wisps of smoke that was stirred.
+    # The zero crossings of noise are lines, like wisps of stirred smoke.
     wisps = 1 - np.abs(folds) if rng.random() < 0.6 else 0.5 + 0.4 * folds
     wisps = warped(rng, wisps, side * rng.uniform(0.15, 0.5), side * rng.uniform(0.02, 0.08))
     density = plume.astype(np.float32) / 255
@@ -35,21 +35,21 @@ def smoke(rng: np.random.Generator, size: int) -> Drawing:
     if rng.random() < 0.6:
         solid = np.zeros_like(alpha)
         fill(solid, (outline(rng, size, 0.1) - size / 2) * 0.5 + path[0] * size / side)
-        alpha = over(solid, alpha)
+        alpha = stacked_alpha(solid, alpha)
     return Drawing(alpha, shade)
 
 
 def cloud(rng: np.random.Generator, size: int) -> Drawing:
-    """Billows that are solid in the middle and dissolve at their edges, here in tufts, there in haze."""
+    """Billows, opaque in the middle, that dissolve into tufts and haze at their edges."""
     side = min(size, _SOFT)
     body = np.zeros((side, side), np.uint8)
     curve = outline(rng, side, rng.uniform(0.05, 0.2))
     fill(body, curve)
     for point in curve[::8]:
         radius = side * rng.uniform(0.03, 0.14)
-        fill(body, ellipse(point, (radius, radius)))
+        fill(body, ellipse_curve(point, (radius, radius)))
     relief = noise(rng, side, side * rng.uniform(0.1, 0.3), 5)
-    soft = blurred(body, side * rng.uniform(0.02, 0.08)).astype(np.float32) / 255
+    soft = gaussian_blur(body, side * rng.uniform(0.02, 0.08)).astype(np.float32) / 255
     gain = np.clip(rng.uniform(1.5, 4) + 1.5 * noise(rng, side, side * 0.4), 1, 7)
     density = (soft - 0.55 + 0.2 * relief * soft) * gain + 0.5
     density = np.clip(density, 0, 1) * (soft > 0.01)
@@ -58,14 +58,14 @@ def cloud(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def glass(rng: np.random.Generator, size: int) -> Drawing:
-    """A tumbler, a wine glass or a bottle: nearly empty inside, with thick edges, glints, perhaps a filling."""
+    """A tumbler, a wine glass or a bottle: nearly clear inside, with thick edges, glints, perhaps a filling."""
     t = np.linspace(0, 1, 40)
     kind = rng.integers(0, 3)
     if kind == 0:
         widths = rng.uniform(0.25, 0.5) * (1 + rng.uniform(-0.3, 0.1) * t)
     elif kind == 1:
         bowl, stem = rng.uniform(0.45, 0.6), rng.uniform(0.02, 0.04)
-        below = (np.maximum(t, 0.2) - 0.2) / (bowl - 0.2)  # its widest place
+        below = (np.maximum(t, 0.2) - 0.2) / (bowl - 0.2)  # 0 at its widest level, 1 at the stem
         widths = rng.uniform(0.25, 0.4) * np.sqrt(np.clip(1 - below**2, 0, 1))
         widths = np.maximum(widths, stem + 0.25 * np.clip((t - 0.93) / 0.07, 0, 1) ** 2)
     else:
@@ -91,10 +91,11 @@ def glass(rng: np.random.Generator, size: int) -> Drawing:
         filling = np.zeros_like(mask)
         level = int(rng.choice([255, rng.uniform(80, 250)]))
         fill(filling, np.concatenate([at(part, 0.94), at(part[::-1], -0.94)]), level)
-        alpha = over(cv2.min(filling, mask), alpha)
+        alpha = stacked_alpha(cv2.min(filling, mask), alpha)
     foot = np.linspace(rng.uniform(0.94, 0.99), 1, 4)
     fill(alpha, np.concatenate([at(foot, 1), at(foot[::-1], -1)]), int(rng.uniform(150, 255)))
-    brim = ellipse(at(np.zeros(1), 0)[0], (widths[0] * height, widths[0] * height * rng.uniform(0.02, 0.15)), tilt)
+    radius = widths[0] * height
+    brim = ellipse_curve(at(np.zeros(1), 0)[0], (radius, radius * rng.uniform(0.02, 0.15)), tilt)
     stroke(alpha, [np.concatenate([brim, brim[:1]])], np.array([max(1, thick / 2)]), np.array([255]))
     glints = [at(np.linspace(*np.sort(rng.uniform(0.05, 0.9, 2)), 10), across) for across in rng.uniform(-0.9, 0.9, 4)]
     _glint(rng, alpha, shade, glints, size * rng.uniform(0.003, 0.02, 4))
@@ -102,7 +103,7 @@ def glass(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def plastic_bag(rng: np.random.Generator, size: int) -> Drawing:
-    """Thin crumpled film: creases that catch the light, layers where it overlaps, opaque seams, perhaps handles."""
+    """Thin crumpled film with bright creases, overlapping layers, opaque seams, perhaps handles."""
     side = min(size, 3 * _SOFT // 2)
     creases, at = np.zeros((side, side), np.float32), np.arange(side, dtype=np.float32)
     for waves in (2, 3, 5, 8, 12):
@@ -123,7 +124,8 @@ def plastic_bag(rng: np.random.Generator, size: int) -> Drawing:
     seam = max(1, size * rng.uniform(0.003, 0.012))
     if rng.random() < 0.6:
         top = curve[np.argsort(curve[:, 1])[:24]].mean(axis=0)
-        loops = [ellipse(top + np.array([x * size, 0]), (size * 0.1, size * 0.05), np.pi / 2) for x in (-0.09, 0.09)]
+        loops = [ellipse_curve(top + np.array([x * size, 0]), (size * 0.1, size * 0.05), np.pi / 2)
+                 for x in (-0.09, 0.09)]
         stroke(mask, loops, np.full(2, size * 0.03), np.full(2, 255))
     fill(mask, curve)
     alpha = cv2.multiply(film, mask, scale=1 / 255)
@@ -132,7 +134,7 @@ def plastic_bag(rng: np.random.Generator, size: int) -> Drawing:
     lines = np.zeros_like(mask)
     tapered(lines, folds, np.full(5, seam), rng.uniform(0.4, 1, 5))
     stroke(lines, [np.concatenate([curve, curve[:1]])], np.array([seam]), np.array([255]))
-    return Drawing(over(cv2.min(lines, mask), alpha), shade)
+    return Drawing(stacked_alpha(cv2.min(lines, mask), alpha), shade)
 
 
 def water(rng: np.random.Generator, size: int) -> Drawing:
@@ -151,7 +153,7 @@ def water(rng: np.random.Generator, size: int) -> Drawing:
     drops = int(rng.integers(20, 120))
     places = jets[rng.integers(0, n, drops), rng.integers(6, 16, drops)] + rng.normal(0, 0.07, (drops, 2)) * size
     for place, radius in zip(places, size * rng.uniform(0.08, 0.17, drops) ** 2, strict=True):
-        fill(mask, ellipse(place, (radius * rng.uniform(1, 1.8), radius), rng.uniform(0, np.pi), 16))
+        fill(mask, ellipse_curve(place, (radius * rng.uniform(1, 1.8), radius), rng.uniform(0, np.pi), 16))
     mask = warped(rng, mask, size * 0.12, size * 0.012)
     alpha = _rimmed(mask, rng.uniform(0.1, 0.45), size * rng.uniform(0.004, 0.02), rng.uniform(0.6, 1))
     side = min(size, _SOFT)
@@ -159,27 +161,27 @@ def water(rng: np.random.Generator, size: int) -> Drawing:
     foam = cv2.resize(to_uint8(0.8 * ripples - rng.uniform(0.7, 1.4)), (size, size), interpolation=cv2.INTER_CUBIC)
     foam = cv2.min(foam, mask)
     shade = cv2.add(_lit(rng, ripples, size, rng.uniform(10, 50)), cv2.convertScaleAbs(foam, alpha=0.5))
-    alpha = over(foam, alpha)
-    return Drawing(moved(rng, alpha, size * 0.02) if rng.random() < 0.2 else alpha, shade)
+    alpha = stacked_alpha(foam, alpha)
+    return Drawing(motion_blur(rng, alpha, size * 0.02) if rng.random() < 0.2 else alpha, shade)
 
 
 def veil(rng: np.random.Generator, size: int) -> Drawing:
-    """Sheer cloth in folds: the more it lies over itself, the less comes through; its hem is opaque."""
+    """Sheer cloth in folds, less transparent where it overlaps itself, with an opaque hem."""
     side = min(size, 2 * _SOFT)
     rows, columns = int(rng.integers(2, 5)), int(rng.integers(6, 30))
-    # Long waves across the cloth and hardly any along it: folds that hang.
+    # Strong variation across the cloth and little along it: hanging folds.
     grid = np.cumsum(rng.normal(0, 0.5, (rows, columns)), axis=0) + rng.standard_normal(columns)
     drape = cv2.resize(grid.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
     if rng.random() < 0.6:
         turn = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(-60, 60), 1.5)
         drape = cv2.warpAffine(drape, turn, (side, side), borderMode=cv2.BORDER_REFLECT_101)
     slope = cv2.Sobel(drape, cv2.CV_32F, 1, 0) + cv2.Sobel(drape, cv2.CV_32F, 0, 1) * np.float32(0.5)
-    # Warped after its slope is taken: a slope would show the warp's own control grid.
-    folds = warped(rng, np.dstack([drape, blurred(slope, 1.5)]), side * 0.5, side * rng.uniform(0, 0.04))
+    # The slope is taken before warping, else it would show the warp's control grid.
+    folds = warped(rng, np.dstack([drape, gaussian_blur(slope, 1.5)]), side * 0.5, side * rng.uniform(0, 0.04))
     drape, slope = folds[..., 0], folds[..., 1]
     slope /= np.float32(slope.std() + 1e-6)
     single = np.float32(rng.uniform(0.15, 0.6))
-    # Seen at a slant, cloth is thicker by as much as its slope; layers multiply what they let through.
+    # Slanted cloth is thicker by its slope; the transmittances of layers multiply.
     layers = np.sqrt(1 + slope * slope) + rng.uniform(0.5, 3) * np.clip(drape - 0.6, 0, 1)
     alpha = cv2.resize(to_uint8(1.02 - 1.02 * (1 - single) ** layers), (size, size))
     shade = cv2.resize(to_uint8(0.5 + slope * np.float32(rng.uniform(0.03, 0.12))), (size, size))
@@ -195,7 +197,7 @@ def veil(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def bubbles(rng: np.random.Generator, size: int) -> Drawing:
-    """Soap bubbles: thin bright edges about almost nothing, with the reflection of a window."""
+    """Soap bubbles: thin bright edges, almost clear inside, with window reflections."""
     alpha, shade = np.zeros((size, size), np.uint8), np.full((size, size), NEUTRAL, np.uint8)
     n = int(rng.integers(2, 26))
     rim, base, bright = rng.uniform(0.01, 0.08), rng.uniform(0, 0.12), rng.uniform(0.5, 1)
@@ -204,13 +206,13 @@ def bubbles(rng: np.random.Generator, size: int) -> Drawing:
         radius = size * rng.uniform(0.05, 0.45) / n**0.4
         centre = (middle + rng.normal(0, apart, 2)).clip(0, 1) * size
         disc = np.zeros_like(alpha)
-        around = ellipse(centre, (radius, radius * rng.uniform(0.93, 1)), rng.uniform(0, np.pi), 64)
+        around = ellipse_curve(centre, (radius, radius * rng.uniform(0.93, 1)), rng.uniform(0, np.pi), 64)
         fill(disc, around, round(255 * base))
         for width, share in ((3, 0.25), (1.6, 0.5), (0.7, 1)):
             shrunk = centre + (around - centre) * (1 - width * rim / 2)
             closed, level = np.vstack([shrunk, shrunk[:1]]), 255 * bright * share
             stroke(disc, [closed], np.array([width * rim * radius]), np.array([level]))
-        alpha = over(disc, alpha)
+        alpha = stacked_alpha(disc, alpha)
         angle, reach = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.6, 0.8)
         arcs = [centre + reach * headings(angle + turn + np.linspace(-0.3, 0.3, 8)) for turn in (0, np.pi)]
         _glint(rng, alpha, shade, arcs, radius * rng.uniform(0.04, 0.16, 2))
@@ -218,7 +220,7 @@ def bubbles(rng: np.random.Generator, size: int) -> Drawing:
 
 
 def _lit(rng: np.random.Generator, relief: np.ndarray, size: int, strength: float) -> np.ndarray:
-    """A shade (size, size) of a relief of deviation about 1, lit from a side, its heights brighter."""
+    """A shade (size, size) of a relief of standard deviation about 1: lit from one side, brighter where higher."""
     light = headings(rng.uniform(0, 2 * np.pi, 1))[0] * 0.15 * strength
     slope = cv2.Sobel(relief, cv2.CV_32F, 1, 0) * light[0] + cv2.Sobel(relief, cv2.CV_32F, 0, 1) * light[1]
     return cv2.resize(to_uint8((NEUTRAL + 0.4 * strength * relief + slope) / 255), (size, size))
@@ -237,7 +239,7 @@ def _glint(rng: np.random.Generator, alpha: np.ndarray, shade: np.ndarray, paths
     levels = rng.choice([160, 255, 255], len(paths))
     lines = np.zeros_like(alpha)
     stroke(lines, paths, widths, levels)
-    np.copyto(alpha, over(lines, alpha))
+    np.copyto(alpha, stacked_alpha(lines, alpha))
     stroke(shade, paths, widths + 2, np.full(len(paths), 255), cv2.LINE_8)
 
 

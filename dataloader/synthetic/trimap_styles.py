@@ -1,6 +1,6 @@
-"""Trimaps as people draw them: wide, sloppy, coarse, or with hardly anything known. What is known stays right.
+"""Hand-drawn trimap styles: wide, sloppy, coarse, or hardly anything known. Known labels stay correct.
 
-Trimaps are labels (H, W) uint8, `matting.predictor.BACKGROUND`, `UNKNOWN` and `FOREGROUND`.
+Trimaps are labels (H, W) uint8: `BACKGROUND`, `UNKNOWN` and `FOREGROUND` of `utils.preprocessing`.
 """
 
 import cv2
@@ -9,11 +9,11 @@ import numpy as np
 from utils.preprocessing import UNKNOWN
 
 UNCHANGED_SHARE = 0.45
-WIDEST = 0.3  # of a trimap's side: the most by which the unknown region grows
+WIDEST = 0.3  # largest growth of the unknown region, as a share of the trimap's shorter side
 
 
 def redraw_trimap(rng: np.random.Generator, trimap: np.ndarray) -> np.ndarray:
-    """A trimap whose unknown region contains that of the given one, drawn in one of several ways."""
+    """A trimap in a random style, whose unknown region contains that of the given one."""
     if rng.random() < UNCHANGED_SHARE or not (trimap == UNKNOWN).any():
         return trimap
     widest = max(2.0, WIDEST * min(trimap.shape))
@@ -33,39 +33,39 @@ def redraw_trimap(rng: np.random.Generator, trimap: np.ndarray) -> np.ndarray:
 
 def widened(trimap: np.ndarray, radius: float) -> np.ndarray:
     """Known pixels at most `radius` pixels from an unknown one become unknown."""
-    return _forgotten(trimap, _distance_to(trimap == UNKNOWN) <= radius)
+    return _set_unknown(trimap, _distance_to(trimap == UNKNOWN) <= radius)
 
 
 def brushed(rng: np.random.Generator, trimap: np.ndarray, widest: float) -> np.ndarray:
-    """The unknown region as dabs of a round brush whose size changes along the way."""
+    """Extends the unknown region by dabs of a round brush of varying size."""
     dabs = np.zeros_like(trimap)
     rows, columns = np.nonzero(trimap == UNKNOWN)
     for i in rng.integers(len(rows), size=int(rng.integers(5, 40))):
         shift = rng.normal(0, widest / 6, 2)
         centre = (int(columns[i] + shift[0]), int(rows[i] + shift[1]))
         cv2.circle(dabs, centre, max(1, int(widest * rng.uniform(0.1, 0.7))), 1, -1)
-    return _forgotten(trimap, dabs > 0)
+    return _set_unknown(trimap, dabs > 0)
 
 
 def coarse(trimap: np.ndarray, block: int) -> np.ndarray:
-    """Known is what is known in all of a block of `block` x `block` pixels, as when drawn at low resolution."""
+    """Only entirely known blocks of `block` x `block` pixels stay known, as if drawn at low resolution."""
     height, width = trimap.shape
     unknown = cv2.dilate((trimap == UNKNOWN).view(np.uint8), np.ones((block, block), np.uint8), anchor=(0, 0),
                          borderType=cv2.BORDER_CONSTANT, borderValue=0)[::block, ::block]
-    return _forgotten(trimap, unknown.repeat(block, axis=0).repeat(block, axis=1)[:height, :width] > 0)
+    return _set_unknown(trimap, unknown.repeat(block, axis=0).repeat(block, axis=1)[:height, :width] > 0)
 
 
 def without_islands(trimap: np.ndarray, radius: float) -> np.ndarray:
-    """Known regions within which no disc of `radius` pixels fits become unknown: holes and gaps are filled."""
+    """Known regions into which no disc of `radius` pixels fits become unknown: holes and gaps are filled."""
     keep = np.zeros(trimap.shape, bool)
     for label in set(np.unique(trimap)) - {UNKNOWN}:
         inside = _distance_to(trimap != label) > radius
         keep |= (trimap == label) & (_distance_to(inside) <= radius + 1)
-    return _forgotten(trimap, ~keep)
+    return _set_unknown(trimap, ~keep)
 
 
 def scribbled(rng: np.random.Generator, trimap: np.ndarray) -> np.ndarray:
-    """Nothing is known but a few strokes."""
+    """Only a few strokes stay known."""
     strokes = np.zeros_like(trimap)
     for label in set(np.unique(trimap)) - {UNKNOWN}:
         rows, columns = np.nonzero(trimap == label)
@@ -73,17 +73,17 @@ def scribbled(rng: np.random.Generator, trimap: np.ndarray) -> np.ndarray:
             ends = rng.integers(len(rows), size=2)
             start, end = ((int(columns[i]), int(rows[i])) for i in ends)
             cv2.line(strokes, start, end, 1, max(2, int(min(trimap.shape) * rng.uniform(0.01, 0.08))))
-    return _forgotten(trimap, strokes == 0)
+    return _set_unknown(trimap, strokes == 0)
 
 
-def _forgotten(trimap: np.ndarray, where: np.ndarray) -> np.ndarray:
+def _set_unknown(trimap: np.ndarray, where: np.ndarray) -> np.ndarray:
     redrawn = trimap.copy()
     redrawn[where] = UNKNOWN
     return redrawn
 
 
 def _distance_to(region: np.ndarray) -> np.ndarray:
-    """Each pixel's distance in pixels to the region, (H, W) float32; very far everywhere where there is none."""
+    """Each pixel's distance in pixels to the region, (H, W) float32; infinite if the region is empty."""
     if not region.any():
         return np.full(region.shape, np.inf, np.float32)
     return cv2.distanceTransform((~region).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -1,22 +1,22 @@
-"""How a flat, patterned sheet comes to lie in a picture: turned, seen in perspective, bent, folded and lit."""
+"""Places flat, patterned sheets in an image: rotation, perspective, bending, folds and lighting."""
 
 import cv2
 import numpy as np
 
 from dataloader.synthetic.drawing import Drawing, fill, noise, outline, to_uint8
 
-_CONTROL_CELLS = 24  # along a side, between the control points of a warp
+_CONTROL_CELLS = 24  # per side of a warp's control grid
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    """A number whose logarithm is uniform: every scale as often as every other."""
+    """A log-uniform random number: all scales are equally likely."""
     return float(np.exp(rng.uniform(np.log(low), np.log(max(low, high)))))
 
 
 def spread(grid: np.ndarray, size: int) -> np.ndarray:
-    """A control grid (n + 2, n + 2) float32 as (size, size), smoothly; its outermost points lie outside.
+    """Upsamples a control grid (n + 2, n + 2) float32 smoothly to (size, size); its outermost points lie outside.
 
-    A plane stays a plane: OpenCV's cubic interpolation would add ripples of 5 % of a cell, which show in a pattern.
+    Planes stay planes, whereas OpenCV's cubic interpolation adds ripples of 5 % of a cell, visible in patterns.
     """
     cells = len(grid) - 2
     step = -(-size // cells)
@@ -27,18 +27,18 @@ def spread(grid: np.ndarray, size: int) -> np.ndarray:
 
 
 def control_points(size: int, cells: int = _CONTROL_CELLS) -> tuple[np.ndarray, np.ndarray]:
-    """Where the points of a control grid lie, x and y in pixels, each (cells + 2, cells + 2) float32."""
+    """Positions of a control grid's points, x and y in pixels, each (cells + 2, cells + 2) float32."""
     step = -(-size // cells)
     along = (np.arange(cells + 2, dtype=np.float32) + 0.5) * step - 0.5 - ((cells + 2) * step - size) // 2
     return np.meshgrid(along, along)
 
 
 def warped(rng: np.random.Generator, image: np.ndarray, period: float, strength: float) -> np.ndarray:
-    """An image (S, S) pulled about by smooth noise.
+    """Warps an image (S, S) by smooth noise.
 
     Args:
         period: of the noise, in pixels.
-        strength: the deviation of the displacements, in pixels.
+        strength: standard deviation of the displacements, in pixels.
     """
     size = len(image)
     x, y = control_points(size)
@@ -48,10 +48,10 @@ def warped(rng: np.random.Generator, image: np.ndarray, period: float, strength:
 
 
 def bent(rng: np.random.Generator, points: np.ndarray, size: float, strength: float = 0.02) -> np.ndarray:
-    """Points of a flat sheet (..., 2) about the middle of a canvas `size` wide, as that sheet turned, tilted and bent.
+    """Rotates, tilts and bends points (..., 2) of a flat sheet about the centre of a canvas `size` wide.
 
     Args:
-        strength: how far the sheet is bent, as a share of the canvas.
+        strength: of the bending, as a share of the canvas.
     """
     turn = rng.uniform(0, 2 * np.pi)
     x, y = (points[..., 0] / size - 0.5).astype(np.float32), (points[..., 1] / size - 0.5).astype(np.float32)
@@ -68,12 +68,12 @@ def bent(rng: np.random.Generator, points: np.ndarray, size: float, strength: fl
     return (np.stack([(x + dx) * depth, (y + dy) * depth], axis=-1) + 0.5) * np.float32(size)
 
 
-def hung(rng: np.random.Generator, size: int, sheet: np.ndarray, sheet_shade: np.ndarray | None = None,
+def drape(rng: np.random.Generator, size: int, sheet: np.ndarray, sheet_shade: np.ndarray | None = None,
          stiff: bool = False) -> Drawing:
-    """A flat sheet, a pixel of which is about a pixel of the picture, as a camera sees it.
+    """A flat sheet as a camera sees it, at about one sheet pixel per image pixel.
 
     Args:
-        sheet: (h, w) uint8, its alpha; what lies outside is empty.
+        sheet: (h, w) uint8 alpha; empty outside.
         sheet_shade: (h, w) uint8.
         stiff: without folds.
     """
@@ -99,10 +99,10 @@ def hung(rng: np.random.Generator, size: int, sheet: np.ndarray, sheet_shade: np
 
 
 def cut(rng: np.random.Generator, drawing: Drawing, rim: float = 0) -> Drawing:
-    """What of a drawing lies within a random outline.
+    """Cuts a drawing along a random outline.
 
     Args:
-        rim: width of the opaque seam along the outline, in pixels; 0: none.
+        rim: width of the opaque seam along the outline, in pixels; 0 for none.
     """
     size = len(drawing.alpha)
     curve = outline(rng, size, rng.uniform(0, 0.12))
