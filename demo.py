@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from matting.cutout_files import add_cutout_arguments, cutout_files
 from matting.ensemble import Ensemble
-from matting.folder import matte_folder
+from matting.matte_folder import matte_folder
 from matting.onnx_predictor import OnnxMatting
 from matting.options import add_matting_arguments, build_predictor, chosen_network
 from utils.arguments import positive_float, positive_int
@@ -33,7 +33,7 @@ from utils.distributed import ALONE, World, all_gather, join_world, leave_world
 from utils.errors import InputError
 
 if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
-    from matting.folder import Predictor
+    from matting.matte_folder import Predictor
     from matting.predictor import Matting
 
 RANDOM_WEIGHTS = "random-weights"
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"
     matting = build_predictor(config, checkpoint, world.device, precision=args.precision,
                               memory_limit=args.memory_limit, compile=args.compile)
-    counts = all_gather(world, matte_folder(averaged(args, matting), args.image_dir, args.trimap_dir, output,
+    counts = all_gather(world, matte_folder(with_averaging(args, matting), args.image_dir, args.trimap_dir, output,
                                             args.batch, world, extra))
     status = summary(counts, start, matting, output, world)
     leave_world(world)
@@ -116,11 +116,12 @@ def run_onnx(args: argparse.Namespace) -> int:
     extra = cutout_files(args.cutout, args.background)
     matting = OnnxMatting(args.onnx)
     output = args.output / f"{matting.version}_{args.onnx.name}"
-    counts = [matte_folder(averaged(args, matting), args.image_dir, args.trimap_dir, output, args.batch, extra=extra)]
+    counts = [matte_folder(with_averaging(args, matting), args.image_dir, args.trimap_dir, output, args.batch,
+                           extra=extra)]
     return summary(counts, start, matting, output, ALONE)
 
 
-def averaged(args: argparse.Namespace, matting: Matting | OnnxMatting) -> Predictor:
+def with_averaging(args: argparse.Namespace, matting: Matting | OnnxMatting) -> Predictor:
     """The predictor with the averaging that --flip and --scales ask for."""
     return Ensemble(matting, args.flip, args.scales) if args.flip or args.scales != [1.0] else matting
 

@@ -11,8 +11,8 @@ import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
-from dataloader.folders import Triple, find_test_images
 from dataloader.image_file import ImageFileError, read_grey, read_image
+from dataloader.image_folders import Triple, find_test_images
 from evaluation.metrics import Errors, top_left
 from evaluation.report import print_table, write_csv, write_json
 from evaluation.score import score_files
@@ -22,10 +22,10 @@ from utils.checkpoint import checkpoint_path, load_network
 from utils.config import ConfigError, architecture
 from utils.device import batch_or_one_by_one
 from utils.distributed import World, all_gather, barrier
-from utils.files import atomic_path, write_png
-from utils.pictures import contact_sheet, error_map, panel
+from utils.file_writing import atomic_path, write_png
 from utils.preprocessing import STRIDE, alpha_to_uint8, set_known, size_text, trimap_labels
 from utils.processes import process_pool
+from utils.visualisation import contact_sheet, error_map, panel
 
 WORST_SHOWN = 10
 SHEET_ROW_HEIGHT = 240
@@ -132,7 +132,7 @@ def write_predictions(matting: Matting, batch: list[Triple], output: Path, scale
     for triple in batch:
         if not output_path(output, triple).exists():
             try:
-                pairs[triple] = fit(read_image(triple.image), scale), fit(read_grey(triple.trimap), scale)
+                pairs[triple] = cropped(read_image(triple.image), scale), cropped(read_grey(triple.trimap), scale)
             except ImageFileError as error:
                 failed[triple.image.name] = str(error)
     scaled = [at_scale(*pair, scale) for pair in pairs.values()]
@@ -150,7 +150,7 @@ def output_path(output: Path, triple: Triple) -> Path:
     return output / f"{triple.image.stem}.png"
 
 
-def fit(image: np.ndarray, scale: str) -> np.ndarray:
+def cropped(image: np.ndarray, scale: str) -> np.ndarray:
     """For scale "crop", the top left part whose sides are multiples of 32; otherwise the image itself."""
     return top_left(image, STRIDE) if scale == "crop" else image
 
@@ -192,7 +192,7 @@ def report(errors: dict[str, Errors], failed: dict[str, str], triples: list[Trip
 
 def sheet_row(triple: Triple, errors: Errors, output: Path, scale: str) -> tuple[str, np.ndarray]:
     """Errors as title; image, trimap, prediction, truth and error map of a test image."""
-    image, trimap, truth = (fit(read(path), scale) for read, path in (
+    image, trimap, truth = (cropped(read(path), scale) for read, path in (
         (read_image, triple.image), (read_grey, triple.trimap), (read_grey, triple.alpha)))
     prediction = read_grey(output_path(output, triple))
     row = panel([image, trimap, prediction, truth, error_map(prediction, truth)], SHEET_ROW_HEIGHT)

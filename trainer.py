@@ -7,16 +7,16 @@ from pathlib import Path
 from easydict import EasyDict
 
 from dataloader.dataset import find_layers
-from dataloader.folders import Triple
+from dataloader.image_folders import Triple
 from dataloader.loader import next_batches, training_batches
 from evaluation.validation import validate, validation_images
 from matting.predictor import Matting
 from training.model import set_arithmetic, training_model
 from training.run_log import RunLog, text_log
 from training.schedule import learning_rate
-from training.signals import StopRequest
 from training.state import TrainingState, remove_temporary, save_numbered, save_state, start_or_resume
 from training.step import StepResult, training_step
+from training.stop_signals import StopRequest
 from utils.checkpoint import checkpoint_folder
 from utils.config import save_config
 from utils.distributed import World, broadcast_from_main

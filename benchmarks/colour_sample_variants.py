@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.short_training import ALONE, EMA, train_shortly
 from dataloader.dataset import make_training_dataset
-from dataloader.folders import find_test_images
+from dataloader.image_folders import find_test_images
 from dataloader.loader import training_loader
 from evaluation.validation import validate
 from matting import predictor

@@ -18,7 +18,7 @@ import torch
 from benchmarks.whole_image_pipeline import oracle_sample
 from dataloader.cache import decode_cached
 from dataloader.dataset import TrainingData, to_tensors
-from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds
+from dataloader.image_folders import Background, Foreground, find_backgrounds, find_foregrounds
 from dataloader.sample import draw_sample
 
 FOREGROUNDS, BACKGROUNDS = 6, 8

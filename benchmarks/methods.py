@@ -23,8 +23,8 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataloader.folders import find_test_images
 from dataloader.image_file import read_grey, read_image
+from dataloader.image_folders import find_test_images
 from evaluation.metrics import matting_errors
 from matting.predictor import Matting
 from utils.config import architecture, load_config

@@ -8,8 +8,8 @@ from easydict import EasyDict
 from tqdm import tqdm
 
 from networks import MattingNetwork
+from training.batchnorm_recalibration import recalibrate
 from training.model import training_model
-from training.recalibration import recalibrate
 from training.state import TrainingState
 from training.step import optimise
 from utils.distributed import World

@@ -25,7 +25,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.short_training import ALONE, EMA, train_shortly
-from dataloader.folders import Triple, find_foregrounds, find_test_images
+from dataloader.image_folders import Triple, find_foregrounds, find_test_images
 from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
 from dataloader.synthetic import meshes, objects, patterns, plants, shapes, strands, things, translucent

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from dataloader.crop import BLOCK, block_labels
-from dataloader.folders import Foreground
 from dataloader.image_file import ImageFileError
-from utils.files import atomic_path
+from dataloader.image_folders import Foreground
+from utils.file_writing import atomic_path
 
 _VERSION = 2  # of the entry format
 _NPY_HEADER = 128  # bytes

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dataloader.cache import decode, decode_cached, prepare_cache
-from dataloader.folders import Background, Foreground, find_backgrounds, find_foregrounds, find_photographs
 from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
+from dataloader.image_folders import Background, Foreground, find_backgrounds, find_foregrounds, find_photographs
 from dataloader.sample import Cutout, Sample, SampleDraws, draw_sample, plain_sample, render_sample
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
 from dataloader.synthetic.postprocess import postprocess
@@ -46,7 +46,7 @@ class TrainingData(Dataset):
     Drawn foregrounds and backgrounds change every epoch, unless a cache keeps the foregrounds.
 
     Args:
-        foregrounds, backgrounds: from files (`dataloader.folders`) or drawn (`dataloader.synthetic.items`).
+        foregrounds, backgrounds: from files (`dataloader.image_folders`) or drawn (`dataloader.synthetic.items`).
         augmentation: False makes samples deterministic: a single unchanged foreground, a trimap eroded by
             15-pixel kernels, the crop around the unknown pixel nearest to the centre.
         cache: folder for decoded foregrounds; None decodes them for every sample.

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from evaluation.metrics import Errors
-from utils.files import atomic_path
+from utils.file_writing import atomic_path
 
 
 def columns(errors: dict[str, Errors]) -> dict[str, dict[str, float]]:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from easydict import EasyDict
 
-from dataloader.folders import Triple, find_test_images
 from dataloader.image_file import read_grey, read_image
+from dataloader.image_folders import Triple, find_test_images
 from evaluation.metrics import check_inputs
 from evaluation.score import score
 from utils.distributed import World, all_reduce_sum

@@ -19,7 +19,7 @@ from matting.cutout import (
     to_depth,
     with_alpha,
 )
-from utils.files import write_png
+from utils.file_writing import write_png
 
 BLUR = "blur"
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from matting.folding import compile_stages, folded
+from matting.folded_network import compile_stages, folded
 from matting.tiling import CELL, largest_tile, run_tiled, working_memory
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from utils.boxes import Box
@@ -34,7 +34,7 @@ class Matting:
         memory_limit: approximate bytes per call, besides the network. Determines the tile size; cannot
             go below the features of the image at 1/8. Default: most of the free GPU memory; on the CPU
             4 GiB, or half of the available memory if that is less.
-        fold: use a folded copy of the network (`matting.folding`), which leaves the network unchanged
+        fold: use a folded copy of the network (`matting.folded_network`), which leaves the network unchanged
             and does not follow its training. False puts the network itself in evaluation mode.
         compile: compile the folded copy with torch.compile. The first images take minutes.
 

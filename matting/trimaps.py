@@ -34,6 +34,17 @@ def trimap_from_mask(mask: np.ndarray, erode: float, dilate: float) -> np.ndarra
     return trimap
 
 
+def band_width(mask: np.ndarray, width: str) -> float:
+    """The unknown band on each side of the outline in pixels, for a key of `WIDTHS`."""
+    return WIDTHS[width] * max(mask.shape)
+
+
+def trimap_of_width(mask: np.ndarray, width: str) -> np.ndarray:
+    """`trimap_from_mask` with a band of a width from `WIDTHS` on both sides."""
+    band = band_width(mask, width)
+    return trimap_from_mask(mask, band, band)
+
+
 def subject_size(mask: np.ndarray) -> int:
     """The longer side, in pixels, of the bounding box of what is at least half opaque."""
     return max(cv2.boundingRect((mask >= 128).astype(np.uint8))[2:])

@@ -34,7 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from networks.known_colours import GRID, PartColours, cell_means, exact, known_colours, known_masks
+from networks.known_colours import GRID, PartColours, cell_means, full_precision_no_grad, known_colours, known_masks
 
 CHANNELS = 11
 ESTIMATES = 4  # the last channels, needed by unknown pixels only
@@ -44,7 +44,7 @@ SQUARED_RESIDUAL = 0.005  # added to r^2, so that small residuals count as none
 CPU_CELLS, GPU_CELLS = 2**11, 2**16  # cells whose pairs are computed at once, to fit into caches or memory
 
 
-@exact
+@full_precision_no_grad
 def colour_channels(image: Tensor, trimap: Tensor, part: PartColours | None = None) -> Tensor:
     """The channels (N, 11, H, W) float32 of the table above.
 
@@ -64,7 +64,7 @@ def colour_channels(image: Tensor, trimap: Tensor, part: PartColours | None = No
     return torch.cat([differences.flatten(1, 2), trimap, part.estimates], dim=1)
 
 
-@exact
+@full_precision_no_grad
 def estimates(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
     """The last four channels (N, 4, H, W), the expensive part of `colour_channels`; arguments as there.
 

@@ -71,7 +71,7 @@ class KnownColours(NamedTuple):
         return PartColours(filled, self.samples, self.known, self.estimates)
 
 
-def exact(function: Callable[..., Result]) -> Callable[..., Result]:
+def full_precision_no_grad(function: Callable[..., Result]) -> Callable[..., Result]:
     """Decorator: no gradients, and single precision also under autocast. The first argument must be a tensor."""
     @wraps(function)
     def wrapped(first: Tensor, /, *others, **named) -> Result:
@@ -81,14 +81,14 @@ def exact(function: Callable[..., Result]) -> Callable[..., Result]:
     return wrapped
 
 
-@exact
+@full_precision_no_grad
 def cell_means(image: Tensor, trimap: Tensor) -> Tensor:
     """The means (N, 8, H/4, W/4) over cells of I m and m, for known foreground (4) and background (4)."""
     image = image.float()
     return torch.cat([F.avg_pool2d(x, GRID) for mask in known_masks(trimap) for x in (image * mask, mask)], dim=1)
 
 
-@exact
+@full_precision_no_grad
 def known_colours(means: Tensor) -> KnownColours:
     """The known colours of a whole image, from its `cell_means`."""
     known = means[:, 3::4].amax(dim=(2, 3), keepdim=True) > 0

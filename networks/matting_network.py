@@ -42,7 +42,8 @@ class MattingNetwork(nn.Module):
         return self.encoder.trimap_channel
 
     def forward(self, image: Tensor, trimap: Tensor) -> MattingOutput:
-        """
+        """The whole image at once, as in training; `matting.tiling` runs the same stages in tiles.
+
         Args:
             image: (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and standard deviation; H and W
                 multiples of 32.

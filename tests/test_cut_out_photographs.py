@@ -9,7 +9,7 @@ import pytest
 from tools import cut_out_photographs, fetch_further_photographs, fetch_photographs
 from tools.cut_out_photographs import OUTLINES, Outline, draw_trimap, read_outlines
 from utils.errors import InputError
-from utils.files import write_png
+from utils.file_writing import write_png
 
 SQUARE = (np.array([[0.25, 0.25], [0.75, 0.25], [0.75, 0.75], [0.25, 0.75]]),)
 

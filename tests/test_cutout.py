@@ -23,7 +23,7 @@ from matting.cutout import (
     with_alpha,
 )
 from matting.cutout_files import background_for, read_background
-from utils.files import with_icc_profile, write_png
+from utils.file_writing import with_icc_profile, write_png
 from utils.preprocessing import Matte
 
 ROOT = Path(__file__).parent.parent

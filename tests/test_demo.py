@@ -16,14 +16,14 @@ from reference import reference_network
 
 import demo
 from dataloader.image_file import ImageFileError, read_grey, read_image
-from matting import folder, predictor
+from matting import matte_folder, predictor
 from matting.cutout_files import NO_CUTOUT_FILES
 from matting.options import add_matting_arguments, chosen_network
 from matting.predictor import Matting
 from networks import build_network
 from utils.checkpoint import save_checkpoint
 from utils.errors import InputError
-from utils.files import write_png
+from utils.file_writing import write_png
 from utils.preprocessing import Matte, alpha_to_uint8
 
 ROOT = Path(__file__).parent.parent
@@ -246,11 +246,11 @@ def test_included_samples():
 
 def test_a_failure_after_the_network_costs_one_picture(tmp_path):
     """NaN, what memory does not suffice for, and whatever OpenCV refuses: a line each."""
-    job = folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), None)
+    job = matte_folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), None)
     lines = {}
     for name, values in (("nan", np.full((4, 5), np.nan, np.float32)), ("shape", np.zeros((4, 5, 7), np.float32))):
-        result = folder.MatteResult(job, Matte(values, (), ()), 1.0)
-        lines[name] = folder.write_result(result, tmp_path, NO_CUTOUT_FILES)
+        result = matte_folder.MatteResult(job, Matte(values, (), ()), 1.0)
+        lines[name] = matte_folder.write_result(result, tmp_path, NO_CUTOUT_FILES)
     assert str(lines["nan"]) == f"{job.path}: the network's output contains NaN or Inf; try --precision fp32"
     assert str(lines["shape"]).startswith(f"{job.path}: its output cannot be computed (")
     assert all(isinstance(line, ImageFileError) for line in lines.values())

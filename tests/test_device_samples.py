@@ -15,7 +15,7 @@ from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
 from utils.config import load_config
 from utils.distributed import World
-from utils.files import write_png
+from utils.file_writing import write_png
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 from utils.tensors import denormalise, encode_labels
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = (".", "benchmarks", "checkpoints", "checkpoints/gca-free-light", "config", "demo", "docs", "pretrain")
 DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # which names what was
 FILE_NAMES = {path.name for pattern in ("*.py", "*/*.py", "dataloader/*/*.py", "config/*.toml", "tools/*.toml")
               for path in ROOT.glob(pattern)}
 PROGRAMS = ("main", "demo", "evaluate", "tools.make_trimap", "tools.make_generated_data", "tools.export_onnx",
@@ -42,7 +43,7 @@ def test_links_lead_somewhere(document):
     assert broken == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+@pytest.mark.parametrize("document", PRESENT, ids=lambda path: str(path.relative_to(ROOT)))
 def test_programs_that_are_named_exist(document):
     text = document.read_text(encoding="utf-8")
     modules = [f"{name.replace('.', '/')}.py" for name in re.findall(r"python -m (benchmarks\.\w+)", text)]

@@ -11,7 +11,7 @@ import pytest
 
 import evaluate
 from dataloader.image_file import read_grey
-from utils.files import write_png
+from utils.file_writing import write_png
 
 DATA = Path(__file__).parent / "data" / "metrics"
 

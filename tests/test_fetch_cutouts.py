@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dataloader.folders import find_foregrounds
+from dataloader.image_folders import find_foregrounds
 from tests.test_fetch_photographs import write_deb
 from tools import fetch_cutouts
 from tools.archives import Archive

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dataloader.folders import find_foregrounds
 from dataloader.image_file import read_image
+from dataloader.image_folders import find_foregrounds
 from tools import fetch_further_photographs
 from tools.fetch_further_photographs import BASE, LIST, VIEW_SIZE, Entry, main, read_list
 

@@ -19,7 +19,7 @@ from matting.trimaps import (
 )
 from tools import make_trimap
 from tools.make_trimap import Length, length, rectangle
-from utils.files import write_png
+from utils.file_writing import write_png
 
 
 def test_lengths():

@@ -14,7 +14,7 @@ from dataloader.image_file import read_grey
 from matting.predictor import Matting
 from networks import MattingNetwork, build_network
 from utils.checkpoint import save_checkpoint
-from utils.files import write_png
+from utils.file_writing import write_png
 from utils.preprocessing import normalised_planes
 from utils.tensors import encode_trimap, normalise
 

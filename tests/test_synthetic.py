@@ -20,7 +20,7 @@ from dataloader.synthetic.photographs import photograph_surface
 from dataloader.synthetic.postprocess import PLAIN_DISTANCE, plain_colours, postprocess
 from tools.make_generated_data import make_data_set
 from utils.config import load_config
-from utils.files import write_png
+from utils.file_writing import write_png
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 from utils.tensors import denormalise
 

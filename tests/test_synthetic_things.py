@@ -11,7 +11,7 @@ from dataloader.synthetic.items import DrawnForeground, subject_chooser
 from dataloader.synthetic.objects import draw_cutout, draw_subject
 from dataloader.synthetic.photographs import LONGEST_SIDE, read_cutout, read_photograph
 from dataloader.synthetic.subjects import Subject, continued, cutout_subject, find_subject
-from utils.files import write_png
+from utils.file_writing import write_png
 
 
 def test_balls_are_bright_towards_the_light():

@@ -8,12 +8,12 @@ import sys
 import pytest
 from training_runs import ALONE, ROOT, config_of, run_main, settings
 
-from dataloader.folders import find_test_images
 from dataloader.image_file import read_grey
+from dataloader.image_folders import find_test_images
 from evaluation.validation import validate, validation_images
 from matting.predictor import Matting
 from utils.checkpoint import load_network
-from utils.files import write_png
+from utils.file_writing import write_png
 
 
 def test_test_phase(data, finished):

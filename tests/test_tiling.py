@@ -7,7 +7,7 @@ from reference import reference_network
 from torch import Tensor
 
 from matting import tiling
-from matting.folding import folded
+from matting.folded_network import folded
 from networks import MattingNetwork, build_network, colour_samples
 from networks.known_colours import GRID
 from utils.boxes import Box

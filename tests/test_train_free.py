@@ -16,8 +16,8 @@ from tools.make_generated_data import make_data_set
 from tools.train_free import main
 from training import clock as clock_module
 from training import progress, stages
+from training.batchnorm_recalibration import recalibrate
 from training.clock import Clock
-from training.recalibration import recalibrate
 from training.stages import STAGES, Stage, stage_config
 from training.weight_shards import load_shards, save_shards
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint

@@ -11,7 +11,7 @@ from generated_images import write_training_set
 from torch.utils.data import DataLoader
 
 from dataloader.dataset import TooManyBrokenFilesError, TrainingData, make_training_dataset
-from dataloader.folders import find_backgrounds, find_foregrounds
+from dataloader.image_folders import find_backgrounds, find_foregrounds
 from dataloader.loader import start_worker
 from dataloader.sampler import StepBatches
 from utils.config import ConfigError, load_config

@@ -10,7 +10,7 @@ from reference import reference_network
 
 from dataloader.image_file import ImageFileError, read_photo
 from matting.predictor import Matting
-from utils.files import write_png
+from utils.file_writing import write_png
 from utils.preprocessing import Matte, alpha_to_uint8
 from webpage.results import (
     PageResult,

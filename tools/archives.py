@@ -10,7 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.files import atomic_path
+from utils.file_writing import atomic_path
 
 DEBIAN = "http://deb.debian.org/debian/pool/main"
 DEBIAN_SNAPSHOT = "http://snapshot.debian.org/archive/debian/20260101T000000Z/pool/main"  # keeps old versions

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataloader.composition_1k import enlarge_to_cover, merge_colours, read_rgb
 from dataloader.image_file import ImageFileError, find_partner, list_images
 from utils.arguments import positive_int
-from utils.files import write_png
+from utils.file_writing import write_png
 from utils.processes import process_pool
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"

@@ -42,7 +42,7 @@ from matting.options import add_device_argument, add_network_arguments, chosen_n
 from matting.predictor import Matting
 from utils.config import architecture
 from utils.errors import InputError, one_line
-from utils.files import write_png
+from utils.file_writing import write_png
 
 OUTLINES = Path(__file__).with_name("outlines.toml")
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255

@@ -18,8 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataloader.folders import find_partner
-from dataloader.image_file import ImageFileError, list_images, read_grey, read_image
+from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
 from dataloader.on_device.batches import make_banks, make_samples
 from dataloader.on_device.draws import Draws
 from dataloader.on_device.recipe import PRESENT, REALISTIC
@@ -27,9 +26,9 @@ from utils.arguments import positive_int, whole_number
 from utils.config import load_config
 from utils.distributed import World
 from utils.errors import InputError
-from utils.files import write_jpeg, write_png
-from utils.pictures import as_rgb
+from utils.file_writing import write_jpeg, write_png
 from utils.preprocessing import UNKNOWN, trimap_labels
+from utils.visualisation import as_rgb
 
 GAP = 4  # pixels between tiles
 QUALITY = 88  # of JPEG files

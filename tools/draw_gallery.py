@@ -18,8 +18,8 @@ from dataloader.synthetic.drawing import Family
 from dataloader.synthetic.items import DrawnBackground, surface_chooser
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT, object_colours
 from utils.arguments import positive_int, whole_number
-from utils.files import write_jpeg
-from utils.pictures import as_rgb
+from utils.file_writing import write_jpeg
+from utils.visualisation import as_rgb
 
 SIDE = 384  # pixels at which families are drawn
 COLUMNS = 11

@@ -30,14 +30,14 @@ from torch.export import Dim
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from matting.folding import folded
+from matting.folded_network import folded
 from matting.onnx_predictor import load_session, run_session
 from matting.options import add_network_arguments, chosen_network
 from networks import GuidedContextualAttention, MattingNetwork
 from utils.checkpoint import load_network
 from utils.config import architecture
 from utils.errors import InputError
-from utils.files import atomic_path
+from utils.file_writing import atomic_path
 from utils.preprocessing import STRIDE, normalised_planes, trimap_planes
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # requirements-onnx.txt

@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.archives import FetchError, debian, fetch, members
-from utils.files import atomic_path, write_png
+from utils.file_writing import atomic_path, write_png
 
 LIST = Path(__file__).with_name("cutouts.csv")
 PACKAGE = debian("t/tuxpaint-stamps/tuxpaint-stamps-default_2022.06.04-1_all.deb",

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.archives import FetchError
 from tools.panoramas import perspective_view, tone_mapped
-from utils.files import write_jpeg, write_png
+from utils.file_writing import write_jpeg, write_png
 
 LIST = Path(__file__).resolve().parents[1] / "docs/further_photographs.csv"
 BASE = "https://raw.githubusercontent.com"

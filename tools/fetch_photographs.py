@@ -29,7 +29,7 @@ from dataloader.image_file import ImageFileError
 from dataloader.synthetic.photographs import read_photograph
 from tools.archives import Archive, FetchError, debian, fetch, members
 from tools.panoramas import perspective_view, read_panorama, tone_mapped
-from utils.files import atomic_path, write_jpeg
+from utils.file_writing import atomic_path, write_jpeg
 
 LIST = Path(__file__).with_name("photographs.csv")
 HELD_OUT_SHARE = 1 / 8

@@ -26,10 +26,10 @@ from dataloader.image_file import ImageFileError, list_images
 from dataloader.sample import Sample
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground, random_stream
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT
-from dataloader.synthetic.postprocess import photographed, plain_colours
+from dataloader.synthetic.postprocess import composite_as_photograph, plain_colours
 from dataloader.synthetic.trimap_styles import redraw_trimap
 from utils.arguments import positive_int, whole_number
-from utils.files import write_png
+from utils.file_writing import write_png
 from utils.preprocessing import trimap_grey
 from utils.processes import process_pool
 
@@ -65,7 +65,7 @@ def write_test_image(number: int, output: Path, size: int, seed: int, photograph
         trimap = redraw_trimap(rng, trimap)
     sample = Sample(colours, trimap, alpha, colours, background)
     folder = output / "test"
-    merged = (plain_colours if in_plain_colours else photographed)(rng, sample).image
+    merged = (plain_colours if in_plain_colours else composite_as_photograph)(rng, sample).image
     write_png(folder / "merged" / f"{number:06d}.png", merged.astype(np.uint8))
     write_png(folder / "alpha" / f"{number:06d}.png", pixels[..., 3])
     write_png(folder / "trimap" / f"{number:06d}.png", trimap_grey(sample.trimap))

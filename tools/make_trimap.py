@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_alpha, read_grey, read_image
 from matting.trimaps import (
     WIDTHS,
+    band_width,
     mask_from_rectangle,
     mask_from_scribbles,
     overlay,
@@ -33,7 +34,7 @@ from matting.trimaps import (
     widen_at_hair,
 )
 from utils.errors import one_line
-from utils.files import write_png
+from utils.file_writing import write_png
 from utils.preprocessing import size_text
 
 HAIR_REACH = 3  # multiple of the band's outer half
@@ -123,7 +124,7 @@ def write_trimap(path: Path, sources: list[Path], images: list[Path], args: argp
     if path != first:
         raise ImageFileError(f"{path}: would overwrite the trimap of {first.name}; rename one")
     mask = find_mask(path, args)
-    band = WIDTHS[args.width] * max(mask.shape)
+    band = band_width(mask, args.width)
     erode, dilate = (given.pixels(mask) if given else band for given in (args.erode, args.dilate))
     trimap = trimap_from_mask(mask, erode, dilate)
     image = None

@@ -33,15 +33,15 @@ from dataloader.on_device.layer_banks import LayerBanks
 from evaluation.validation import validate, validation_images
 from matting.predictor import Matting
 from networks import to_published_names
+from training.batchnorm_recalibration import recalibrate
 from training.clock import Clock
 from training.model import set_arithmetic, training_model
 from training.progress import Progress
-from training.recalibration import recalibrate
 from training.run_log import FORMAT, RunLog, logging_to_file, text_log
-from training.signals import StopRequest
 from training.stages import STAGES, Stage, alternating, chosen_stages, rate_at, stage_at, stage_config
 from training.state import start_or_resume
 from training.step import StepResult, TrainingError, training_step
+from training.stop_signals import StopRequest
 from training.weight_shards import ABOUT, join_shards, load_about, load_shards, save_shards, write_about
 from utils.arguments import add_config_arguments, positive_float
 from utils.checkpoint import CheckpointError, load_weights

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from networks import MattingNetwork, from_published_names, to_published_names
-from utils.checkpoint import CheckpointError, load_plain, read_checkpoint, some
+from utils.checkpoint import CheckpointError, first_few, load_plain, read_checkpoint
 
 POWER_ITERATIONS = 20
 
@@ -62,7 +62,7 @@ def _load_published_backbone(network: MattingNetwork, path: str | Path) -> Trans
     missing = [name for name in needed if name not in weights]
     if missing:
         raise CheckpointError(f"{path}: not the ImageNet backbone of this encoder: {len(missing)} of {len(needed)} "
-                              f"tensors are missing ({some(missing)})")
+                              f"tensors are missing ({first_few(missing)})")
     for name in ("conv1.module.weight_bar", "conv1.module.weight_v"):
         weights[name] = _extend_with_zeros(weights[name], encoder[name])
     return _transfer(network, weights, path)
@@ -103,7 +103,7 @@ def _transfer(network: MattingNetwork, weights: dict[str, Tensor], path: str | P
     reshaped = [f"{name} is {tuple(value.shape)}, expected {tuple(encoder[name].shape)}"
                 for name, value in found.items() if value.shape != encoder[name].shape]
     if reshaped:
-        raise CheckpointError(f"{path}: {len(reshaped)} tensors have another shape ({some(reshaped, '; ')})")
+        raise CheckpointError(f"{path}: {len(reshaped)} tensors have another shape ({first_few(reshaped, '; ')})")
     network.encoder.load_state_dict(from_published_names({**encoder, **found}))
     return Transfer(list(found), [name for name in encoder if name not in found],
                     [name for name in weights if name not in encoder])

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from utils.distributed import World
-from utils.files import atomic_path
+from utils.file_writing import atomic_path
 
 REPORT_EVERY = 1.0  # minutes
 

@@ -17,9 +17,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from networks import MattingOutput
 from utils.distributed import World
-from utils.pictures import offset_picture, panel
 from utils.preprocessing import UNKNOWN
 from utils.tensors import denormalise
+from utils.visualisation import offset_picture, panel
 
 COLUMNS = ("step", "loss", "rec", "comp", "gabor", "grad", "smooth_l1", "laplacian", "learning_rate", "grad_norm",
            "images_per_second", "waiting_share")

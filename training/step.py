@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from networks import MattingOutput
 from training.losses import weighted_losses
 from training.schedule import clip_to_moving_norm
-from training.signals import StopRequest
 from training.state import TrainingState
+from training.stop_signals import StopRequest
 from utils.checkpoint import checkpoint_folder
 from utils.distributed import World, all_reduce_sum
-from utils.files import atomic_path
+from utils.file_writing import atomic_path
 from utils.precision import arithmetic
 from utils.tensors import unknown_mask
 

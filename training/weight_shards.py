@@ -8,7 +8,7 @@ from torch import Tensor
 
 from networks import build_network
 from utils.checkpoint import CheckpointError, load_plain, load_weights
-from utils.files import atomic_path
+from utils.file_writing import atomic_path
 
 ABOUT = "about.json"
 LARGEST_SHARD = 14 * 2**20  # bytes of tensors per file, which keeps files below 15 MiB

@@ -18,7 +18,7 @@ from torch import Tensor
 from networks import MattingNetwork, build_network, from_published_names, to_published_names
 from networks.colour_samples import CHANNELS
 from utils.errors import InputError, one_line
-from utils.files import atomic_path
+from utils.file_writing import atomic_path
 
 if TYPE_CHECKING:  # not needed for matting
     from easydict import EasyDict
@@ -56,15 +56,15 @@ def read_checkpoint(path: str | Path) -> dict:
     path = Path(path)
     checkpoint = load_plain(path)
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-        found = f"keys {some(checkpoint)}" if isinstance(checkpoint, dict) else f"a {type(checkpoint).__name__}"
+        found = f"keys {first_few(checkpoint)}" if isinstance(checkpoint, dict) else f"a {type(checkpoint).__name__}"
         raise CheckpointError(f"{path}: not a checkpoint: contains {found}; expected a dictionary with a 'state_dict'")
     weights = {str(name).removeprefix("module."): value for name, value in checkpoint["state_dict"].items()}
     strange = [name for name, value in weights.items() if not isinstance(value, Tensor)]
     if strange:
-        raise CheckpointError(f"{path}: its state_dict contains entries that are not tensors: {some(strange)}")
+        raise CheckpointError(f"{path}: its state_dict contains entries that are not tensors: {first_few(strange)}")
     broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
-        raise CheckpointError(f"{path}: {len(broken)} tensors contain NaN or Inf: {some(broken)}")
+        raise CheckpointError(f"{path}: {len(broken)} tensors contain NaN or Inf: {first_few(broken)}")
     return {**checkpoint, "state_dict": weights}
 
 
@@ -112,11 +112,11 @@ def load_weights(network: MattingNetwork, weights: dict[str, Tensor], source: st
                 for name, value in expected.items() if name in weights and weights[name].shape != value.shape]
     problems = []
     if missing:
-        problems.append(f"{len(missing)} of {len(expected)} tensors are missing ({some(missing)})")
+        problems.append(f"{len(missing)} of {len(expected)} tensors are missing ({first_few(missing)})")
     if extra:
-        problems.append(f"{len(extra)} are unexpected ({some(extra)})")
+        problems.append(f"{len(extra)} are unexpected ({first_few(extra)})")
     if reshaped:
-        problems.append(f"{len(reshaped)} have another shape ({some(reshaped, '; ')})")
+        problems.append(f"{len(reshaped)} have another shape ({first_few(reshaped, '; ')})")
     if problems:
         cause = _likely_cause(missing, extra, reshaped, _input_channels(weights) - _input_channels(expected))
         raise CheckpointError(f"{source}: does not match the network: {', '.join(problems)}{cause}")
@@ -183,7 +183,7 @@ def save_checkpoint(path: str | Path, network: MattingNetwork, iteration: int = 
         torch.save(content, temporary)
 
 
-def some(names: list[str] | dict, separator: str = ", ") -> str:
+def first_few(names: list[str] | dict, separator: str = ", ") -> str:
     """The first few of many names."""
     names = [str(name) for name in names]
     return separator.join(names[:3]) + (f"{separator}..." if len(names) > 3 else "")

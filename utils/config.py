@@ -16,7 +16,7 @@ from networks import DECODERS, ENCODERS
 from utils.arguments import PRECISIONS
 from utils.arguments import add_config_arguments as add_config_arguments
 from utils.errors import InputError
-from utils.files import atomic_path
+from utils.file_writing import atomic_path
 
 
 class ConfigError(InputError):
@@ -77,7 +77,8 @@ KEYS = {
     "data.crop_size": Key(512, "side of training crops in pixels; a multiple of 32", low=32),
     "data.augmentation": Key(True, "augment training samples"),
     "data.random_interp": Key(False, "random resampling filter for each training image"),
-    "data.cache": Key(None, "folder for decoded training foregrounds, 4 bytes per pixel; unset: decode each time"),
+    "data.cache": Key(None, "folder for decoded training foregrounds, 4 bytes per pixel; drawn ones then stay the same "
+                            "in all epochs; unset: decode each time"),
 
     "train.total_step": Key(200_000, "optimiser steps", low=1),
     "train.warmup_step": Key(5_000, "steps of linear warm-up before cosine decay", low=0),

@@ -12,9 +12,9 @@ from dataloader.image_file import Photo
 from matting.cutout import compose_onto, estimate_foreground, to_depth, with_alpha
 from matting.cutout_files import background_for
 from matting.predictor import Matting
-from utils.files import write_png
-from utils.pictures import panel
+from utils.file_writing import write_png
 from utils.preprocessing import UNKNOWN, Matte, alpha_to_uint8, trimap_labels
+from utils.visualisation import panel
 
 DISPLAY_SIDE = 1024  # pixels of the longer side of images for the browser
 LINES = 120  # approximate number in an attention picture

@@ -3,8 +3,7 @@
 import cv2
 import numpy as np
 
-from matting.trimaps import mask_from_rectangle, mask_from_scribbles
-from webpage.uploads import mask_to_trimap
+from matting.trimaps import mask_from_rectangle, mask_from_scribbles, trimap_of_width
 
 # Colours of the brushes, and the trimap levels that they paint.
 BRUSHES = {"Subject": ("#22c55e", 255), "Uncertain edge": ("#facc15", 128), "Background": ("#ef4444", 0)}
@@ -63,12 +62,12 @@ def propose_trimap(image: np.ndarray, layers: list[np.ndarray], width: str, rect
         scribbles = np.where(painted, levels, 128).astype(np.uint8)
         if not ((scribbles == 0).any() and (scribbles == 255).any()):
             raise ValueError("Strokes of both kinds are needed: some on the subject and some on the background.")
-        return mask_to_trimap(mask_from_scribbles(image, scribbles), width)
+        return trimap_of_width(mask_from_scribbles(image, scribbles), width)
     left, top, across, down = cv2.boundingRect(painted.astype(np.uint8))
     mask = mask_from_rectangle(image, (left, top, left + across, top + down))
     if not mask.any():
         raise ValueError("No subject was found in the rectangle: draw it larger, or mark subject and background.")
-    return mask_to_trimap(mask, width)
+    return trimap_of_width(mask, width)
 
 
 def trimap_text(trimap: np.ndarray) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from dataloader.image_file import ImageFileError, Photo, read_alpha, read_grey, read_photo
-from matting.trimaps import WIDTHS, trimap_from_mask
+from matting.trimaps import trimap_of_width
 from utils.preprocessing import BORDER, size_text, trimap_grey, trimap_labels
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")  # by Pillow's names
@@ -43,7 +43,7 @@ def open_trimap(path: Path, image: np.ndarray, width: str) -> np.ndarray:
         raise ImageFileError(f"{path.name}: {size_text(grey)} pixels, but the photo is {size_text(image)}")
     if alpha is None and is_trimap(grey):
         return trimap_grey(trimap_labels(grey))
-    return mask_to_trimap(grey, width)
+    return trimap_of_width(grey, width)
 
 
 def check_pixels(path: Path, most: int) -> None:
@@ -71,12 +71,6 @@ def is_trimap(grey: np.ndarray) -> bool:
     distance = np.abs(grey.astype(np.int16) - 128)
     between = int((distance < 128 - NEAR_GREY).sum())
     return bool((distance <= NEAR_GREY).sum() > between / 2)
-
-
-def mask_to_trimap(mask: np.ndarray, width: str) -> np.ndarray:
-    """The trimap of a mask (H, W) uint8, with an unknown band of a width from `WIDTHS`."""
-    band = WIDTHS[width] * max(mask.shape)
-    return trimap_from_mask(mask, band, band)
 
 
 def _without_folder(read: Callable[[Path], Content], path: Path) -> Content:

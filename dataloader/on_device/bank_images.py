@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from dataloader.cache import decode_cached
-from dataloader.folders import Background, Foreground
 from dataloader.image_file import ImageFileError
+from dataloader.image_folders import Background, Foreground
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
 
 PLACES = 512  # crop centres kept per foreground, where its alpha is neither 0 nor 1

@@ -12,8 +12,8 @@ import torch
 from tqdm import trange
 
 from dataloader.cache import prepare_cache
-from dataloader.folders import Background, Foreground
 from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
+from dataloader.image_folders import Background, Foreground
 from dataloader.on_device.bank import Bank
 from dataloader.on_device.bank_images import Picture, bank_background, bank_foreground, read_or_error
 from dataloader.sampler import permutation

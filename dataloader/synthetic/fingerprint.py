@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import PIL
 
-from dataloader.folders import file_states
+from dataloader.image_folders import file_states
 
 PROJECT = Path(__file__).resolve().parents[2]
 ENTRY = Path(__file__).resolve().with_name("items.py")

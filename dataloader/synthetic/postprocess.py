@@ -27,7 +27,7 @@ def postprocess(rng: np.random.Generator, sample: Sample, plain_share: float = 0
     sample = sample._replace(trimap=fitting_trimap(rng, sample))
     if rng.random() < plain_share:
         return plain_colours(rng, sample)
-    sample = photographed(rng, sample)
+    sample = composite_as_photograph(rng, sample)
     return sample._replace(trimap=redraw_trimap(rng, sample.trimap))
 
 
@@ -43,7 +43,7 @@ def fitting_trimap(rng: np.random.Generator, sample: Sample) -> np.ndarray:
     return trimap if (trimap != UNKNOWN).any() else make_trimap(sample.alpha, (1, 1))
 
 
-def photographed(rng: np.random.Generator, sample: Sample) -> Sample:
+def composite_as_photograph(rng: np.random.Generator, sample: Sample) -> Sample:
     """Composites the sample in 8 bits with camera effects, sometimes with a defocused background or similar colours."""
     foreground, background = _to_uint8(sample.foreground), _to_uint8(sample.background)
     if rng.random() < DEFOCUSED_SHARE:

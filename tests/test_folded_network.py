@@ -6,7 +6,7 @@ from reference import reference_network
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from matting.folding import Bounded, folded
+from matting.folded_network import Bounded, folded
 from networks import MattingNetwork, build_network
 
 

@@ -13,8 +13,8 @@ from generated_images import cutout, write_training_set
 from PIL import Image
 
 from dataloader.cache import cache_size, decode, decode_cached, prepare_cache
-from dataloader.folders import Foreground, find_backgrounds, find_foregrounds, find_test_images
 from dataloader.image_file import ImageFileError, read_grey, read_image
+from dataloader.image_folders import Foreground, find_backgrounds, find_foregrounds, find_test_images
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.pictures import contact_sheet, error_map, offset_picture, panel
+from utils.visualisation import contact_sheet, error_map, offset_picture, panel
 
 
 def test_offset_picture():

@@ -31,7 +31,7 @@ from utils.batching import batches_of_equal
 from utils.device import batch_or_one_by_one, is_out_of_memory
 from utils.distributed import ALONE, World
 from utils.errors import one_line
-from utils.files import write_png
+from utils.file_writing import write_png
 from utils.preprocessing import Matte, alpha_to_uint8, size_text
 from utils.processes import in_advance
 
@@ -188,6 +188,6 @@ def write_result(result: MatteResult | ImageFileError, folder: Path, extra: Cuto
 def write_offsets(stem: Path, matte: Matte) -> None:
     """Writes STEM_offset1.png, ... of a network with attention."""
     for i, (offset, scale) in enumerate(zip(matte.offsets, matte.scales, strict=True), start=1):
-        from utils.pictures import offset_picture  # needs torchvision
+        from utils.visualisation import offset_picture  # needs torchvision
 
         write_png(f"{stem}_offset{i}.png", offset_picture(offset, scale))
