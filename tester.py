@@ -50,7 +50,7 @@ def test(config: EasyDict, world: World) -> int:
     matting = Matting(load_network(checkpoint, **architecture(config)), world.device, border=0)
     output = Path(config.test.alpha_path) / config.version
     if world.is_main:
-        remove_outdated(output, {"scale": config.test.scale, "files": fingerprint(checkpoint, triples)})
+        prepare_output(output, {"scale": config.test.scale, "files": predictions_digest(checkpoint, triples)})
     barrier(world)
     errors, failed = predict_and_score(matting, triples[world.rank::world.size], output, config, world)
     errors = {name: row for part in all_gather(world, errors) for name, row in part.items()}
@@ -70,7 +70,7 @@ def evaluation_folders(config: EasyDict) -> tuple[str, str, str]:
     return config.test.merged, config.test.alpha, config.test.trimap
 
 
-def fingerprint(checkpoint: Path, triples: list[Triple]) -> str:
+def predictions_digest(checkpoint: Path, triples: list[Triple]) -> str:
     """A digest of what determines the predictions: weights, images and trimaps."""
     digest = hashlib.sha256(checkpoint.read_bytes())
     for path in (path for triple in triples for path in (triple.image, triple.trimap)):
@@ -79,7 +79,7 @@ def fingerprint(checkpoint: Path, triples: list[Triple]) -> str:
     return digest.hexdigest()
 
 
-def remove_outdated(output: Path, made_with: dict[str, str]) -> None:
+def prepare_output(output: Path, made_with: dict[str, str]) -> None:
     """Removes predictions made from other weights, images or settings.
 
     Raises:
@@ -140,6 +140,8 @@ def write_predictions(matting: Matting, batch: list[Triple], output: Path, scale
     for (triple, (image, trimap)), matte in zip(pairs.items(), mattes, strict=True):
         if matte is None:
             failed[triple.image.name] = f"{triple.image}: not enough memory for {size_text(image)} pixels"
+        elif not np.isfinite(matte.alpha).all():
+            failed[triple.image.name] = f"{triple.image}: the network's output contains NaN or Inf"
         else:
             write_png(output_path(output, triple), alpha_to_uint8(at_original_size(matte.alpha, trimap)))
     return failed

@@ -8,7 +8,7 @@ from easydict import EasyDict
 
 from dataloader.dataset import find_layers
 from dataloader.image_folders import Triple
-from dataloader.loader import next_batches, training_batches
+from dataloader.loader import next_batches, to_device, training_batches
 from evaluation.validation import validate, validation_images
 from matting.predictor import Matting
 from training.model import set_arithmetic, training_model
@@ -32,6 +32,7 @@ def train(config: EasyDict, world: World) -> int:
 
     Raises:
         ConfigError, ImageFileError, CheckpointError: before the first step, if files or settings do not fit.
+        TooManyBrokenFilesError: later, if too many files have become unreadable.
         TrainingError: after too many non-finite steps in a row.
     """
     set_arithmetic(config)
@@ -50,8 +51,9 @@ def train(config: EasyDict, world: World) -> int:
           RunLog(config, world, state.step) as run_log):
         while state.step < config.train.total_step:
             start = time.perf_counter()
-            step_batches = next_batches(batches, config, world.device)
+            step_batches = next_batches(batches, config)
             run_log.waited(time.perf_counter() - start)
+            step_batches = to_device(step_batches, world.device)
             rate = learning_rate(state.step, config.train.G_lr, config.train.warmup_step, config.train.total_step)
             result = training_step(model, state, step_batches, rate, config, world, stop)
             record(run_log, state, result, step_batches[-1], config, world)

@@ -17,7 +17,6 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +26,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.short_training import ALONE, EMA, train_shortly
+from benchmarks.patched_constants import patched_constants
+from benchmarks.short_training import EMA, ON_CPU, train_shortly
 from dataloader.dataset import make_training_dataset
 from dataloader.image_folders import find_test_images
 from dataloader.loader import training_loader
@@ -50,23 +50,9 @@ CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
 CROP = 64
 
 
-@contextmanager
-def patched_constants(**values: object):
-    """Temporarily replaces constants of `networks.colour_samples` and `networks.known_colours`."""
-    module = {name: colour_samples if hasattr(colour_samples, name) else known_colours for name in values}
-    before = {name: getattr(module[name], name) for name in values}
-    for name, value in values.items():
-        setattr(module[name], name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(module[name], name, value)
-
-
 def with_constants(**values: object) -> Callable[..., Tensor]:
     def channels(image: Tensor, trimap: Tensor, *_) -> Tensor:
-        with patched_constants(**values):
+        with patched_constants(values, colour_samples, known_colours):
             return colour_channels(image, trimap)
     return channels
 
@@ -77,14 +63,14 @@ def some_channels(*numbers: int) -> Callable[..., Tensor]:
 
 def two_radii(image: Tensor, trimap: Tensor, *_) -> Tensor:
     """Adds colours filled from a larger radius."""
-    with patched_constants(PULL=0.5):
+    with patched_constants({"PULL": 0.5}, colour_samples, known_colours):
         smooth = colour_channels(image, trimap)[:, :FILLED_CHANNELS]
     return torch.cat([colour_channels(image, trimap), smooth], dim=1)
 
 
 def nearest_colours(image: Tensor, trimap: Tensor, *_) -> Tensor:
     """Replaces the pairs by a single one: the nearest known colours, averaged over the smallest possible area."""
-    with patched_constants(PULL=1e-6):
+    with patched_constants({"PULL": 1e-6}, colour_samples, known_colours):
         nearest = colour_channels(image, trimap)[:, 7:9]
     return torch.cat([colour_channels(image, trimap)[:, :FILLED_CHANNELS], nearest], dim=1)
 
@@ -148,7 +134,7 @@ def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, 
     network = MattingNetwork(Encoder(width=config.model.width, further_channels=arm.channel_count),
                              Decoder(width=config.model.width), arm.channels)
     data = make_training_dataset(config, config.train.seed)
-    return train_shortly(network, iter(training_loader(data, config, ALONE, 0)), config, steps, arm.description)
+    return train_shortly(network, iter(training_loader(data, config, ON_CPU, 0)), config, steps, arm.description)
 
 
 def run_whole(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, *_) -> MattingOutput:
@@ -185,7 +171,7 @@ def main() -> int:
             minutes = (time.monotonic() - start) / 60
             print(f"{ARMS[name].description:40} {minutes:7.1f} {error:6.4f}", end="", flush=True)
             for images in sets:
-                errors = validate(Matting(network, ALONE.device, border=0), images, ALONE)
+                errors = validate(Matting(network, ON_CPU.device, border=0), images, ON_CPU)
                 print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
             print(flush=True)
     except InputError as error:

@@ -14,17 +14,15 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.short_training import ALONE, EMA, train_shortly
+from benchmarks.patched_constants import patched_constants
+from benchmarks.short_training import EMA, ON_CPU, train_shortly
 from dataloader.image_folders import Triple, find_foregrounds, find_test_images
 from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.recipe import PRESENT, REALISTIC, Recipe
@@ -78,17 +76,6 @@ ARMS = {
 }
 
 
-@contextmanager
-def patched_constants(module: ModuleType, values: dict[str, object]) -> Iterator[None]:
-    """Temporarily replaces constants of a module."""
-    before = {name: getattr(module, name) for name in values}
-    vars(module).update(values)
-    try:
-        yield
-    finally:
-        vars(module).update(before)
-
-
 def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, float]:
     """The arm's network after `samples` crops, and its mean loss over the last fifth of the steps."""
     config = load_config(CONFIG, ["dist=false", "data.plain_share=0", "data.renew=0", f"train.ema={EMA}",
@@ -96,9 +83,9 @@ def train(arm: Arm, samples: int, settings: list[str]) -> tuple[MattingNetwork, 
                                   *([] if arm.cutouts else ["data.cutouts="])])
     torch.manual_seed(config.train.seed)
     network = build_network(**architecture(config))
-    load_initial_weights(network, config, ALONE)
-    with patched_constants(objects, arm.drawings), make_banks(config, ALONE) as banks:
-        batches = DeviceSamples(banks, config, ALONE, recipe=arm.recipe)
+    load_initial_weights(network, config, ON_CPU)
+    with patched_constants(arm.drawings, objects), make_banks(config, ON_CPU) as banks:
+        batches = DeviceSamples(banks, config, ON_CPU, recipe=arm.recipe)
         return train_shortly(network, batches, config, max(1, samples // config.model.batch_size), arm.description)
 
 
@@ -110,7 +97,7 @@ def compare(names: list[str], samples: int, settings: list[str], sets: list[list
         network, error = train(ARMS[name], samples, settings)
         print(f"{ARMS[name].description:44} {(time.monotonic() - start) / 60:7.1f} {error:6.4f}", end="", flush=True)
         for images in sets:
-            errors = validate(Matting(network, ALONE.device, border=0), images, ALONE)
+            errors = validate(Matting(network, ON_CPU.device, border=0), images, ON_CPU)
             print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
         print(flush=True)
 

@@ -7,6 +7,7 @@ epoch, and decoding it is cheaper than reading ten times as many bytes from disk
 """
 
 import hashlib
+import inspect
 import logging
 import shutil
 from pathlib import Path
@@ -18,7 +19,7 @@ from dataloader.image_file import ImageFileError
 from dataloader.image_folders import Foreground
 from utils.file_writing import atomic_path
 
-_VERSION = 2  # of the entry format
+_FORMAT = f"2 {inspect.getsource(block_labels)}"  # of the entries
 _NPY_HEADER = 128  # bytes
 
 log = logging.getLogger(__name__)
@@ -67,11 +68,15 @@ def decode_cached(foreground: Foreground, folder: str | Path) -> tuple[np.ndarra
     try:
         return _load(*paths)
     except (FileNotFoundError, ValueError, EOFError):  # the last two: truncated, as after a power cut
-        for path, array in zip(paths, decode(foreground), strict=True):
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.save(file, array)
-        _remove_outdated(paths)
+        entry = decode(foreground)
+    for path, array in zip(paths, entry, strict=True):
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            np.save(file, array)
+    _remove_outdated(paths)
+    try:
         return _load(*paths)
+    except FileNotFoundError:  # removed as outdated by a process with other photographs or library versions
+        return entry
 
 
 def _load(*paths: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +86,7 @@ def _load(*paths: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _entry_paths(folder: Path, foreground: Foreground) -> tuple[Path, Path]:
     source, state = foreground.identity()
-    name = f"{_digest(source)}-{_digest(f'{_VERSION} {state}')}"
+    name = f"{_digest(source)}-{_digest(f'{_FORMAT} {state}')}"
     return folder / f"{name}.rgba.npy", folder / f"{name}.blocks.npy"
 
 

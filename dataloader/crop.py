@@ -161,7 +161,7 @@ def possibly_unknown(layers: list[Layer], canvas: tuple[int, int], kernel_sizes:
 
 
 def _known_cells(layer: Layer, size: tuple[int, int], reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """Grid points of the canvas around which, up to half a grid step away, a layer is certainly opaque, or absent.
+    """Grid points of the canvas around which a layer is opaque, or transparent, within half a grid step.
 
     That is, all source pixels within the reach of the filter lie in blocks with that label.
     """

@@ -15,6 +15,7 @@ from utils.errors import InputError
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
+_OWN_DEPTH = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 _ORIENTATION = 0x0112  # EXIF tag
 _MODES_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
@@ -96,12 +97,12 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         ImageFileError: if the file is missing, damaged or of an unsupported kind.
     """
-    return _decode(Path(path), _read_bytes(Path(path)), cv2.IMREAD_COLOR)[..., ::-1].copy()
+    return _decode(Path(path), read_bytes(Path(path)), cv2.IMREAD_COLOR)[..., ::-1].copy()
 
 
 def read_grey(path: str | Path) -> np.ndarray:
     """An image file as (H, W) uint8: a trimap or an alpha matte. Conversions and errors as in `read_image`."""
-    return _decode(Path(path), _read_bytes(Path(path)), cv2.IMREAD_GRAYSCALE)
+    return _decode(Path(path), read_bytes(Path(path)), cv2.IMREAD_GRAYSCALE)
 
 
 def read_photo(path: str | Path) -> Photo:
@@ -111,10 +112,26 @@ def read_photo(path: str | Path) -> Photo:
     are read in 8 bits.
     """
     path = Path(path)
-    data = _read_bytes(path)
-    colours = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)[..., ::-1].copy()
+    data = read_bytes(path)
+    colours = _decode(path, data, _OWN_DEPTH)[..., ::-1].copy()
     image = colours if colours.dtype == np.uint8 else _decode(path, data, cv2.IMREAD_COLOR)[..., ::-1].copy()
     return Photo(image, colours, _rgb_profile(data))
+
+
+def read_colours(path: str | Path) -> np.ndarray:
+    """The colours of `read_photo` only: (H, W, 3) RGB, uint8 or uint16 as in the file."""
+    return _decode(Path(path), read_bytes(Path(path)), _OWN_DEPTH)[..., ::-1].copy()
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; ImageFileError if it is missing, unreadable or empty."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageFileError(f"{path}: {error.strerror.lower() if error.strerror else error}") from None
+    if not data:
+        raise ImageFileError(f"{path}: the file is empty")
+    return data
 
 
 def read_rgba(path: str | Path) -> np.ndarray:
@@ -166,6 +183,8 @@ def pillow_errors(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about large images, which are fine here
             yield
+    except ImageFileError:
+        raise
     except Image.UnidentifiedImageError:
         raise ImageFileError(f"{path}: cannot be decoded; not an image file, or damaged") from None
     except Image.DecompressionBombError:
@@ -175,16 +194,6 @@ def pillow_errors(path: Path) -> Iterator[None]:
         raise ImageFileError(f"{path}: {reason}") from None
     except (SyntaxError, ValueError) as error:
         raise ImageFileError(f"{path}: damaged image file ({error})") from None
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageFileError(f"{path}: {error.strerror.lower() if error.strerror else error}") from None
-    if not data:
-        raise ImageFileError(f"{path}: the file is empty")
-    return data
 
 
 def _rgb_profile(data: bytes) -> bytes | None:

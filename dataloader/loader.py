@@ -1,6 +1,7 @@
 """Training batches of a process, from any step on: made by workers sample by sample, or on the device in batches."""
 
 import logging
+import re
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -90,15 +91,19 @@ def prefetched(batches: Iterator[dict], device: torch.device) -> Iterator[dict]:
             yield batch
 
 
-def next_batches(batches: Iterator[dict], config: EasyDict, device: torch.device) -> list[dict]:
-    """The batches of one optimiser step, moved to the device.
+def next_batches(batches: Iterator[dict], config: EasyDict) -> list[dict]:
+    """The batches of one optimiser step.
 
     Raises:
         ImageFileError: if too many files are unreadable; also if raised in a worker.
     """
     try:
-        step_batches = [next(batches) for _ in range(config.train.accumulate)]
+        return [next(batches) for _ in range(config.train.accumulate)]
     except ImageFileError as error:  # a worker's message contains its traceback
-        raise ImageFileError(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
+        raise ImageFileError(re.sub(r"^[\w.]+Error: ", "", str(error).strip().splitlines()[-1])) from None
+
+
+def to_device(batches: list[dict], device: torch.device) -> list[dict]:
+    """The batches with their tensors on the device."""
     return [{name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-             for name, value in batch.items()} for batch in step_batches]
+             for name, value in batch.items()} for batch in batches]

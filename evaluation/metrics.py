@@ -29,18 +29,20 @@ class Errors(NamedTuple):
     conn: float | None
 
 
-def matting_errors(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray, fast: bool = False) -> Errors:
+def matting_errors(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray, fast: bool = False,
+                   names: Sequence[str] = ("prediction", "alpha", "trimap")) -> Errors:
     """The errors of a predicted alpha matte.
 
     Args:
         prediction, truth: (H, W) uint8, alpha times 255.
         trimap: (H, W) uint8 holding 0, 128 and 255 only, with at least one 128.
         fast: only SAD and MSE.
+        names: of the three images, for messages.
 
     Raises:
         ValueError: for other types, differing shapes, other values in the trimap, or no unknown pixels.
     """
-    check_inputs(prediction, truth, trimap)
+    check_inputs(prediction, truth, trimap, names)
     unknown = trimap == UNKNOWN_GREY
     prediction, truth = (image.astype(np.float32) / np.float32(255) for image in (prediction, truth))
     return Errors(sad(prediction, truth, unknown), mse(prediction, truth, unknown),

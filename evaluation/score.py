@@ -6,7 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey
-from evaluation.metrics import Errors, check_inputs, matting_errors, top_left
+from evaluation.metrics import Errors, matting_errors, top_left
 from utils.processes import process_pool
 
 
@@ -23,9 +23,7 @@ def score(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray, fast: b
     Raises:
         ValueError: if the three do not fit.
     """
-    images = [top_left(image, multiple) for image in (prediction, truth, trimap)]
-    check_inputs(*images, names=names)
-    return matting_errors(*images, fast)
+    return matting_errors(*(top_left(image, multiple) for image in (prediction, truth, trimap)), fast, names)
 
 
 def score_files(prediction: Path, truth: Path, trimap: Path, fast: bool = False, multiple: int = 1) -> Errors:

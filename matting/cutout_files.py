@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataloader.image_file import Photo, read_photo
+from dataloader.image_file import Photo, read_colours
 from matting.cutout import (
     COARSE_PIXELS,
     CutoutError,
@@ -76,7 +76,7 @@ def read_background(text: str) -> np.ndarray | str:
         if not re.fullmatch("#[0-9a-fA-F]{6}", text):
             raise CutoutError(f"{text}: not a colour; expected #rrggbb, such as #00b140")
         return np.frombuffer(bytes.fromhex(text[1:]), np.uint8)
-    return read_photo(text).colours
+    return read_colours(text)
 
 
 def background_for(image: np.ndarray, alpha: np.ndarray, background: np.ndarray | str) -> np.ndarray:

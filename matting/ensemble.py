@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from utils.preprocessing import UNKNOWN, Matte, as_pair, set_known, trimap_labels, unknown_share
+from utils.preprocessing import UNKNOWN, Matte, as_pair, set_known, trimap_labels
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -75,5 +75,4 @@ def _mean(versions: list[Matte], trimap: np.ndarray) -> Matte:
     alpha = np.mean([version.alpha if version.alpha.shape == trimap.shape else
                      cv2.resize(np.ascontiguousarray(version.alpha), size, interpolation=cv2.INTER_LINEAR)
                      for version in versions], axis=0, dtype=np.float32)
-    labels = trimap_labels(trimap)
-    return versions[0]._replace(alpha=set_known(alpha, labels), unknown_share=unknown_share(labels))
+    return versions[0]._replace(alpha=set_known(alpha, trimap_labels(trimap)))

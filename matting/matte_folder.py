@@ -32,7 +32,7 @@ from utils.device import batch_or_one_by_one, is_out_of_memory
 from utils.distributed import ALONE, World
 from utils.errors import one_line
 from utils.file_writing import write_png
-from utils.preprocessing import Matte, alpha_to_uint8, size_text
+from utils.preprocessing import Matte, alpha_to_uint8, size_text, trimap_labels, unknown_share
 from utils.processes import in_advance
 
 if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
@@ -53,6 +53,7 @@ class Job(NamedTuple):
     path: Path
     image: np.ndarray  # (H, W, 3) uint8 RGB
     trimap: np.ndarray  # (H, W) uint8
+    unknown_share: float  # of the trimap
     photo: Photo | None  # if cut-outs are wanted
 
 
@@ -124,7 +125,8 @@ def read_job(path: Path, trimaps: dict[str, list[Path]], trimap_dir: Path, clash
             return ImageFileError(f"{path}: would be written over {clashes[path]}; rename one")
         trimap_path = find_partner(path, trimaps.get(path.stem, []), "trimap", trimap_dir)
         photo = read_photo(path) if with_photo else None
-        job = Job(path, photo.image if photo else read_image(path), read_grey(trimap_path), photo)
+        image, trimap = photo.image if photo else read_image(path), read_grey(trimap_path)
+        job = Job(path, image, trimap, unknown_share(trimap_labels(trimap)), photo)
         check_pair(job, trimap_path)
     except ImageFileError as error:
         return error
@@ -145,7 +147,7 @@ def check_pair(job: Job, trimap_path: Path) -> None:
 
 
 def image_size(job: Job | ImageFileError) -> tuple[int, int] | None:
-    """Height and width; None for an error, which is passed along by itself."""
+    """Height and width; None for an error."""
     return job.trimap.shape if isinstance(job, Job) else None
 
 
@@ -166,7 +168,7 @@ def write_result(result: MatteResult | ImageFileError, folder: Path, extra: Cuto
     """Writes an image's output files; returns a line about it."""
     if isinstance(result, ImageFileError):
         return result
-    (path, image, _, photo), matte, seconds = result
+    (path, image, _, share, photo), matte, seconds = result
     if not np.isfinite(matte.alpha).all():
         return ImageFileError(f"{path}: the network's output contains NaN or Inf; try --precision fp32")
     stem = folder / path.stem
@@ -181,8 +183,8 @@ def write_result(result: MatteResult | ImageFileError, folder: Path, extra: Cuto
         if is_out_of_memory(error):
             return ImageFileError(f"{path}: not enough memory for the output of {size_text(image)} pixels")
         return ImageFileError(f"{path}: its output cannot be computed ({one_line(error)})")
-    remark = "" if matte.unknown_share else " (the trimap decides every pixel)"
-    return f"{path.name}: {size_text(image)}, {matte.unknown_share:.1%} unknown, {seconds:.2f} s{remark}"
+    remark = "" if share else " (the trimap decides every pixel)"
+    return f"{path.name}: {size_text(image)}, {share:.1%} unknown, {seconds:.2f} s{remark}"
 
 
 def write_offsets(stem: Path, matte: Matte) -> None:

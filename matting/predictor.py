@@ -13,7 +13,7 @@ from utils.boxes import Box
 from utils.checkpoint import load_network
 from utils.device import default_device, default_memory_limit, unless_out_of_memory
 from utils.precision import AUTOCAST, arithmetic
-from utils.preprocessing import BORDER, UNKNOWN, Matte, as_pair, checked_labels, finished_alpha, padding, unknown_share
+from utils.preprocessing import BORDER, UNKNOWN, Matte, as_pair, checked_labels, finished_alpha, padding
 from utils.tensors import encode_trimap, normalise
 
 MEMORY_ATTEMPTS = 4  # per image, each with half the memory of the previous one
@@ -73,6 +73,7 @@ class Matting:
     def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`.
 
+        >>> from utils.preprocessing import alpha_to_uint8
         >>> alpha = matting(Image.open("photo.jpg"), Image.open("trimap.png"))
         >>> cut_out = Image.open("photo.jpg").convert("RGB")
         >>> cut_out.putalpha(Image.fromarray(alpha_to_uint8(alpha)))
@@ -143,4 +144,4 @@ class Matting:
         """The i-th matte of a batch, without padding, with known pixels set."""
         alpha = finished_alpha(output.alpha[i, 0].float().cpu().numpy(), labels, self.border)
         return Matte(alpha, tuple(offset[i].cpu().numpy() for offset in output.offsets),
-                     tuple(scale[i].float().cpu().numpy() for scale in output.scales), unknown_share(labels))
+                     tuple(scale[i].float().cpu().numpy() for scale in output.scales))

@@ -122,7 +122,7 @@ def _layers(means: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _filled(levels: list[Tensor]) -> Tensor:
-    """(N, 7, H/4, W/4); 0 if there is nothing to fill with, the trimap 1/2."""
+    """Filled colours and trimap (N, 7, H/4, W/4); colours are 0, the trimap 1/2, if nothing is known."""
     values, weights = _layers(levels[HALVINGS].mean(dim=(2, 3), keepdim=True))
     colours, trimap = (values / weights.clamp_min(NOTHING)).split([6, 1], dim=1)
     filled = torch.cat([colours, torch.where(weights[:, 6:] > 0, trimap, 0.5)], dim=1)
@@ -160,7 +160,7 @@ def _shifted(x: Tensor, down: int, right: int) -> Tensor:
 
 
 def _widened(x: Tensor, distance: int, dim: int) -> Tensor:
-    """(1 2 1) / 4 along a dimension, at a distance; zeros beyond the border."""
+    """x filtered by (1 2 1) / 4 along a dimension, taps `distance` apart; zero padding."""
     size = x.shape[dim]
     padded = F.pad(x, (0, 0, distance, distance) if dim == 2 else (distance, distance))
     return (padded.narrow(dim, 0, size) + padded.narrow(dim, 2 * distance, size)).mul_(0.25).add_(x, alpha=0.5)

@@ -246,7 +246,7 @@ def test_included_samples():
 
 def test_a_failure_after_the_network_costs_one_picture(tmp_path):
     """NaN, what memory does not suffice for, and whatever OpenCV refuses: a line each."""
-    job = matte_folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), None)
+    job = matte_folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), 1.0, None)
     lines = {}
     for name, values in (("nan", np.full((4, 5), np.nan, np.float32)), ("shape", np.zeros((4, 5, 7), np.float32))):
         result = matte_folder.MatteResult(job, Matte(values, (), ()), 1.0)

@@ -12,6 +12,7 @@ import pytest
 from generated_images import cutout, write_training_set
 from PIL import Image
 
+from dataloader import cache
 from dataloader.cache import cache_size, decode, decode_cached, prepare_cache
 from dataloader.image_file import ImageFileError, read_grey, read_image
 from dataloader.image_folders import Foreground, find_backgrounds, find_foregrounds, find_test_images
@@ -131,6 +132,15 @@ def test_half_an_entry_is_made_again(folder, tmp_path, left):
 def _fill(foregrounds, folder):
     for foreground in foregrounds:
         decode_cached(foreground, folder)
+
+
+def test_an_entry_that_another_process_removes_at_once(folder, tmp_path, monkeypatch):
+    """As one does that has other photographs or library versions: the pixels are returned all the same."""
+    foreground = find_foregrounds(folder / "fg", folder / "alpha")[0]
+    monkeypatch.setattr(cache, "_remove_outdated", lambda paths: [path.unlink() for path in paths])
+    pixels, labels = decode_cached(foreground, tmp_path / "cache")
+    assert np.array_equal(pixels, foreground.read())
+    assert np.array_equal(labels, decode(foreground)[1])
 
 
 def test_several_processes_fill_one_cache(folder, tmp_path):

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-# A room imports only itself and lower floors; rooms on one floor do not import each other.
+# A package imports only itself and lower floors; packages on one floor do not import each other.
 FLOORS = (("networks",), ("utils",), ("dataloader", "training"), ("matting", "evaluation"),
           ("trainer", "tester", "webpage"), ("main", "demo", "evaluate", "app", "hubconf", "tools", "benchmarks"),
           ("tests",))
-FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+FLOOR_OF = {package: number for number, packages in enumerate(FLOORS) for package in packages}
 MOST_LINES = 300
-FILES = sorted([*ROOT.glob("*.py"), *(path for room in FLOOR_OF for path in (ROOT / room).rglob("*.py"))])
+FILES = sorted([*ROOT.glob("*.py"), *(path for package in FLOOR_OF for path in (ROOT / package).rglob("*.py"))])
 IDS = [str(path.relative_to(ROOT)) for path in FILES]
 
 
-def room(path: Path) -> str:
+def package(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
@@ -48,19 +48,19 @@ def is_script(path: Path) -> bool:
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_imports_go_down(path):
-    offenders = [str(other.relative_to(ROOT)) for other in imports(path) if room(other) != room(path)
-                 and FLOOR_OF[room(other)] >= FLOOR_OF[room(path)]]
+    offenders = [str(other.relative_to(ROOT)) for other in imports(path) if package(other) != package(path)
+                 and FLOOR_OF[package(other)] >= FLOOR_OF[package(path)]]
     assert not offenders, f"{path.relative_to(ROOT)} imports {', '.join(offenders)}, which is not below it"
 
 
 @pytest.mark.parametrize("path", FILES, ids=IDS)
 def test_no_script_is_imported(path):
     scripts = [str(other.relative_to(ROOT)) for other in imports(path) if is_script(other)]
-    assert room(path) == "tests" or not scripts, f"{path.relative_to(ROOT)} imports the script {', '.join(scripts)}"
+    assert package(path) == "tests" or not scripts, f"{path.relative_to(ROOT)} imports the script {', '.join(scripts)}"
 
 
 def test_the_networks_import_nothing_of_the_project_else():
-    assert all(room(other) == "networks" for path in FILES if room(path) == "networks" for other in imports(path))
+    assert all(package(other) == "networks" for path in FILES if package(path) == "networks" for other in imports(path))
 
 
 def test_every_file_has_its_own_name():
@@ -72,8 +72,8 @@ def test_what_utils_holds_is_shared():
     users = defaultdict(set)
     for path in FILES:
         for other in imports(path):
-            users[other].add("programs" if FLOOR_OF[room(path)] == FLOOR_OF["demo"] else room(path))
-    lonely = [path.name for path in FILES if room(path) == "utils" and path.name != "__init__.py"
+            users[other].add("programs" if FLOOR_OF[package(path)] == FLOOR_OF["demo"] else package(path))
+    lonely = [path.name for path in FILES if package(path) == "utils" and path.name != "__init__.py"
               and len(users[path] - {"tests", "utils"}) < 2]
     assert lonely == []
 
@@ -83,7 +83,7 @@ def test_files_are_short(path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
-def test_the_matting_room_needs_no_torch_by_itself():
+def test_the_matting_package_needs_no_torch_by_itself():
     """The ONNX demo imports it without PyTorch."""
     assert len(ast.parse((ROOT / "matting" / "__init__.py").read_text()).body) == 1
 

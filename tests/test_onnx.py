@@ -15,7 +15,7 @@ from matting.predictor import Matting
 from networks import MattingNetwork, build_network
 from utils.checkpoint import save_checkpoint
 from utils.file_writing import write_png
-from utils.preprocessing import normalised_planes
+from utils.preprocessing import UNKNOWN, normalised_planes, trimap_labels
 from utils.tensors import encode_trimap, normalise
 
 onnx = pytest.importorskip("onnx")
@@ -148,6 +148,8 @@ def test_the_demo_needs_no_torch(tmp_path, network, exported):
     result = run_without_torch(*demo_command(tmp_path, "--onnx", str(exported), "--batch", "2"))
     assert result.returncode == 1
     assert "3 of 4 mattes" in result.stdout
+    share = (trimap_labels(read_grey(tmp_path / "trimaps" / "c.png")) == UNKNOWN).mean()
+    assert f"c.png: 70 x 33, {share:.1%} unknown, " in result.stdout
     assert f"{tmp_path / 'images' / 'broken.png'}: cannot be decoded" in result.stderr
     save_checkpoint(tmp_path / "narrow.pth", network)
     subprocess.run([sys.executable, *demo_command(tmp_path, "--checkpoint", str(tmp_path / "narrow.pth"), "--device",

@@ -1,19 +1,24 @@
 """The test phase: predictions, errors, and what it keeps or rejects."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from training_runs import ALONE, ROOT, config_of, run_main, settings
 
-from dataloader.image_file import read_grey
+from dataloader.image_file import ImageFileError, read_grey
 from dataloader.image_folders import find_test_images
 from evaluation.validation import validate, validation_images
 from matting.predictor import Matting
+from tester import write_predictions
 from utils.checkpoint import load_network
 from utils.file_writing import write_png
+from utils.preprocessing import Matte
 
 
 def test_test_phase(data, finished):
@@ -85,13 +90,33 @@ def test_validation_during_training_scores_as_the_test_phase(data, finished, tmp
 
 
 def test_soft_trimaps_are_left_out_of_the_validation(data, tmp_path, caplog):
-    """As the test phase rejects them; without any image the errors are NaN."""
+    """As the test phase rejects them. Without any image that can be scored, training does not start."""
     shutil.copytree(data / "test", tmp_path / "test")
-    for path in (tmp_path / "test" / "trimap").iterdir():
+    config = config_of(data, tmp_path, **{f"data__test_{kind}": tmp_path / "test" / kind
+                                          for kind in ("merged", "alpha", "trimap")})
+    for count, path in enumerate(sorted((tmp_path / "test" / "trimap").iterdir()), start=1):
         trimap = read_grey(path)
         trimap[trimap == 128] = 127
         write_png(path, trimap)
-    images = find_test_images(*(tmp_path / "test" / kind for kind in ("merged", "alpha", "trimap")))
-    errors = validate(lambda image, trimap: trimap / 255, images, ALONE)
-    assert errors["sad"] != errors["sad"]
-    assert "000000.png contains 1 values other than 0, 128 and 255: 127" in caplog.text
+        if count < 3:
+            assert len(validation_images(config)) == 3 - count
+            assert f"{count} of 3 validation images cannot be scored: " in caplog.messages[-1]
+            assert "000000.png contains 1 values other than 0, 128 and 255: 127" in caplog.messages[-1]
+    with pytest.raises(ImageFileError, match="3 of 3 validation images cannot be scored"):
+        validation_images(config)
+
+
+def test_output_that_is_not_finite_has_no_score(data):
+    """Although it has 8-bit values: a network that computes NaN must not become the best one."""
+    images = find_test_images(*(data / "test" / kind for kind in ("merged", "alpha", "trimap")))
+    errors = validate(lambda image, trimap: np.full(trimap.shape, np.nan, np.float32), images, ALONE)
+    assert math.isnan(errors["sad"]) and math.isnan(errors["mse"])
+
+
+def test_predictions_that_are_not_finite_are_not_written(data, tmp_path):
+    images = find_test_images(*(data / "test" / kind for kind in ("merged", "alpha", "trimap")))
+    network = SimpleNamespace(predict_batch=lambda pairs: [
+        Matte(np.full(trimap.shape, np.inf, np.float32), (), ()) for _, trimap in pairs])
+    failed = write_predictions(network, images[:1], tmp_path, "origin")
+    assert failed == {"000000.png": f"{images[0].image}: the network's output contains NaN or Inf"}
+    assert list(tmp_path.iterdir()) == []

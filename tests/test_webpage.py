@@ -24,7 +24,7 @@ from webpage.results import (
     write_files,
 )
 from webpage.strokes import BRUSHES, painted_over, propose_trimap, stroke_levels
-from webpage.uploads import is_trimap, open_photo, open_trimap
+from webpage.uploads import is_trimap, open_background, open_photo, open_trimap
 
 
 def layer(height: int, width: int, **strokes: tuple[slice, slice]) -> np.ndarray:
@@ -126,9 +126,9 @@ def test_no_other_format_gets_round_the_limit(tmp_path):
 
 def test_a_background_keeps_its_depth(tmp_path):
     write_png(tmp_path / "deep.png", np.full((70, 80, 3), 12345, np.uint16))
-    assert open_photo(tmp_path / "deep.png", 10_000).colours.dtype == np.uint16
+    assert open_background(tmp_path / "deep.png", 10_000).dtype == np.uint16
     with pytest.raises(ImageFileError, match="expected at most"):
-        open_photo(tmp_path / "deep.png", 5599)
+        open_background(tmp_path / "deep.png", 5599)
 
 
 def test_what_is_no_image_is_refused_by_its_name_alone(tmp_path):

@@ -45,7 +45,7 @@ from utils.errors import InputError, one_line
 from utils.file_writing import write_png
 
 OUTLINES = Path(__file__).with_name("outlines.toml")
-BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
+BLACK, GREY, WHITE = 0, 128, 255  # background, unknown, foreground of a trimap
 UNITS = 1000  # per width and per height
 SHIFT = 4  # fractional bits of OpenCV's coordinates
 CLEAR = 0.03  # alpha this close to 0 or 1 is snapped: a veil would follow the subject onto every background
@@ -134,21 +134,21 @@ def _points(kind: str, number: int, numbers: list[int], least: int) -> np.ndarra
 def draw_trimap(outline: Outline, height: int, width: int) -> np.ndarray:
     """Draws an outline's trimap (height, width) uint8: 0, 128 and 255; lines are at least one pixel wide."""
     longest = max(height, width)
-    trimap = np.full((height, width), BACKGROUND, np.uint8)
+    trimap = np.full((height, width), BLACK, np.uint8)
 
     def fill(polygons: tuple[np.ndarray, ...], value: int) -> None:
         for polygon in polygons:
             cv2.fillPoly(trimap, [_fixed_point(polygon, height, width)], value, shift=SHIFT)
 
     def stroke(line: np.ndarray, share: float, closed: bool) -> None:
-        cv2.polylines(trimap, [_fixed_point(line, height, width)], closed, UNKNOWN, max(1, round(share * longest)),
+        cv2.polylines(trimap, [_fixed_point(line, height, width)], closed, GREY, max(1, round(share * longest)),
                       shift=SHIFT)
 
-    fill(outline.foreground, FOREGROUND)
-    fill(outline.background, BACKGROUND)
+    fill(outline.foreground, WHITE)
+    fill(outline.background, BLACK)
     for polygon in chain(outline.foreground, outline.background):
         stroke(polygon, 2 * outline.band, closed=True)
-    fill(outline.unknown, UNKNOWN)
+    fill(outline.unknown, GREY)
     for share, line in outline.strands:
         stroke(line, share, closed=False)
     return trimap
@@ -181,7 +181,7 @@ def cut_out_subject(matting: Matting, image: np.ndarray, trimap: np.ndarray) -> 
 
 def check_both_known(path: Path, trimap: np.ndarray) -> None:
     """Raises InputError if a photograph's trimap has no known foreground or no known background."""
-    for value, side in ((FOREGROUND, "foreground"), (BACKGROUND, "background")):
+    for value, side in ((WHITE, "foreground"), (BLACK, "background")):
         if value not in trimap:
             raise InputError(f"{path}: its outline leaves no {side}")
 

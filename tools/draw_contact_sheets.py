@@ -32,7 +32,7 @@ from utils.visualisation import as_rgb
 
 GAP = 4  # pixels between tiles
 QUALITY = 88  # of JPEG files
-ALONE = World(0, 1, torch.device("cpu"))
+ON_CPU = World(0, 1, torch.device("cpu"))
 
 
 def sheet(tiles: list[np.ndarray], columns: int) -> np.ndarray:
@@ -48,8 +48,8 @@ def sample_tiles(settings: list[str], count: int, crop: int, seed: int, with_alp
     """Images of training samples; with `with_alpha` each above its alpha."""
     config = load_config(overrides=[f"data.generated={2 * count}", *settings, f"data.crop_size={crop}",
                                     f"train.seed={seed}"])
-    with make_banks(config, ALONE) as banks, torch.no_grad():
-        draws = Draws(ALONE.device, seed)
+    with make_banks(config, ON_CPU) as banks, torch.no_grad():
+        draws = Draws(ON_CPU.device, seed)
         samples = make_samples(draws, banks, count, crop, PRESENT if present else REALISTIC)
     images = samples.image.permute(0, 2, 3, 1).to(torch.uint8).numpy()
     if not with_alpha:

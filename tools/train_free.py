@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.dataset import make_training_dataset
 from dataloader.image_file import ImageFileError
-from dataloader.loader import next_batches, prefetched, training_loader
+from dataloader.loader import next_batches, prefetched, to_device, training_loader
 from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.layer_banks import LayerBanks
 from evaluation.validation import validate, validation_images
@@ -215,12 +215,13 @@ def train_stage(run: TimedRun, stage: Stage, clock: Clock, run_log: RunLog, stop
         stop_signal = 0
         while not stop_signal and stage_at(share := clock.read(), run.stages) == stage and not clock.is_over:
             start = time.perf_counter()
-            step_batches = next_batches(batches, config, run.world.device)
+            step_batches = next_batches(batches, config)
             run_log.waited(time.perf_counter() - start)
             rate = config.train.G_lr * rate_at(share, run.state.step - run.first_step, config.train.warmup_step)
-            result = training_step(model, run.state, step_batches, rate, config, run.world, stop)
+            result = training_step(model, run.state, to_device(step_batches, run.world.device), rate, config,
+                                   run.world, stop)
             stop_signal = result.stop_signal
-            record(run, run_log, result, step_batches, sum(sizes) / len(sizes))
+            record_step(run, run_log, result, step_batches, sum(sizes) / len(sizes))
             if run.is_save_due(clock):
                 run.save(clock, batches)
             run.report(clock, run_log, stage)
@@ -230,12 +231,8 @@ def train_stage(run: TimedRun, stage: Stage, clock: Clock, run_log: RunLog, stop
     return stop_signal
 
 
-def record(run: TimedRun, run_log: RunLog, result: StepResult, step_batches: list[dict], mean_size: float) -> None:
-    """Counts and logs a step.
-
-    Args:
-        mean_size: samples per step, on average over the crop sizes.
-    """
+def record_step(run: TimedRun, run_log: RunLog, result: StepResult, step_batches: list[dict], mean_size: float) -> None:
+    """Counts and logs a step; `mean_size` is the number of samples per step, averaged over the crop sizes."""
     images = run.world.size * sum(len(batch["alpha"]) for batch in step_batches)
     run.about["samples"] += images
     run_log.advance(run.state.step)

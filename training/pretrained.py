@@ -14,7 +14,7 @@ POWER_ITERATIONS = 20
 
 
 class Transfer(NamedTuple):
-    """Which tensors were loaded; published names for the encoder's tensors, the file's own for its others."""
+    """The tensors that were loaded or not; encoder tensors by published name, others by their name in the file."""
 
     loaded: list[str]
     kept: list[str]  # the encoder's that the file lacks; initial values are kept

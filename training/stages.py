@@ -36,7 +36,7 @@ def chosen_stages(first_crop: int, last_crop: int) -> tuple[Stage, ...]:
 
 
 def alternating(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
-    """One stage for the total time, whose steps alternate between these stages' crop sizes; otherwise as the last."""
+    """One stage for the total time: the last one, with steps that alternate between the crop sizes of all."""
     *others, last = stages
     return (last._replace(end=1.0, others=tuple(stage.crop for stage in others)),)
 

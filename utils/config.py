@@ -58,7 +58,8 @@ KEYS = {
     "data.train_fg": Key(None, "folder of training foregrounds"),
     "data.train_alpha": Key(None, "folder of their alphas"),
     "data.train_bg": Key(None, "folder of training backgrounds"),
-    "data.generated": Key(0, "number of drawn foregrounds besides those of data.train_fg; redrawn each epoch", low=0),
+    "data.generated": Key(0, "number of drawn foregrounds besides those of data.train_fg; redrawn each epoch "
+                              "unless data.cache keeps them", low=0),
     "data.generated_size": Key(512, "sides of drawn foregrounds and backgrounds in pixels", low=64, high=4096),
     "data.photographs": Key(None, "folder of photographs for the colours of drawn images"),
     "data.cutouts": Key(None, "folder of RGBA cut-outs, used unchanged and under drawn fur and film"),
@@ -66,7 +67,8 @@ KEYS = {
                               "background"),
     "data.plain_share": Key(0.0, "with data.finish: share of samples in plain, distinct colours, to learn from first",
                             low=0, high=1),
-    "data.on_device": Key(False, "generate samples in batches on the training device; needs data.finish"),
+    "data.on_device": Key(False, "generate samples in batches on the training device; needs data.finish and "
+                                 "data.augmentation"),
     "data.bank": Key(4096, "with data.on_device: foregrounds, and as many backgrounds, held on each process's device",
                      low=1),
     "data.renew": Key(0, "with data.on_device: samples per process between replacements of one foreground and one "

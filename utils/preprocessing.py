@@ -19,7 +19,6 @@ class Matte(NamedTuple):
     alpha: np.ndarray  # (H, W) float32 in 0..1; exactly 0 and 1 where the trimap is known
     offsets: tuple[np.ndarray, ...]  # per attention block, (2, h, w) int64, on the padded image at 1/16
     scales: tuple[np.ndarray, ...]  # per attention block, (2,) float32: scales of unknown and known keys
-    unknown_share: float = 0.0  # of the trimap's pixels
 
 
 def as_pair(image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> tuple[np.ndarray, np.ndarray]:

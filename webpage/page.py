@@ -34,7 +34,7 @@ from webpage.results import (
     write_files,
 )
 from webpage.strokes import painted_over, propose_trimap, trimap_text
-from webpage.uploads import open_photo, open_trimap
+from webpage.uploads import open_background, open_photo, open_trimap
 
 BACKGROUND_PIXELS = 50_000_000  # limit of a background picture
 KEPT_RESULTS = 8  # of all visitors; the oldest are deleted for new ones
@@ -111,7 +111,7 @@ def photo_chosen(path: str, max_pixels: int) -> tuple:
 
 
 def sample_chosen(index: int, samples: list[Path], trimaps: Path, max_pixels: int) -> tuple:
-    """A sample was clicked, which brings its trimap."""
+    """A sample was clicked; its trimap is loaded, too."""
     session, _, _, *others = photo_chosen(str(samples[index]), max_pixels)
     with show_errors():
         trimap = find_partner(samples[index], list_images(trimaps), "trimap", trimaps)
@@ -206,7 +206,7 @@ def chosen_background(kind: str, colour: str, picture: str | None) -> np.ndarray
     if kind == BLURRED:
         return BLUR
     if kind == PICTURE and picture is not None:
-        return open_photo(Path(picture), BACKGROUND_PIXELS).colours
+        return open_background(Path(picture), BACKGROUND_PIXELS)
     return read_background(hex_colour(colour))
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from dataloader.image_file import ImageFileError, Photo, read_alpha, read_grey, read_photo
+from dataloader.image_file import ImageFileError, Photo, read_alpha, read_colours, read_grey, read_photo
 from matting.trimaps import trimap_of_width
 from utils.preprocessing import BORDER, size_text, trimap_grey, trimap_labels
 
@@ -18,13 +18,19 @@ Content = TypeVar("Content")
 
 
 def open_photo(path: Path, max_pixels: int) -> Photo:
-    """An uploaded photo or background picture.
+    """An uploaded photo.
 
     Raises:
         ImageFileError: if it is unreadable or has more than `max_pixels`.
     """
     check_pixels(path, max_pixels)
     return _without_folder(read_photo, path)
+
+
+def open_background(path: Path, max_pixels: int) -> np.ndarray:
+    """An uploaded background, (H, W, 3) uint8 or uint16 RGB; errors as in `open_photo`."""
+    check_pixels(path, max_pixels)
+    return _without_folder(read_colours, path)
 
 
 def open_trimap(path: Path, image: np.ndarray, width: str) -> np.ndarray:

@@ -31,7 +31,7 @@ def draw_scales(draws: Draws, n: int, recipe: Recipe) -> Tensor:
 
 
 def fitted(matrices: Tensor, crop: int, size: int) -> tuple[Tensor, Tensor]:
-    """Matrices scaled so that no crop exceeds its image, and half the extent that each shows, (n, 2) in x and y."""
+    """Matrices scaled so that no crop exceeds its image, and half the crops' extents in x and y, (n, 2)."""
     half = matrices.abs().sum(dim=2) * crop / 2
     factor = (size / (2 * half.amax(dim=1))).clamp_max(1)[:, None]
     return matrices * factor[..., None], half * factor

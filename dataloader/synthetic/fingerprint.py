@@ -1,4 +1,4 @@
-"""Digests of everything drawings depend on besides their arguments, which invalidate cached drawings."""
+"""Digests of what drawings depend on besides their arguments, so that no cached drawing outlives a change."""
 
 import ast
 import hashlib
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import PIL
 
-from dataloader.image_folders import file_states
+from dataloader.image_file import read_bytes
 
 PROJECT = Path(__file__).resolve().parents[2]
 ENTRY = Path(__file__).resolve().with_name("items.py")
@@ -26,13 +26,16 @@ def program_digest() -> str:
 
 @lru_cache
 def files_digest(paths: tuple[Path, ...]) -> str:
-    """Digest of the files' names, sizes and modification times.
+    """A digest of files' names and contents, computed once per process.
 
     Raises:
-        ImageFileError: if a file is missing.
+        ImageFileError: if a file is unreadable.
     """
-    content = [[path.name for path in paths], file_states(paths)]
-    return hashlib.sha256(str(content).encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for path in paths:
+        content = read_bytes(path)
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
 
 
 def program_files() -> list[Path]:
