@@ -18,8 +18,8 @@ from utils.boxes import Box
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
 BLOCK = 4  # side of the labelled blocks, in pixels
-GRID = 4  # spacing of possible crop centres, in pixels
-MARGIN = LARGEST_KERNEL // 2  # reach of the erosion, in pixels
+SPACING = 4  # spacing of possible crop centres, in pixels
+EROSION_REACH = LARGEST_KERNEL // 2  # reach of the erosion, in pixels
 FEWEST_UNKNOWN = 10  # with fewer possible centres, any crop is accepted
 TRIES = 200  # drawn centres before any crop is accepted
 FILTER_REACH = {cv2.INTER_NEAREST: 0, cv2.INTER_LINEAR: 1, cv2.INTER_CUBIC: 2, cv2.INTER_LANCZOS4: 4}  # in pixels
@@ -98,12 +98,12 @@ def choose_window(layers: list[Layer], canvas: tuple[int, int], kernel_sizes: tu
     """
     half = crop_size // 2
     grid = possibly_unknown(layers, canvas, kernel_sizes, resampling)
-    grid = grid[half // GRID:(canvas[0] - half) // GRID + 1, half // GRID:(canvas[1] - half) // GRID + 1]
+    grid = grid[half // SPACING:(canvas[0] - half) // SPACING + 1, half // SPACING:(canvas[1] - half) // SPACING + 1]
     corners = np.flatnonzero(grid)
     if len(corners) >= FEWEST_UNKNOWN:
         for corner in _in_turn(corners, grid.shape, rng):
             row, column = divmod(int(corner), grid.shape[1])
-            window = _square(row * GRID, column * GRID, crop_size)
+            window = _square(row * SPACING, column * SPACING, crop_size)
             if _is_unknown(layers, canvas, window.top + half, window.left + half, kernel_sizes, resampling):
                 return window
     return any_window(canvas, crop_size, rng)
@@ -120,12 +120,12 @@ def choose_in_trimap(trimap: np.ndarray, crop_size: int, rng: np.random.Generato
     """`choose_window` given the trimap of the whole canvas, (H, W) labels."""
     half = crop_size // 2
     height, width = trimap.shape
-    grid = trimap[half:height - half + 1:GRID, half:width - half + 1:GRID] == UNKNOWN
+    grid = trimap[half:height - half + 1:SPACING, half:width - half + 1:SPACING] == UNKNOWN
     corners = np.flatnonzero(grid)
     if len(corners) < FEWEST_UNKNOWN:
         return any_window(trimap.shape, crop_size, rng)
     row, column = divmod(int(_in_turn(corners, grid.shape, rng)[0]), grid.shape[1])
-    return _square(row * GRID, column * GRID, crop_size)
+    return _square(row * SPACING, column * SPACING, crop_size)
 
 
 def _in_turn(corners: np.ndarray, shape: tuple[int, int], rng: np.random.Generator | None) -> np.ndarray:
@@ -139,7 +139,7 @@ def _in_turn(corners: np.ndarray, shape: tuple[int, int], rng: np.random.Generat
 
 def _is_unknown(layers: list[Layer], canvas: tuple[int, int], row: int, column: int, kernel_sizes: tuple[int, int],
                 resampling: int) -> bool:
-    region = _square(row, column, 1).grown(MARGIN, *canvas)
+    region = _square(row, column, 1).grown(EROSION_REACH, *canvas)
     trimap = make_trimap(layers_alpha(layers, region, resampling), kernel_sizes)
     return trimap[row - region.top, column - region.left] == UNKNOWN
 
@@ -151,7 +151,7 @@ def possibly_unknown(layers: list[Layer], canvas: tuple[int, int], kernel_sizes:
     Includes every unknown grid pixel further than a kernel from the border, and some known ones, since whole
     blocks are tested.
     """
-    size = tuple(-(-side // GRID) for side in canvas)
+    size = tuple(-(-side // SPACING) for side in canvas)
     maps = [_known_cells(layer, size, FILTER_REACH[resampling]) for layer in layers]
     foreground = np.maximum.reduce([known for known, _ in maps])
     background = np.minimum.reduce([known for _, known in maps])
@@ -165,14 +165,15 @@ def _known_cells(layer: Layer, size: tuple[int, int], reach: int) -> tuple[np.nd
 
     That is, all source pixels within the reach of the filter lie in blocks with that label.
     """
-    spread = np.abs(layer.matrix[:, :2]).sum(axis=1) * GRID / 2 + reach + 1
+    spread = np.abs(layer.matrix[:, :2]).sum(axis=1) * SPACING / 2 + reach + 1
     columns, rows = np.ceil(spread / BLOCK).astype(int)
     around = np.ones((2 * rows + 1, 2 * columns + 1), np.uint8)
     # Padded, because points outside the foreground can have opaque pixels around them.
     labels = cv2.copyMakeBorder(layer.labels, rows, rows, columns, columns, cv2.BORDER_CONSTANT, value=BACKGROUND)
     middle = 0.5 / BLOCK - 0.5
     to_blocks = np.array([[1 / BLOCK, 0, middle + columns], [0, 1 / BLOCK, middle + rows]])
-    matrix = compose_matrices(to_blocks, compose_matrices(layer.matrix, np.array([[GRID, 0, 0], [0, GRID, 0]], float)))
+    from_grid = np.array([[SPACING, 0, 0], [0, SPACING, 0]], float)
+    matrix = compose_matrices(to_blocks, compose_matrices(layer.matrix, from_grid))
     known = []
     for label, outside in ((FOREGROUND, 0), (BACKGROUND, 1)):
         region = cv2.erode((labels == label).view(np.uint8), around,
@@ -185,7 +186,7 @@ def _known_cells(layer: Layer, size: tuple[int, int], reach: int) -> tuple[np.nd
 def _grid_kernel(kernel_size: int) -> np.ndarray:
     """An elliptic kernel on the grid: each of its pixels rounded to the nearest grid step."""
     offsets = np.argwhere(ellipse(kernel_size)) - kernel_size // 2
-    steps = np.rint(offsets / GRID).astype(int)
+    steps = np.rint(offsets / SPACING).astype(int)
     reach = np.abs(steps).max()
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1), np.uint8)
     kernel[tuple((steps + reach).T)] = 1

@@ -29,7 +29,7 @@ from dataloader.augment import (
     rounded_matrix,
 )
 from dataloader.crop import (
-    MARGIN,
+    EROSION_REACH,
     Layer,
     choose_in_trimap,
     choose_window,
@@ -117,7 +117,7 @@ def render_window(draws: SampleDraws, layers: list[Layer], window: Box) -> tuple
     Returns:
         Colours uint8, or float32 with two foregrounds; alpha float32; labels uint8.
     """
-    region = window.grown(MARGIN, *draws.canvas)
+    region = window.grown(EROSION_REACH, *draws.canvas)
     inside = window.seen_from(region).slices
     alphas, colours = [], []
     for layer in layers:

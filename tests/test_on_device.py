@@ -217,9 +217,10 @@ def disc(n: int, size: int, radius: float) -> torch.Tensor:
 @pytest.mark.parametrize("usual_share", [0.0, 1.0])
 @pytest.mark.parametrize("crop", [32, 64, 160])
 def test_what_trimaps_know_is_right(crop, usual_share):
-    alpha = disc(48, crop + 2 * batch_trimaps.MARGIN, crop / 3)
+    alpha = disc(48, crop + 2 * batch_trimaps.TRIMAP_MARGIN, crop / 3)
     trimap = batch_trimaps.draw_trimaps(draws(crop), alpha, crop, usual_share)
-    inside = alpha[:, batch_trimaps.MARGIN:-batch_trimaps.MARGIN, batch_trimaps.MARGIN:-batch_trimaps.MARGIN]
+    margin = batch_trimaps.TRIMAP_MARGIN
+    inside = alpha[:, margin:-margin, margin:-margin]
     assert trimap.shape == (48, crop, crop)
     assert trimap.dtype == torch.uint8
     assert (inside[trimap == FOREGROUND] == 255).all()
@@ -230,7 +231,7 @@ def test_what_trimaps_know_is_right(crop, usual_share):
 
 def test_usual_trimaps_are_as_wide_as_said():
     crop, radius = 160, 40
-    alpha = disc(64, crop + 2 * batch_trimaps.MARGIN, radius)
+    alpha = disc(64, crop + 2 * batch_trimaps.TRIMAP_MARGIN, radius)
     trimap = batch_trimaps.draw_trimaps(draws(5), alpha, crop, 1.0)
     middle = trimap[:, crop // 2]  # a row through the disc
     widths = (middle[:, :crop // 2] == UNKNOWN).sum(1)

@@ -155,7 +155,7 @@ def test_the_example(monkeypatch, tmp_path, matting):
     names = {"matting": matting, "Image": Image, "alpha_to_uint8": alpha_to_uint8}
     example = doctest.DocTestParser().get_doctest(Matting.__call__.__doc__, names, "example", None, None)
     outcome = doctest.DocTestRunner().run(example)
-    assert outcome.attempted == 4
+    assert outcome.attempted == 5
     assert outcome.failed == 0
 
 

@@ -12,9 +12,9 @@ from dataloader.on_device.distances import any_of_cells, distances, enlarged, sq
 from dataloader.on_device.draws import Draws, in_groups
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN
 
-MARGIN = 16  # pixels of alpha needed around a crop
+TRIMAP_MARGIN = 16  # pixels of alpha needed around a crop
 WIDEST_BAND = 4  # the largest erosion kernel in small crops is their side divided by this
-CELL = 4
+COARSE_CELL = 4
 UNCHANGED_SHARE = 0.45
 WIDEST = 0.3  # largest growth of the unknown region, as a share of the trimap's side
 USUAL_RADII = (8, 11, 16)  # pixels, of the test trimaps of alphamatting.com
@@ -25,7 +25,7 @@ STROKES = 4  # maximum per label
 
 
 def draw_trimaps(draws: Draws, alpha: Tensor, crop: int, usual_share: float) -> Tensor:
-    """Trimaps (n, crop, crop) of alphas (n, S, S) in 0..255 with a margin of `MARGIN` pixels around the crop.
+    """Trimaps (n, crop, crop) of alphas (n, S, S) in 0..255 with a margin of `TRIMAP_MARGIN` pixels around the crop.
 
     A style is not applied if it would leave no known foreground or no known background.
 
@@ -34,8 +34,8 @@ def draw_trimaps(draws: Draws, alpha: Tensor, crop: int, usual_share: float) -> 
             pixels, or by brush dabs along it.
     """
     n = len(alpha)
-    inside = slice(MARGIN, MARGIN + crop)
-    squares = [squared_distances(region, MARGIN)[:, inside, inside] for region in (alpha < 255, alpha > 0)]
+    inside = slice(TRIMAP_MARGIN, TRIMAP_MARGIN + crop)
+    squares = [squared_distances(region, TRIMAP_MARGIN)[:, inside, inside] for region in (alpha < 255, alpha > 0)]
     radii = draws.whole(min(LARGEST_KERNEL, crop // WIDEST_BAND), 2, n) / 2  # of kernels of 1 to 29 pixels
     usual = draws.chance(usual_share, n)
     trimap = _eroded(squares, torch.where(usual, 0.0, radii))
@@ -70,7 +70,7 @@ def _as_test_sets(draws: Draws, trimap: Tensor) -> Tensor:
     n, size = len(trimap), trimap.shape[1]
     radius = torch.tensor(USUAL_RADII, device=trimap.device)[draws.whole(len(USUAL_RADII), n)]
     radius = radius * draws.uniform(0.7, 1.3, n) * min(1, size / 128)
-    near = squared_distances(trimap == UNKNOWN, 2 * MARGIN) <= (radius**2)[:, None, None]
+    near = squared_distances(trimap == UNKNOWN, 2 * TRIMAP_MARGIN) <= (radius**2)[:, None, None]
     dabs = _dabs(draws, trimap, (radius * 1.3)[:, None].expand(-1, 2 * MOST_DABS), radius * 0.7)
     dabbed = draws.chance(DABBED_SHARE, n) & _has_both(torch.where(dabs, UNKNOWN, trimap))
     return torch.where(dabbed[:, None, None], dabs, near)
@@ -80,7 +80,7 @@ def _widened(draws: Draws, trimap: Tensor) -> Tensor:
     """Pixels within a random distance of an unknown one."""
     widest = WIDEST * trimap.shape[1]
     radius = 1 + widest * draws.uniform(0, 1, len(trimap)) ** 2
-    field = CELL * distances(any_of_cells(trimap == UNKNOWN, CELL), int(widest / CELL) + 2)
+    field = COARSE_CELL * distances(any_of_cells(trimap == UNKNOWN, COARSE_CELL), int(widest / COARSE_CELL) + 2)
     return enlarged(field, trimap.shape[1]) <= radius[:, None, None]
 
 
@@ -97,13 +97,13 @@ def _brushed(draws: Draws, trimap: Tensor) -> Tensor:
 def _dabs(draws: Draws, trimap: Tensor, radii: Tensor, deviation: Tensor) -> Tensor:
     """Pixels inside discs of radii (n, k) around unknown pixels, centres shifted by Gaussian noise of sigma (n,)."""
     n, size = len(trimap), trimap.shape[1]
-    cells = any_of_cells(trimap == UNKNOWN, CELL)
+    cells = any_of_cells(trimap == UNKNOWN, COARSE_CELL)
     side = cells.shape[1]
     weights = cells.flatten(1).float() + 1e-6 * ~cells.flatten(1).any(1, keepdim=True)
     places = torch.multinomial(weights, radii.shape[1], replacement=True, generator=draws.generator)
-    middles = torch.stack([places % side, places // side], dim=-1) * CELL + CELL / 2
+    middles = torch.stack([places % side, places // side], dim=-1) * COARSE_CELL + COARSE_CELL / 2
     middles = middles + draws.normal(n, radii.shape[1], 2) * deviation[:, None, None]
-    at = (torch.arange(side, device=trimap.device) + 0.5) * CELL
+    at = (torch.arange(side, device=trimap.device) + 0.5) * COARSE_CELL
     across = (at - middles[..., :1]).square()[:, :, None, :] + (at - middles[..., 1:]).square()[..., None]
     field = (across.sqrt() - radii[..., None, None]).amin(dim=1)
     return enlarged(field, size) <= 0
@@ -125,12 +125,12 @@ def _without_islands(draws: Draws, trimap: Tensor) -> Tensor:
     n, size = len(trimap), trimap.shape[1]
     widest = WIDEST * size
     radius = (widest * draws.uniform(0.05, 0.7, n))[:, None, None]
-    reach = int(widest * 0.7 / CELL) + 2
+    reach = int(widest * 0.7 / COARSE_CELL) + 2
     unknown = torch.zeros_like(trimap, dtype=torch.bool)
     for label in (BACKGROUND, FOREGROUND):
         known = trimap == label
-        holds_disc = CELL * distances(any_of_cells(~known, CELL), reach) > radius
-        unknown |= known & (enlarged(CELL * distances(holds_disc, reach), size) > radius + CELL)
+        holds_disc = COARSE_CELL * distances(any_of_cells(~known, COARSE_CELL), reach) > radius
+        unknown |= known & (enlarged(COARSE_CELL * distances(holds_disc, reach), size) > radius + COARSE_CELL)
     return unknown
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dataloader.dataset import Layers, find_layers
 from dataloader.on_device import batch_camera, light
-from dataloader.on_device.batch_trimaps import MARGIN, draw_trimaps
+from dataloader.on_device.batch_trimaps import TRIMAP_MARGIN, draw_trimaps
 from dataloader.on_device.draws import Draws, for_some
 from dataloader.on_device.layer_banks import LayerBanks
 from dataloader.on_device.placing import composite_foregrounds, place_backgrounds, place_foregrounds, softened
@@ -48,13 +48,13 @@ def make_samples(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Rec
 
 
 def _make_samples(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Recipe) -> Samples:
-    layers = place_foregrounds(draws, banks.foregrounds, crop, MARGIN, recipe, n)
+    layers = place_foregrounds(draws, banks.foregrounds, crop, TRIMAP_MARGIN, recipe, n)
     layers[:, 3:] = layers[:, 3:].round()
     layers = for_some(draws, recipe.second_share, layers, lambda draws, upper: composite_foregrounds(
-        upper, place_foregrounds(draws, banks.foregrounds, crop, MARGIN, recipe, len(upper))))
+        upper, place_foregrounds(draws, banks.foregrounds, crop, TRIMAP_MARGIN, recipe, len(upper))))
     layers = for_some(draws, recipe.soft_share, layers, softened)
     trimap = draw_trimaps(draws, layers[:, 3], crop, recipe.usual_trimap_share)
-    layers = layers[..., MARGIN:MARGIN + crop, MARGIN:MARGIN + crop]
+    layers = layers[..., TRIMAP_MARGIN:TRIMAP_MARGIN + crop, TRIMAP_MARGIN:TRIMAP_MARGIN + crop]
     colours, alpha = layers[:, :3], layers[:, 3:] / 255
     background = place_backgrounds(draws, banks.backgrounds, crop, recipe, n)
     colours = relight(draws, colours, background, alpha, recipe)

@@ -14,7 +14,7 @@ ENLARGED_SHARE, ENLARGEMENT = 0.25, 1.25  # like the published augmentation, whi
 STRETCH = 0.11  # half the logarithm of the largest ratio between the scales along x and y
 ROTATION, SHEAR = 10, 10  # degrees, in either direction
 CANDIDATES = 8  # crop positions tested for both opaque and transparent areas
-GRID = 8  # points along a crop's side at which candidates are tested
+TEST_POINTS = 8  # points along a crop's side at which candidates are tested
 KNOWN_SHARE = 1 / 10  # minimum share of these points that is opaque, and that is transparent
 OPAQUE, CLEAR = 250, 5  # alpha thresholds of these, in 0..255
 
@@ -71,9 +71,9 @@ def place_foregrounds(draws: Draws, bank: Bank, crop: int, margin: int, recipe: 
 def _first_known(bank: Bank, items: Tensor, matrices: Tensor, places: Tensor, crop: int) -> Tensor:
     """Index (n,) of the first candidate whose crop has opaque and transparent areas, or else of the last."""
     n, candidates = places.shape[:2]
-    coarse = min(len(bank.levels) - 1, max(0, round(math.log2(max(1, crop / GRID)))))
-    maps = around(matrices.repeat_interleave(candidates, 0), places.flatten(0, 1), GRID, crop / GRID)
-    alpha = bank.read(items.repeat_interleave(candidates), maps, GRID, coarse)[:, 3].flatten(1)
+    coarse = min(len(bank.levels) - 1, max(0, round(math.log2(max(1, crop / TEST_POINTS)))))
+    maps = around(matrices.repeat_interleave(candidates, 0), places.flatten(0, 1), TEST_POINTS, crop / TEST_POINTS)
+    alpha = bank.read(items.repeat_interleave(candidates), maps, TEST_POINTS, coarse)[:, 3].flatten(1)
     both = ((alpha >= OPAQUE).float().mean(1) >= KNOWN_SHARE) & ((alpha <= CLEAR).float().mean(1) >= KNOWN_SHARE)
     both = both.view(n, candidates).int()
     return torch.where(both.any(1), both.argmax(1), candidates - 1)
