@@ -83,7 +83,7 @@ KEYS = {
                             "in all epochs; unset: decode each time"),
 
     "train.total_step": Key(200_000, "optimiser steps", low=1),
-    "train.warmup_step": Key(5_000, "steps of linear warm-up before cosine decay", low=0),
+    "train.warmup_step": Key(5_000, "steps of linear warm-up before cosine decay; at most train.total_step", low=0),
     "train.val_step": Key(2_000, "steps between validations", low=1),
     "train.G_lr": Key(4e-4, "learning rate after warm-up", low=0),
     "train.beta1": Key(0.5, "Adam's first beta", low=0, high=0.999999),
