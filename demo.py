@@ -17,7 +17,6 @@ needs no PyTorch, and writes no offset pictures. tools/export_onnx.py exports ne
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -28,9 +27,10 @@ from matting.ensemble import Ensemble
 from matting.matte_folder import matte_folder
 from matting.onnx_predictor import OnnxMatting
 from matting.options import add_matting_arguments, build_predictor, chosen_network
-from utils.arguments import positive_float, positive_int
-from utils.distributed import ALONE, World, all_gather, join_world, leave_world
-from utils.errors import InputError
+from utils.arguments import positive_int, scale_factor
+from utils.distributed import ALONE, World, all_gather, join_world, leave_world, world_size
+from utils.errors import InputError, printable
+from utils.program import program
 
 if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
     from matting.matte_folder import Predictor
@@ -57,7 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true",
                         help="compile the network with torch.compile, worthwhile only for many images")
     parser.add_argument("--flip", action="store_true", help="average with the matte of the mirrored image")
-    parser.add_argument("--scales", type=positive_float, nargs="+", default=[1.0], metavar="FACTOR",
+    parser.add_argument("--scales", type=scale_factor, nargs="+", default=[1.0], metavar="FACTOR",
                         help="average the mattes of the image resized by these factors, such as 1 0.75")
     args = parser.parse_args()
     unusable = [name for name in ONLY_WITH_PYTORCH if getattr(args, name) != parser.get_default(name)]
@@ -67,19 +67,13 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
+@program
 def main() -> int:
     args = parse_arguments()
-    try:
-        if args.onnx:
-            return run_onnx(args)
-        check_torch()
-        return run(args)
-    except InputError as error:
-        print(f"demo.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("demo.py: interrupted; the mattes written so far are complete", file=sys.stderr)
-        return 130
+    if args.onnx:
+        return run_onnx(args)
+    check_torch()
+    return run(args)
 
 
 def check_torch() -> None:
@@ -110,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_onnx(args: argparse.Namespace) -> int:
     """`run` with ONNX Runtime, in one process."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if world_size() > 1:
         raise InputError("--onnx runs in one process, on all cores; start it without torchrun")
     start = time.perf_counter()
     extra = cutout_files(args.cutout, args.background)
@@ -130,7 +124,8 @@ def summary(counts: list[tuple[int, int]], start: float, matting: Predictor, out
     """Prints how many mattes all processes have written; returns the exit status."""
     written, count = (sum(column) for column in zip(*counts, strict=True))
     if world.is_main:
-        print(f"{written} of {count} mattes in {time.perf_counter() - start:.1f} s on {matting.device}: {output}")
+        print(f"{written} of {count} mattes in {time.perf_counter() - start:.1f} s on {matting.device}: "
+              f"{printable(str(output))}")
     return 0 if written == count else 1
 
 

@@ -9,14 +9,14 @@ folder as --alpha-dir, so that predictions, alphas and trimaps share their names
 import argparse
 import os
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
-from dataloader.image_file import ImageFileError
 from evaluation.report import print_table, write_csv, write_json
 from evaluation.score import score_folders
 from utils.arguments import positive_int
+from utils.errors import system_reason
+from utils.program import program, report
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,24 +32,14 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> int:
     args = parse_arguments()
-    try:
-        errors, failed = score_folders(args.pred_dir, args.alpha_dir, args.trimap_dir, args.processes)
-    except ImageFileError as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        return 1
-    except BrokenProcessPool:
-        print("evaluate.py: a worker process was killed, perhaps out of memory; try fewer --processes",
-              file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("evaluate.py: interrupted", file=sys.stderr)
-        return 130
+    errors, failed = score_folders(args.pred_dir, args.alpha_dir, args.trimap_dir, args.processes)
     for reason in failed.values():
         print(f"not scored: {reason}", file=sys.stderr)
     if not errors:
-        print("evaluate.py: no image could be scored", file=sys.stderr)
+        report("evaluate.py", "no image could be scored")
         return 1
     print_table(errors, args.per_image)
     if failed:
@@ -61,7 +51,7 @@ def main() -> int:
             if path is not None:
                 write(path)
         except OSError as error:
-            print(f"evaluate.py: {path}: cannot be written ({error.strerror or error})", file=sys.stderr)
+            report("evaluate.py", f"{path}: cannot be written ({system_reason(error)})")
             status = 1
     return status
 

@@ -43,7 +43,7 @@ from networks.matting_network import MattingOutput
 from utils.arguments import positive_int
 from utils.boxes import Box
 from utils.config import load_config
-from utils.errors import InputError
+from utils.program import program
 
 FILLED_CHANNELS = CHANNELS - ESTIMATES // 2  # all but the pairs'
 CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
@@ -157,26 +157,23 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> int:
     args = parse_arguments()
     logging.basicConfig(level="WARNING")
     torch.set_num_threads(1)
     predictor.run_tiled = run_whole
-    try:
-        sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
-        print(f"{'arm':40} {'minutes':>7} {'loss':>6}" + "".join(f" | {'SAD':>6} {'MSE':>7}" for _ in sets))
-        for name in args.arms:
-            start = time.monotonic()
-            network, error = train(ARMS[name], args.samples, args.set)
-            minutes = (time.monotonic() - start) / 60
-            print(f"{ARMS[name].description:40} {minutes:7.1f} {error:6.4f}", end="", flush=True)
-            for images in sets:
-                errors = validate(Matting(network, ON_CPU.device, border=0), images, ON_CPU)
-                print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
-            print(flush=True)
-    except InputError as error:
-        print(f"colour_sample_variants.py: {error}", file=sys.stderr)
-        return 1
+    sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
+    print(f"{'arm':40} {'minutes':>7} {'loss':>6}" + "".join(f" | {'SAD':>6} {'MSE':>7}" for _ in sets))
+    for name in args.arms:
+        start = time.monotonic()
+        network, error = train(ARMS[name], args.samples, args.set)
+        minutes = (time.monotonic() - start) / 60
+        print(f"{ARMS[name].description:40} {minutes:7.1f} {error:6.4f}", end="", flush=True)
+        for images in sets:
+            errors = validate(Matting(network, ON_CPU.device, border=0), images, ON_CPU)
+            print(f" | {errors['sad']:6.2f} {errors['mse']:7.4f}", end="", flush=True)
+        print(flush=True)
     return 0
 
 

@@ -30,6 +30,7 @@ from matting.predictor import Matting
 from utils.config import architecture, load_config
 from utils.errors import InputError
 from utils.preprocessing import alpha_to_uint8
+from utils.program import program
 
 # PyMatting's: closed form, KNN, large kernel, learning based, random walk.
 METHODS = ("cf", "knn", "lkm", "lbdm", "rw")
@@ -112,21 +113,17 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
+@program
 def main() -> int:
     args = parse_arguments()
     torch.set_num_threads(1)  # like PyMatting's solvers
-    try:
-        methods = {name: Matting.from_checkpoint(path, **architecture(load_config(config)), border=32) for name, path,
-                   config in zip_longest(labels(args.checkpoint), args.checkpoint, args.config)}
-        methods |= {name: pymatting_method(name) for name in args.methods}
-        results, failed = compare(methods, args.data)
-    except InputError as error:
-        print(f"methods.py: {error}", file=sys.stderr)
-        return 1
+    methods = {name: Matting.from_checkpoint(path, **architecture(load_config(config)), border=32) for name, path,
+               config in zip_longest(labels(args.checkpoint), args.checkpoint, args.config)}
+    methods |= {name: pymatting_method(name) for name in args.methods}
+    results, failed = compare(methods, args.data)
     count = len(next(iter(results.values())))
     if not count:
-        print(f"methods.py: {args.data}: no images to compare: all {len(failed)} were left out", file=sys.stderr)
-        return 1
+        raise InputError(f"{args.data}: no images to compare: all {len(failed)} were left out")
     print(f"{'method':24} {'SAD':>8} {'MSE':>8} {'Grad':>8} {'Conn':>8} {'s/image':>8}")
     for name, values in results.items():
         sad, mse, grad, conn, seconds = values.mean(axis=0)

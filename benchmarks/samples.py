@@ -27,7 +27,7 @@ from utils.arguments import positive_int
 from utils.config import load_config
 from utils.device import device_argument
 from utils.distributed import World
-from utils.errors import InputError
+from utils.program import program
 
 
 def seconds_a_sample(batches, size: int, count: int, device: torch.device) -> float:
@@ -46,6 +46,7 @@ def _wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+@program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time samples generated one by one and in batches on the device.")
     parser.add_argument("--photographs", type=Path, required=True, metavar="DIR", help="folder of photographs")
@@ -56,11 +57,7 @@ def main() -> int:
     args = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(args.threads)
-    try:
-        compare(args)
-    except InputError as error:
-        print(f"samples.py: {error}", file=sys.stderr)
-        return 1
+    compare(args)
     return 0
 
 

@@ -33,7 +33,7 @@ from networks import MattingNetwork, build_network
 from training.state import load_initial_weights
 from utils.arguments import positive_int, whole_number
 from utils.config import architecture, load_config
-from utils.errors import InputError
+from utils.program import program
 
 CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
 
@@ -102,6 +102,7 @@ def compare(names: list[str], samples: int, settings: list[str], sets: list[list
         print(flush=True)
 
 
+@program
 def main() -> int:
     parser = argparse.ArgumentParser(
         description="Compare training data by short trainings.",
@@ -122,14 +123,10 @@ def main() -> int:
     settings = [f"data.photographs={args.photographs}", f"data.crop_size={args.crop}", f"train.seed={args.seed}",
                 f"data.generated={args.drawings}", *args.set,
                 "data.workers=0", "data.cache="]  # other processes do not see the constants; a cache would keep them
-    try:
-        if any(ARMS[name].cutouts for name in args.arms):  # fails before hours of other arms
-            find_foregrounds(load_config(CONFIG, settings).data.cutouts)
-        sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
-        compare(args.arms, args.samples, settings, sets)
-    except InputError as error:
-        print(f"training_data.py: {error}", file=sys.stderr)
-        return 1
+    if any(ARMS[name].cutouts for name in args.arms):  # fails before hours of other arms
+        find_foregrounds(load_config(CONFIG, settings).data.cutouts)
+    sets = [find_test_images(*(folder / part for part in ("merged", "alpha", "trimap"))) for folder in args.data]
+    compare(args.arms, args.samples, settings, sets)
     return 0
 
 

@@ -1,5 +1,7 @@
 """Image files: finding them, pairing them by name, reading them as arrays."""
 
+import logging
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +13,16 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from utils.errors import InputError
+from dataloader.damaged_files import library_messages, sign_of_damage, why_undecodable
+from utils.errors import InputError, printable, system_reason
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 _OWN_DEPTH = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 _ORIENTATION = 0x0112  # EXIF tag
 _MODES_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
+
+log = logging.getLogger(__name__)
 
 
 class ImageFileError(InputError):
@@ -126,12 +131,20 @@ def read_colours(path: str | Path) -> np.ndarray:
 def read_bytes(path: Path) -> bytes:
     """The content of a file; ImageFileError if it is missing, unreadable or empty."""
     try:
+        check_regular(path)
         data = path.read_bytes()
     except OSError as error:
-        raise ImageFileError(f"{path}: {error.strerror.lower() if error.strerror else error}") from None
+        raise ImageFileError(f"{path}: {system_reason(error)}") from None
     if not data:
         raise ImageFileError(f"{path}: the file is empty")
     return data
+
+
+def check_regular(path: Path) -> None:
+    """Raises ImageFileError for pipes and devices, which could be read forever; OSError if the path is missing."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # the system refuses to read folders
+        raise ImageFileError(f"{path}: a pipe or device; expected a file")
 
 
 def read_rgba(path: str | Path) -> np.ndarray:
@@ -159,6 +172,7 @@ def read_alpha(path: str | Path) -> np.ndarray | None:
 def open_header(path: Path) -> Image.Image:
     """A Pillow image of which only the header is read; a context manager. Errors as in `read_image`."""
     with pillow_errors(path):
+        check_regular(path)
         return Image.open(path)
 
 
@@ -208,14 +222,20 @@ def _decode(path: Path, data: bytes, mode: int) -> np.ndarray:
     colours = _decode_with_pillow(path, data)
     if colours is not None:
         return cv2.cvtColor(colours, cv2.COLOR_RGB2BGR if mode & cv2.IMREAD_COLOR else cv2.COLOR_RGB2GRAY)
-    with _quiet_opencv():
+    with _quiet_opencv(), library_messages() as messages:
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+            if image is None:  # perhaps because of its depth
+                image = cv2.imdecode(np.frombuffer(data, np.uint8), _OWN_DEPTH)
         except cv2.error as error:
             raise ImageFileError(f"{path}: cannot be decoded ({error.err})") from None
-    if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise ImageFileError(f"{path}: cannot be decoded; damaged, or not an 8- or 16-bit image "
-                             f"({', '.join(extension[1:] for extension in IMAGE_EXTENSIONS)})")
+    if image is None:
+        raise ImageFileError(f"{path}: {why_undecodable(data)}")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageFileError(f"{path}: has {image.dtype} pixels; expected 8 or 16 bits")
+    sign = sign_of_damage(data, messages)
+    if sign:
+        log.warning("%s: may be damaged: %s", printable(str(path)), sign)
     return image
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from utils.device import available_memory
 from utils.preprocessing import UNKNOWN, Matte, as_pair, set_known, trimap_labels
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from matting.onnx_predictor import OnnxMatting
     from matting.predictor import Matting
+
+BYTES_PER_PIXEL = 20  # of a rescaled image, its trimap and alpha, with padding, besides the network
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -32,7 +35,7 @@ class Ensemble:
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales are {list(scales)}; expected one or more numbers above 0")
         self.matting, self.flip, self.scales = matting, flip, tuple(scales)
-        self.device = matting.device
+        self.device, self.precision = matting.device, matting.precision
 
     def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
         """Alpha (H, W) float32 in 0..1; arguments as in `Matting.predict`."""
@@ -63,6 +66,8 @@ def _resized(pair: Pair, scale: float) -> Pair:
         return pair
     image, trimap = pair
     size = tuple(max(1, round(side * scale)) for side in trimap.shape[::-1])
+    if size[0] * size[1] * BYTES_PER_PIXEL > available_memory():
+        raise MemoryError(f"not enough memory for {size[0]} x {size[1]} pixels, scaled by {scale:g}")
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     resized = cv2.resize(trimap, size, interpolation=cv2.INTER_NEAREST)
     unknown = (trimap_labels(trimap) == UNKNOWN).astype(np.float32)

@@ -30,8 +30,8 @@ from matting.cutout_files import NO_CUTOUT_FILES, CutoutFiles, write_cutout_file
 from utils.batching import batches_of_equal
 from utils.device import batch_or_one_by_one, is_out_of_memory
 from utils.distributed import ALONE, World
-from utils.errors import one_line
-from utils.file_writing import write_png
+from utils.errors import one_line, printable
+from utils.file_writing import check_writable, write_png
 from utils.preprocessing import Matte, alpha_to_uint8, size_text, trimap_labels, unknown_share
 from utils.processes import in_advance
 
@@ -80,15 +80,17 @@ def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: 
 
     Raises:
         ImageFileError: if a folder is missing or has no images.
+        OSError: if the output folder cannot be written to.
     """
     images, trimaps = list_images(image_dir), by_stem(list_images(trimap_dir))
+    check_writable(output)
     share = images[world.rank::world.size]
     read = partial(read_job, trimaps=trimaps, trimap_dir=trimap_dir, with_photo=bool(extra.suffixes),
                    clashes=output_clashes(images, OFFSET_SUFFIXES | extra.suffixes))
     write = partial(write_result, folder=output, extra=extra)
     bar = tqdm(total=len(share), unit="image", disable=None if world.is_main else True)
     for path in other_files(image_dir) if world.is_main else ():
-        bar.write(f"skipped: {path}: not one of {', '.join(IMAGE_EXTENSIONS)}", file=sys.stderr)
+        bar.write(f"skipped: {printable(str(path))}: not one of {', '.join(IMAGE_EXTENSIONS)}", file=sys.stderr)
     written = 0
     with bar, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         jobs = in_advance(reader, read, share, ahead=batch_size + 1)
@@ -152,16 +154,25 @@ def image_size(job: Job | ImageFileError) -> tuple[int, int] | None:
 
 
 def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError]) -> Iterator[MatteResult | ImageFileError]:
-    """The mattes of images of one size; an error for an image that does not fit into memory."""
+    """The mattes of images of one size; an error for one that does not fit into memory or gets no finite matte."""
     if isinstance(jobs[0], ImageFileError):
         yield from jobs
         return
     start = time.perf_counter()
-    mattes = batch_or_one_by_one(matting.predict_batch, [(job.image, job.trimap) for job in jobs])
+    try:
+        mattes = batch_or_one_by_one(matting.predict_batch, [(job.image, job.trimap) for job in jobs])
+    except cv2.error as error:  # such as for more than 32767 pixels on a side that are to be rescaled
+        yield from (ImageFileError(f"{job.path}: its matte cannot be computed ({one_line(error)})") for job in jobs)
+        return
     seconds = (time.perf_counter() - start) / len(jobs)
     for job, matte in zip(jobs, mattes, strict=True):
-        yield MatteResult(job, matte, seconds) if matte else ImageFileError(
-            f"{job.path}: not enough memory on {matting.device} for {size_text(job.image)} pixels")
+        if matte is None:
+            yield ImageFileError(f"{job.path}: not enough memory on {matting.device} for {size_text(job.image)} pixels")
+        elif not np.isfinite(matte.alpha).all():
+            cause = "try --precision fp32" if matting.precision in ("bf16", "fp16") else "its weights may be damaged"
+            yield ImageFileError(f"{job.path}: the network's output contains NaN or Inf; {cause}")
+        else:
+            yield MatteResult(job, matte, seconds)
 
 
 def write_result(result: MatteResult | ImageFileError, folder: Path, extra: CutoutFiles) -> str | ImageFileError:
@@ -169,8 +180,6 @@ def write_result(result: MatteResult | ImageFileError, folder: Path, extra: Cuto
     if isinstance(result, ImageFileError):
         return result
     (path, image, _, share, photo), matte, seconds = result
-    if not np.isfinite(matte.alpha).all():
-        return ImageFileError(f"{path}: the network's output contains NaN or Inf; try --precision fp32")
     stem = folder / path.stem
     try:
         write_offsets(stem, matte)
@@ -184,7 +193,7 @@ def write_result(result: MatteResult | ImageFileError, folder: Path, extra: Cuto
             return ImageFileError(f"{path}: not enough memory for the output of {size_text(image)} pixels")
         return ImageFileError(f"{path}: its output cannot be computed ({one_line(error)})")
     remark = "" if share else " (the trimap decides every pixel)"
-    return f"{path.name}: {size_text(image)}, {share:.1%} unknown, {seconds:.2f} s{remark}"
+    return f"{printable(path.name)}: {size_text(image)}, {share:.1%} unknown, {seconds:.2f} s{remark}"
 
 
 def write_offsets(stem: Path, matte: Matte) -> None:

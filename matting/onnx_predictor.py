@@ -1,14 +1,17 @@
 """The predictor for exported networks, with ONNX Runtime. Needs no PyTorch."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from utils.device import available_memory
-from utils.errors import InputError
+from utils.errors import InputError, one_line
+from utils.file_writing import is_folder_name
 from utils.preprocessing import (
     BORDER,
+    STRIDE,
     UNKNOWN,
     Matte,
     as_pair,
@@ -46,15 +49,15 @@ class OnnxMatting:
         OnnxFileError: if the file is missing, damaged or another network, or ONNX Runtime is not installed.
     """
 
-    device = "cpu"
+    device, precision = "cpu", "fp32"
 
     def __init__(self, path: str | Path, border: int = BORDER, threads: int = 0):
+        self.path = Path(path)
         self.session = load_session(path, threads)
         metadata = self.session.get_modelmeta().custom_metadata_map
-        missing = [name for name in METADATA if name not in metadata]
-        if missing:
-            raise OnnxFileError(f"{path}: not a matting network of tools/export_onnx.py: "
-                                f"its metadata lacks {', '.join(missing)}")
+        problem = _metadata_problem(metadata) or _signature_problem(self.session, metadata)
+        if problem:
+            raise OnnxFileError(f"{path}: not a matting network of tools/export_onnx.py: {problem}")
         self.border = border
         self.version = metadata["version"]
         self.trimap_channel = int(metadata["trimap_channel"])
@@ -83,9 +86,52 @@ class OnnxMatting:
         images = np.stack([normalised_planes(np.pad(image, (*pad, (0, 0)), mode="reflect")) for image, _ in pairs])
         trimaps = np.stack([trimap_planes(np.pad(label, pad, mode="reflect"), self.trimap_channel)
                             for label in labels])
-        alphas = run_session(self.session, images, trimaps)
+        alphas = self._run(images, trimaps)
         return [Matte(finished_alpha(alpha[0], label, self.border), (), ())
                 for alpha, label in zip(alphas, labels, strict=True)]
+
+
+    def _run(self, images: np.ndarray, trimaps: np.ndarray) -> np.ndarray:
+        try:
+            alphas = run_session(self.session, images, trimaps)
+        except MemoryError:
+            raise
+        except Exception as error:  # as in load_session
+            raise OnnxFileError(f"{self.path}: cannot be run ({one_line(error)})") from None
+        expected = (len(images), 1, *images.shape[2:])
+        if alphas.shape != expected or alphas.dtype != np.float32:
+            raise OnnxFileError(f"{self.path}: its alpha is {alphas.dtype} of shape {alphas.shape}; "
+                                f"expected float32 of shape {expected}")
+        return alphas
+
+
+def _metadata_problem(metadata: dict[str, str]) -> str | None:
+    """What is wrong with a file's metadata, or None."""
+    missing = [name for name in METADATA if name not in metadata]
+    if missing:
+        return f"its metadata lacks {', '.join(missing)}"
+    if not is_folder_name(metadata["version"]):
+        return f"its version is {metadata['version']!r}; expected the name of a folder"
+    if metadata["trimap_channel"] not in ("1", "3"):
+        return f"its trimap_channel is {metadata['trimap_channel']!r}; expected 1 or 3"
+    if metadata["stride"] != str(STRIDE):
+        return f"its stride is {metadata['stride']!r}; expected {STRIDE}"
+    if not re.fullmatch(r"\d+(\.\d+)?", metadata["width"]) or not 0 < float(metadata["width"]) <= 4:
+        return f"its width is {metadata['width']!r}; expected a factor above 0, at most 4"
+    return None
+
+
+def _signature_problem(session, metadata: dict[str, str]) -> str | None:
+    """What is wrong with the inputs and outputs of a network, or None."""
+    expected = {"image": 3, "trimap": int(metadata["trimap_channel"]), "alpha": 1}
+    found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
+    if set(found) != set(expected):
+        return f"its inputs and outputs are {', '.join(sorted(found))}; expected {', '.join(sorted(expected))}"
+    for name, channels in expected.items():
+        shape = found[name]
+        if len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != channels):
+            return f"its {name} has shape {shape}; expected 4 dimensions, of which the second is {channels}"
+    return None
 
 
 def check_memory(pixels: int, width: float) -> None:

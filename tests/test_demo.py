@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -244,16 +245,23 @@ def test_included_samples():
             assert not ((trimaps[0] == 128) & (trimap != 128)).any()
 
 
-def test_a_failure_after_the_network_costs_one_picture(tmp_path):
-    """NaN, what memory does not suffice for, and whatever OpenCV refuses: a line each."""
+@pytest.mark.parametrize(("precision", "advice"), [
+    ("fp16", "try --precision fp32"), ("fp32", "its weights may be damaged")])
+def test_mattes_that_are_not_finite_are_failures(tmp_path, precision, advice):
     job = matte_folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), 1.0, None)
-    lines = {}
-    for name, values in (("nan", np.full((4, 5), np.nan, np.float32)), ("shape", np.zeros((4, 5, 7), np.float32))):
-        result = matte_folder.MatteResult(job, Matte(values, (), ()), 1.0)
-        lines[name] = matte_folder.write_result(result, tmp_path, NO_CUTOUT_FILES)
-    assert str(lines["nan"]) == f"{job.path}: the network's output contains NaN or Inf; try --precision fp32"
-    assert str(lines["shape"]).startswith(f"{job.path}: its output cannot be computed (")
-    assert all(isinstance(line, ImageFileError) for line in lines.values())
+    mattes = [Matte(np.full((4, 5), level, np.float32), (), ()) for level in (np.nan, 1)]
+    matting = SimpleNamespace(predict_batch=lambda pairs: mattes, precision=precision)
+    failure, result = matte_folder.predict_jobs(matting, [job, job])
+    assert str(failure) == f"{job.path}: the network's output contains NaN or Inf; {advice}"
+    assert result.matte is mattes[1]
+
+
+def test_what_opencv_refuses_after_the_network_costs_one_picture(tmp_path):
+    job = matte_folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), 1.0, None)
+    result = matte_folder.MatteResult(job, Matte(np.zeros((4, 5, 7), np.float32), (), ()), 1.0)
+    line = matte_folder.write_result(result, tmp_path, NO_CUTOUT_FILES)
+    assert isinstance(line, ImageFileError)
+    assert str(line).startswith(f"{job.path}: its output cannot be computed (")
     assert not list(tmp_path.iterdir())
 
 

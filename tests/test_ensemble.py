@@ -11,7 +11,7 @@ from utils.preprocessing import Matte
 class LeftToRight:
     """A predictor that finds alpha to grow from 0 at the left to 1 at the right, whatever it is shown."""
 
-    device = "cpu"
+    device, precision = "cpu", "fp32"
 
     def __init__(self):
         self.seen = []

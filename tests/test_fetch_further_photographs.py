@@ -95,4 +95,4 @@ def test_without_a_network_it_gives_up(call, capsys):
 def test_a_list_that_is_missing(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(sys, "argv", ["fetch_further_photographs.py", f"--list={tmp_path / 'none.csv'}"])
     assert main() == 1
-    assert "none.csv: No such file or directory" in capsys.readouterr().err
+    assert "none.csv: no such file or directory" in capsys.readouterr().err

@@ -97,7 +97,7 @@ def test_files_that_are_no_images(tmp_path):
     (tmp_path / "empty.png").touch()
     cv2.imwrite(str(tmp_path / "float.tif"), COLOURS.astype(np.float32))
     for name, message in (("text.png", "cannot be decoded"), ("empty.png", "empty"), ("none.png", "no such file"),
-                          ("float.tif", "8- or 16-bit")):
+                          ("float.tif", "has float32 pixels; expected 8 or 16 bits")):
         with pytest.raises(ImageFileError, match=message):
             read_image(tmp_path / name)
 

@@ -192,10 +192,12 @@ def test_what_else_needs_no_torch(tmp_path):
 
 
 def test_one_process_is_enough(monkeypatch, tmp_path):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
     result = run_without_torch(*demo_command(tmp_path, "--onnx", "x.onnx"))
     assert result.returncode == 1
-    assert result.stderr == "demo.py: --onnx runs in one process, on all cores; start it without torchrun\n"
+    assert result.stderr == ("demo.py (process 1): --onnx runs in one process, on all cores; start it "
+                             "without torchrun\n")
 
 
 def test_too_little_memory_is_told_before_it_is_taken(monkeypatch, exported):

@@ -10,13 +10,14 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.errors import ReportedError
 from utils.file_writing import atomic_path
 
 DEBIAN = "http://deb.debian.org/debian/pool/main"
 DEBIAN_SNAPSHOT = "http://snapshot.debian.org/archive/debian/20260101T000000Z/pool/main"  # keeps old versions
 
 
-class FetchError(Exception):
+class FetchError(ReportedError):
     """A source that cannot be used; the message names it and the reason in one line."""
 
 

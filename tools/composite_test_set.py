@@ -12,7 +12,6 @@ import argparse
 import os
 import sys
 from collections import Counter
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +27,7 @@ from dataloader.image_file import ImageFileError, find_partner, list_images
 from utils.arguments import positive_int
 from utils.file_writing import write_png
 from utils.processes import process_pool
+from utils.program import program
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -190,17 +190,9 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+@program
 def main() -> int:
-    try:
-        return run(parse_arguments())
-    except ImageFileError as error:
-        message, status = str(error), 1
-    except BrokenProcessPool:
-        message, status = "a process was killed, perhaps for lack of memory; try fewer --processes", 1
-    except KeyboardInterrupt:
-        message, status = "interrupted; run the same command again to continue", 130
-    print(f"composite_test_set.py: {message}", file=sys.stderr)
-    return status
+    return run(parse_arguments())
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ from matting.predictor import Matting
 from utils.config import architecture
 from utils.errors import InputError, one_line
 from utils.file_writing import write_png
+from utils.program import program
 
 OUTLINES = Path(__file__).with_name("outlines.toml")
 BLACK, GREY, WHITE = 0, 128, 255  # background, unknown, foreground of a trimap
@@ -221,6 +222,7 @@ def make_cutout(matting: Matting, name: str, outline: Outline, args: argparse.Na
     write_png(result, pixels)
 
 
+@program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Cut subjects out of photographs along hand-drawn outlines.")
     parser.add_argument("--photographs", type=Path, nargs="+", required=True, metavar="FOLDER",
@@ -231,14 +233,10 @@ def main() -> int:
     add_network_arguments(parser)
     add_device_argument(parser)
     args = parser.parse_args()
-    try:
-        check_pymatting()
-        outlines = read_outlines(args.outlines)
-        config, checkpoint = chosen_network(args)
-        matting = Matting.from_checkpoint(checkpoint, args.device, **architecture(config))
-    except InputError as error:
-        print(f"cut_out_photographs.py: {error}", file=sys.stderr)
-        return 1
+    check_pymatting()
+    outlines = read_outlines(args.outlines)
+    config, checkpoint = chosen_network(args)
+    matting = Matting.from_checkpoint(checkpoint, args.device, **architecture(config))
     failed = 0
     with tqdm(outlines.items(), unit="photograph", disable=None) as bar:
         for name, outline in bar:
@@ -247,9 +245,6 @@ def main() -> int:
             except InputError as error:
                 failed += 1
                 bar.write(f"cut_out_photographs.py: {error}", file=sys.stderr)
-            except OSError as error:
-                print(f"cut_out_photographs.py: {error.filename}: {error.strerror.lower()}", file=sys.stderr)
-                return 1
     print(f"{args.output}: {len(outlines) - failed} of {len(outlines)} cut-outs")
     return 1 if failed else 0
 

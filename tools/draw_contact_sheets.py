@@ -25,9 +25,9 @@ from dataloader.on_device.recipe import PRESENT, REALISTIC
 from utils.arguments import positive_int, whole_number
 from utils.config import load_config
 from utils.distributed import World
-from utils.errors import InputError
 from utils.file_writing import write_jpeg, write_png
 from utils.preprocessing import UNKNOWN, trimap_labels
+from utils.program import program
 from utils.visualisation import as_rgb
 
 GAP = 4  # pixels between tiles
@@ -90,6 +90,7 @@ def write(path: Path, picture: np.ndarray) -> None:
         write_png(path, picture)
 
 
+@program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Draw contact sheets of training samples and real crops.")
     parser.add_argument("--photographs", required=True, metavar="DIR", help="folder of photographs for colours")
@@ -107,19 +108,12 @@ def main() -> int:
     parser.add_argument("--present", action="store_true", help="without the additions of the default recipe")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    try:
-        settings = [f"data.photographs={args.photographs}", *args.set]
-        write(args.output, sheet(sample_tiles(settings, args.count, args.crop, args.seed, args.alpha,
-                                              args.present), args.columns))
-        if args.real:
-            write(args.real_output, sheet(real_tiles(*args.real, args.count, args.crop, args.seed), args.columns))
-        print(", ".join(str(path) for path in [args.output, args.real_output][:1 + bool(args.real)]))
-    except InputError as error:
-        print(f"draw_contact_sheets.py: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"draw_contact_sheets.py: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
+    settings = [f"data.photographs={args.photographs}", *args.set]
+    write(args.output, sheet(sample_tiles(settings, args.count, args.crop, args.seed, args.alpha, args.present),
+                             args.columns))
+    if args.real:
+        write(args.real_output, sheet(real_tiles(*args.real, args.count, args.crop, args.seed), args.columns))
+    print(", ".join(str(path) for path in [args.output, args.real_output][:1 + bool(args.real)]))
     return 0
 
 

@@ -13,12 +13,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.augment import composite
-from dataloader.image_file import ImageFileError, list_images
+from dataloader.image_file import list_images
 from dataloader.synthetic.drawing import Family
 from dataloader.synthetic.items import DrawnBackground, surface_chooser
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT, object_colours
 from utils.arguments import positive_int, whole_number
 from utils.file_writing import write_jpeg
+from utils.program import program
 from utils.visualisation import as_rgb
 
 SIDE = 384  # pixels at which families are drawn
@@ -51,6 +52,7 @@ def gallery(side: int, seed: int, photographs: tuple[Path, ...]) -> np.ndarray:
     return np.vstack([np.hstack(padded[first:first + COLUMNS]) for first in range(0, len(padded), COLUMNS)])
 
 
+@program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Draw all families of generated alphas into one image.")
     parser.add_argument("--output", type=Path, default=Path("docs/gallery.jpg"), help="default: %(default)s")
@@ -58,16 +60,8 @@ def main() -> int:
     parser.add_argument("--side", type=positive_int, default=136, help="drawing side in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
     args = parser.parse_args()
-    try:
-        picture = gallery(args.side, args.seed, tuple(list_images(args.photographs)) if args.photographs else ())
-    except ImageFileError as error:
-        print(f"draw_gallery.py: {error}", file=sys.stderr)
-        return 1
-    try:
-        write_jpeg(args.output, picture, QUALITY)
-    except OSError as error:
-        print(f"draw_gallery.py: {args.output}: cannot be written ({error.strerror or error})", file=sys.stderr)
-        return 1
+    picture = gallery(args.side, args.seed, tuple(list_images(args.photographs)) if args.photographs else ())
+    write_jpeg(args.output, picture, QUALITY)
     print(f"{args.output}: {len(FAMILIES)} families and {len(HELD_OUT)} held out")
     return 0
 

@@ -37,8 +37,9 @@ from networks import GuidedContextualAttention, MattingNetwork
 from utils.checkpoint import load_network
 from utils.config import architecture
 from utils.errors import InputError
-from utils.file_writing import atomic_path
+from utils.file_writing import atomic_path, check_writable
 from utils.preprocessing import STRIDE, normalised_planes, trimap_planes
+from utils.program import program
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # requirements-onnx.txt
 VERIFIED_SIZES = ((64, 64), (96, 160), (224, 128), (320, 352))  # height and width
@@ -141,22 +142,17 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> int:
     args = parse_arguments()
-    try:
-        missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
-        if missing:
-            raise ExportError(f"{', '.join(missing)} not installed: pip install -r requirements-onnx.txt")
-        config, checkpoint = chosen_network(args)
-        network = load_network(checkpoint, **architecture(config))
-        metadata = {name: str(value) for name, value in network.architecture.items()}
-        difference = export(network, args.output, {"version": config.version, **metadata})
-    except InputError as error:
-        print(f"export_onnx.py: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"export_onnx.py: {args.output}: cannot be written to ({error.strerror or error})", file=sys.stderr)
-        return 1
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ExportError(f"{', '.join(missing)} not installed: pip install -r requirements-onnx.txt")
+    config, checkpoint = chosen_network(args)
+    check_writable(args.output.parent)
+    network = load_network(checkpoint, **architecture(config))
+    metadata = {name: str(value) for name, value in network.architecture.items()}
+    difference = export(network, args.output, {"version": config.version, **metadata})
     print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; alpha within {difference:.1e} of PyTorch's")
     return 0
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.archives import FetchError, debian, fetch, members
 from utils.file_writing import atomic_path, write_png
+from utils.program import program, report
 
 LIST = Path(__file__).with_name("cutouts.csv")
 PACKAGE = debian("t/tuxpaint-stamps/tuxpaint-stamps-default_2022.06.04-1_all.deb",
@@ -89,23 +90,17 @@ def write_sources(wanted: dict[str, str], output: Path) -> None:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
+@program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch cut-outs under a free licence.")
     parser.add_argument("--output", type=Path, default=Path("data/cutouts"), help="folder (default: %(default)s)")
     parser.add_argument("--cache", type=Path, help="folder for the downloaded package (default: OUTPUT/packages)")
     args = parser.parse_args()
     wanted = read_list(LIST)
-    try:
-        reasons = fetch_missing(wanted, args.output, args.cache or args.output / "packages")
-        write_sources(wanted, args.output)
-    except FetchError as error:
-        print(f"fetch_cutouts.py: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"fetch_cutouts.py: {args.output}: cannot be written to ({error.strerror})", file=sys.stderr)
-        return 1
+    reasons = fetch_missing(wanted, args.output, args.cache or args.output / "packages")
+    write_sources(wanted, args.output)
     for reason in reasons:
-        print(f"fetch_cutouts.py: {reason}", file=sys.stderr)
+        report("fetch_cutouts.py", str(reason))
     print(f"{args.output}: {len(wanted) - len(reasons)} of {len(wanted)} cut-outs")
     return 1 if reasons else 0
 

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.archives import FetchError
 from tools.panoramas import perspective_view, tone_mapped
 from utils.file_writing import write_jpeg, write_png
+from utils.program import program, report
 
 LIST = Path(__file__).resolve().parents[1] / "docs/further_photographs.csv"
 BASE = "https://raw.githubusercontent.com"
@@ -150,22 +151,17 @@ def fetch_missing(entries: list[Entry], output: Path, base: str) -> Iterator[str
                 return
 
 
+@program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch the further photographs and cut-outs of the data card.")
     parser.add_argument("--output", type=Path, default=Path("data/further"), help="folder (default: %(default)s)")
     parser.add_argument("--list", type=Path, default=LIST, help="CSV file (default: docs/further_photographs.csv)")
     parser.add_argument("--base", default=BASE, metavar="URL", help="base of the file URLs (default: %(default)s)")
     args = parser.parse_args()
-    failed = False
-    try:
-        entries = read_list(args.list)
-        for reason in fetch_missing(entries, args.output, args.base):
-            print(f"fetch_further_photographs.py: {reason}", file=sys.stderr)
-            failed = True
-    except OSError as error:
-        print(f"fetch_further_photographs.py: {error.filename or args.output}: {error.strerror or error}",
-              file=sys.stderr)
-        return 1
+    failed, entries = False, read_list(args.list)
+    for reason in fetch_missing(entries, args.output, args.base):
+        report("fetch_further_photographs.py", str(reason))
+        failed = True
     there = sum(entry.file(args.output).is_file() for entry in entries)
     print(f"{args.output}: {there} of {len(entries)} files")
     return 1 if failed else 0

@@ -30,6 +30,7 @@ from dataloader.synthetic.photographs import read_photograph
 from tools.archives import Archive, FetchError, debian, fetch, members
 from tools.panoramas import perspective_view, read_panorama, tone_mapped
 from utils.file_writing import atomic_path, write_jpeg
+from utils.program import program, report
 
 LIST = Path(__file__).with_name("photographs.csv")
 HELD_OUT_SHARE = 1 / 8
@@ -175,6 +176,7 @@ def source_version(source: str) -> str:
         return ""
 
 
+@program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch photographs under free licences.")
     parser.add_argument("--output", type=Path, default=Path("data/photographs"), help="folder (default: %(default)s)")
@@ -186,15 +188,11 @@ def main() -> int:
         try:
             fetch_package(source, own, args.output, args.cache or args.output / "packages")
         except Skipped as reason:
-            print(f"fetch_photographs.py: {source} skipped: {reason}", file=sys.stderr)
+            report("fetch_photographs.py", f"{source} skipped: {reason}")
         except (FetchError, OSError) as error:
-            print(f"fetch_photographs.py: {source}: {error}", file=sys.stderr)
+            report("fetch_photographs.py", f"{source}: {error}")
             failed += 1
-    try:
-        count = write_sources(photographs, args.output)
-    except OSError as error:
-        print(f"fetch_photographs.py: {args.output}: cannot be written to ({error.strerror})", file=sys.stderr)
-        return 1
+    count = write_sources(photographs, args.output)
     print(f"{args.output}: {count} files" + (f"; {failed} sources failed" if failed else ""))
     return 1 if failed else 0
 

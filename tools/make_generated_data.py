@@ -22,7 +22,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.augment import make_trimap
-from dataloader.image_file import ImageFileError, list_images
+from dataloader.image_file import list_images
 from dataloader.sample import Sample
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground, random_stream
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT
@@ -32,6 +32,7 @@ from utils.arguments import positive_int, whole_number
 from utils.file_writing import write_png
 from utils.preprocessing import trimap_grey
 from utils.processes import process_pool
+from utils.program import program
 
 TEST_SEED = 10**9  # beyond the training seeds
 TRIMAP_KERNELS = (0.015, 0.12)  # range of the test set's erosion kernel sizes, as shares of the image side
@@ -119,20 +120,13 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> int:
     args = parse_arguments()
-    try:
-        photographs = [tuple(list_images(args.photographs / part)) if args.photographs else ()
-                       for part in ("train", "held-out")]
-        make_data_set(args.output, args.foregrounds, args.backgrounds, args.tests, max(64, args.size), args.seed,
-                      *photographs, args.processes, args.plain)
-    except ImageFileError as error:
-        print(f"make_generated_data.py: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"make_generated_data.py: {args.output}: cannot be written to ({error.strerror or error})",
-              file=sys.stderr)
-        return 1
+    photographs = [tuple(list_images(args.photographs / part)) if args.photographs else ()
+                   for part in ("train", "held-out")]
+    make_data_set(args.output, args.foregrounds, args.backgrounds, args.tests, max(64, args.size), args.seed,
+                  *photographs, args.processes, args.plain)
     print(f"{args.output}: {args.foregrounds} foregrounds, {args.backgrounds} backgrounds, {args.tests} test images")
     return 0
 

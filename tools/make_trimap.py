@@ -33,9 +33,10 @@ from matting.trimaps import (
     trimap_from_mask,
     widen_at_hair,
 )
-from utils.errors import one_line
+from utils.errors import one_line, printable
 from utils.file_writing import write_png
 from utils.preprocessing import size_text
+from utils.program import program
 
 HAIR_REACH = 3  # multiple of the band's outer half
 
@@ -141,7 +142,7 @@ def write_trimap(path: Path, sources: list[Path], images: list[Path], args: argp
     except OSError as error:
         raise ImageFileError(f"{path}: its trimap cannot be written ({error})") from None
     remark = "" if (trimap == 255).any() else " (no foreground left; reduce --erode)"
-    return f"{path.name}: {size_text(trimap)}, {(trimap == 128).mean():.1%} unknown{remark}"
+    return f"{printable(path.name)}: {size_text(trimap)}, {(trimap == 128).mean():.1%} unknown{remark}"
 
 
 def check(args: argparse.Namespace) -> None:
@@ -187,25 +188,19 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> int:
     args = parse_arguments()
     failures = 0
-    try:
-        check(args)
-        sources = list_images(args.source) if args.source.is_dir() else [args.source]
-        images = list_images(args.image_dir) if args.image_dir else []
-        for path in (bar := tqdm(sources, unit="trimap", disable=None)):
-            try:
-                bar.write(write_trimap(path, sources, images, args))
-            except ImageFileError as error:
-                bar.write(f"failed: {error}", file=sys.stderr)
-                failures += 1
-    except ImageFileError as error:
-        print(f"make_trimap.py: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("make_trimap.py: interrupted; the trimaps written so far are complete", file=sys.stderr)
-        return 130
+    check(args)
+    sources = list_images(args.source) if args.source.is_dir() else [args.source]
+    images = list_images(args.image_dir) if args.image_dir else []
+    for path in (bar := tqdm(sources, unit="trimap", disable=None)):
+        try:
+            bar.write(write_trimap(path, sources, images, args))
+        except ImageFileError as error:
+            bar.write(f"failed: {error}", file=sys.stderr)
+            failures += 1
     print(f"{len(sources) - failures} of {len(sources)} trimaps: {args.output}")
     return 1 if failures else 0
 

@@ -49,6 +49,14 @@ def positive_float(text: str) -> float:
     return number
 
 
+def scale_factor(text: str) -> float:
+    """A factor on an image's sides, 0.01 to 16."""
+    number = float(text)
+    if not 0.01 <= number <= 16:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.01 and 16")
+    return number
+
+
 def memory_size(text: str) -> int:
     """Bytes, written as a number and a unit such as 4GB or 512 MiB."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmg])(i?)b", text.strip().lower())

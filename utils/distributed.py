@@ -6,11 +6,13 @@ PyTorch is imported only where needed: the ONNX demo, a world of one, runs witho
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from utils.device import default_device
+from utils.errors import InputError, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -38,12 +40,15 @@ def join_world(device: torch.device | None = None, local_rank: int | None = None
     Args:
         device: default: the GPU of this local rank, or the CPU.
         local_rank: default: the environment variable LOCAL_RANK. Old launchers pass it as an argument instead.
+
+    Raises:
+        InputError: if the launcher's environment variables are missing or invalid, or connecting fails.
     """
     import torch
     import torch.distributed as dist
 
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    local_rank = int(os.environ.get("LOCAL_RANK", local_rank or 0))
+    size = world_size()
+    local_rank = _environment_number("LOCAL_RANK", local_rank or 0)
     device = device or default_device()
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", local_rank if size > 1 else torch.cuda.current_device())
@@ -51,9 +56,33 @@ def join_world(device: torch.device | None = None, local_rank: int | None = None
         torch.cuda.set_device(device)
     if size > 1:
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(minutes=30))
+        try:
+            dist.init_process_group(backend, timeout=timedelta(minutes=30))
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"the processes cannot connect: {one_line(error)}") from None
         return World(dist.get_rank(), dist.get_world_size(), device)
     return World(0, 1, device)
+
+
+def world_size() -> int:
+    """The number of processes that the launcher's environment variables announce; InputError if they do not fit."""
+    size = _environment_number("WORLD_SIZE", 1, low=1)
+    if size > 1:
+        missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+        if missing:
+            raise InputError(f"WORLD_SIZE is {size}, but {', '.join(missing)} not set; start the program with "
+                             "torchrun, or unset WORLD_SIZE")
+        _environment_number("RANK", 0, high=size - 1)
+        _environment_number("MASTER_PORT", 0, high=65535)
+    return size
+
+
+def _environment_number(name: str, default: int, low: int = 0, high: int | None = None) -> int:
+    text = os.environ.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < low or (high is not None and int(text) > high):
+        limit = f"at least {low}" if high is None else f"{low} to {high}"
+        raise InputError(f"the environment variable {name} is {text!r}; expected a number of {limit}")
+    return int(text)
 
 
 def leave_world(world: World) -> None:

@@ -1,6 +1,8 @@
 """Atomic file writing: a crash never leaves a partial file."""
 
 import os
+import re
+import secrets
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -11,28 +13,63 @@ import cv2
 import numpy as np
 
 _PNG_HEAD = 33  # bytes of a PNG file's signature and of its first chunk, IHDR
+_NAME_START = 40  # characters of a file's name in that of its temporary file: names have a maximum length
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it becomes `path` when the block ends without error."""
+    """A temporary path beside `path` to write to; it becomes `path` when the block ends without error.
+
+    Its content reaches the disk before it replaces `path`, the replacement before this returns.
+
+    Raises:
+        OSError: if the file cannot be written; its `filename` is `path`.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name[:_NAME_START]}.{secrets.token_hex(4)}.tmp")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.open("xb").close()
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            if os.name != "nt":  # whose folders cannot be opened
+                _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Makes OSErrors in the block name this file: those of a full disk name none, others a temporary file."""
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        yield
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or folder is on the disk."""
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(handle)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def check_writable(folder: Path) -> None:
+    """Creates a folder, and raises OSError, which names it, if no file can be written to it."""
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1))
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a text names one folder inside another: no path, no control characters, not too long."""
+    return name.isprintable() and not re.search(r"[/\\]", name) and name.strip(". ") != "" and len(name) <= 100
 
 
 def write_png(path: str | Path, image: np.ndarray, profile: bytes | None = None) -> None:

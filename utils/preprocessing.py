@@ -103,9 +103,9 @@ def trimap_planes(labels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def finished_alpha(alpha: np.ndarray, labels: np.ndarray, border: int) -> np.ndarray:
-    """Alpha of a padded image, cropped to the labels' (H, W), with known pixels set."""
+    """Alpha of a padded image, cropped to the labels' (H, W) and clipped to 0..1, with known pixels set."""
     height, width = labels.shape
-    return set_known(alpha[border:border + height, border:border + width].copy(), labels)
+    return set_known(alpha[border:border + height, border:border + width].clip(0, 1), labels)
 
 
 def alpha_to_uint8(alpha: np.ndarray) -> np.ndarray:

@@ -1,0 +1,143 @@
+"""Signs of damage in image files that decode all the same, and reasons why others do not."""
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import BinaryIO
+
+from PIL import Image
+
+_ZEROS = bytes(64)  # damaged sectors read as zeros; compressed data hold no such run, but for flat areas
+_LIBRARIES = re.compile(rb"libpng |Corrupt JPEG|Premature end of JPEG|Invalid (JPEG|SOS)|Unsupported|Inconsistent |"
+                        rb"Warning: unknown JFIF|Unknown Adobe|Obtained XMS|JPEG datastream")  # start of their lines
+_JPEG_DAMAGE = re.compile("Corrupt JPEG data: (.*)|(Premature end of JPEG file)")
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+_stderr = threading.Lock()
+
+
+@contextmanager
+def library_messages() -> Iterator[list[str]]:
+    """Collects the lines that decoders print to standard error in the block, which would name no file.
+
+    What others print meanwhile appears afterwards. One thread at a time.
+    """
+    messages: list[str] = []
+    with _stderr, _anonymous_file() as file:
+        try:
+            original = os.dup(2)
+        except OSError:  # there is no standard error
+            yield messages
+            return
+        os.dup2(file.fileno(), 2)
+        try:
+            yield messages
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            file.seek(0)
+            for line in file.read().splitlines(keepends=True):
+                if _LIBRARIES.match(line):
+                    messages.append(line.decode(errors="replace").strip())
+                else:
+                    os.write(2, line)
+
+
+def _anonymous_file() -> BinaryIO:
+    return os.fdopen(os.memfd_create("stderr"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
+
+
+def sign_of_damage(data: bytes, messages: list[str]) -> str | None:
+    """Why a file that was decoded may be damaged nevertheless, or None.
+
+    Args:
+        data: content of the file.
+        messages: those of its decoder.
+    """
+    for message in messages:
+        damage = _JPEG_DAMAGE.match(message)
+        if damage:
+            return damage[1] or damage[2]
+    if _jpeg_scan_with_zeros(data) or any(_ZEROS in chunk for chunk in _lossy_webp_data(data)):
+        return f"{len(_ZEROS)} or more zero bytes in a row in its compressed data"
+    return None
+
+
+def _jpeg_scan_with_zeros(data: bytes) -> bool:
+    """Whether a scan of a JPEG file holds a run of zero bytes that does not stand for a flat area."""
+    position, first_symbols, progressive = 2, {}, False
+    while data.startswith(b"\xff\xd8\xff") and data[position:position + 1] == b"\xff":
+        marker, length = data[position + 1], int.from_bytes(data[position + 2:position + 4], "big")
+        segment = data[position + 4:position + 2 + length]
+        position += 2 + max(2, length)
+        if marker == 0xC2:
+            progressive = True
+        elif marker == 0xC4:
+            first_symbols |= _first_symbols(segment)
+        elif marker == 0xDA:
+            end = _END_OF_SCAN.search(data, position)
+            end = end.start() if end else len(data)
+            if not _zeros_are_flat(segment, first_symbols, progressive) and _ZEROS in data[position:end]:
+                return True
+            position = end
+    return False
+
+
+def _first_symbols(segment: bytes) -> dict[int, int]:
+    """The symbol that only zero bits stand for, by Huffman table, of a DHT segment."""
+    symbols, position = {}, 0
+    while position + 17 < len(segment):
+        symbols[segment[position]] = segment[position + 17]
+        position += 17 + sum(segment[position + 1:position + 17])
+    return symbols
+
+
+def _zeros_are_flat(header: bytes, first_symbols: dict[int, int], progressive: bool) -> bool:
+    """Whether zero bits in a scan stand for blocks without differences; `header` is its SOS segment."""
+    components = header[0] if header else 0
+    if len(header) < 2 * components + 2:
+        return True
+    if progressive:  # scans of the blocks' means may well hold long runs
+        return header[2 * components + 1] == 0
+    end_of_block = 0
+    tables = {0x10 | header[2 + 2 * i] & 0x0F for i in range(components)}
+    return all(first_symbols.get(table, end_of_block) == end_of_block for table in tables)
+
+
+def _lossy_webp_data(data: bytes) -> Iterator[bytes]:
+    """The lossy image data of a WebP file."""
+    position = 12 if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else len(data)
+    while position + 8 <= len(data):
+        size = int.from_bytes(data[position + 4:position + 8], "little")
+        if data[position:position + 4] == b"VP8 ":
+            yield data[position + 8:position + 8 + size]
+        position += 8 + size + size % 2
+
+
+def why_undecodable(data: bytes) -> str:
+    """What is wrong with a file that cannot be decoded, judging by its content."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            kind = image.format
+            image.load()
+    except Image.UnidentifiedImageError:
+        return _kind_of_content(data)
+    except Exception as error:  # Pillow's decoders raise many kinds for damaged files
+        return f"damaged {kind} file ({error})"
+    return f"{kind} file of an unsupported kind ({image.mode})"
+
+
+def _kind_of_content(data: bytes) -> str:
+    start = data[:1000].lstrip().lower()
+    text = data[:1000].decode(errors="replace" if len(data) <= 1000 else "ignore")
+    if start.startswith((b"<!doctype html", b"<html")):
+        found = "an HTML page"
+    elif all(character.isprintable() or character.isspace() for character in text.replace("\ufffd", "\0")):
+        found = "text"
+    else:
+        found = "damaged, or no image at all"
+    return f"cannot be decoded: {found}; expected an image file, such as PNG, JPEG, WebP, TIFF or BMP"

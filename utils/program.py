@@ -1,0 +1,53 @@
+"""What the programs have in common: how they end, and how they report errors."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import cv2
+
+from utils.device import is_out_of_memory
+from utils.errors import ReportedError, one_line, printable, system_reason
+
+
+def program(main: Callable[[], int]) -> Callable[[], int]:
+    """Decorates a program's main function, which returns the exit status: errors become one line and a status.
+
+    Characters that the output's encoding lacks are escaped in everything that the program prints.
+    """
+    name = Path(main.__code__.co_filename).name
+
+    @functools.wraps(main)
+    def run() -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # not if replaced, as in a notebook
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            return main()
+        except ReportedError as error:
+            reason = str(error)
+        except BrokenProcessPool:
+            reason = "a worker process was killed, perhaps out of memory; try fewer processes"
+        except OSError as error:
+            reason = printable(f"{error.filename or 'a file'}: {system_reason(error)}")
+        except (RuntimeError, MemoryError, cv2.error) as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = f"not enough memory ({one_line(error)})"
+        except KeyboardInterrupt:
+            report(name, "interrupted; the files written so far are complete")
+            return 130
+        report(name, reason)
+        return 1
+
+    return run
+
+
+def report(name: str, reason: str) -> None:
+    """Prints why a program fails; with several processes also which one this is."""
+    several = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    rank = f" (process {os.environ['RANK']})" if several else ""
+    print(f"{name}{rank}: {reason}", file=sys.stderr)
