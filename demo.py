@@ -27,7 +27,7 @@ from matting.ensemble import Ensemble
 from matting.matte_folder import matte_folder
 from matting.onnx_predictor import OnnxMatting
 from matting.options import add_matting_arguments, build_predictor, chosen_network
-from utils.arguments import positive_int, scale_factor
+from utils.arguments import any_path, positive_int, scale_factor
 from utils.distributed import ALONE, World, all_gather, join_world, leave_world, world_size
 from utils.errors import InputError, printable
 from utils.program import program
@@ -43,13 +43,13 @@ ONLY_WITH_PYTORCH = ("config", "set", "device", "precision", "memory_limit", "co
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
     weights = add_matting_arguments(parser)
-    weights.add_argument("--onnx", type=Path, metavar="FILE",
+    weights.add_argument("--onnx", type=any_path, metavar="FILE",
                          help="network exported by tools/export_onnx.py, run by ONNX Runtime on the CPU")
-    parser.add_argument("--image-dir", type=Path, metavar="DIR", default=Path("demo/input_lowres"),
+    parser.add_argument("--image-dir", type=any_path, metavar="DIR", default=Path("demo/input_lowres"),
                         help="folder of images (default: %(default)s)")
-    parser.add_argument("--trimap-dir", type=Path, metavar="DIR", default=Path("demo/trimap_lowres/Trimap3"),
+    parser.add_argument("--trimap-dir", type=any_path, metavar="DIR", default=Path("demo/trimap_lowres/Trimap3"),
                         help="folder of trimaps, named like the images (default: %(default)s)")
-    parser.add_argument("--output", type=Path, metavar="DIR", default=Path("demo/pred/Trimap3"),
+    parser.add_argument("--output", type=any_path, metavar="DIR", default=Path("demo/pred/Trimap3"),
                         help="parent of the folder of mattes (default: %(default)s)")
     parser.add_argument("--batch", type=positive_int, default=1, metavar="N",
                         help="compute up to N images of one size at once, useful on GPUs (default: %(default)s)")

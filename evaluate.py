@@ -10,23 +10,22 @@ import argparse
 import os
 import sys
 from functools import partial
-from pathlib import Path
 
 from evaluation.report import print_table, write_csv, write_json
 from evaluation.score import score_folders
-from utils.arguments import positive_int
+from utils.arguments import any_path, positive_int
 from utils.errors import system_reason
 from utils.program import program, report
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Score alpha mattes: SAD, MSE, Grad and Conn over the unknown pixels.")
-    parser.add_argument("--pred-dir", type=Path, required=True, help="folder of predicted alpha mattes")
-    parser.add_argument("--alpha-dir", type=Path, required=True, help="folder of true alpha mattes")
-    parser.add_argument("--trimap-dir", type=Path, required=True, help="folder of trimaps holding 0, 128 and 255")
+    parser.add_argument("--pred-dir", type=any_path, required=True, help="folder of predicted alpha mattes")
+    parser.add_argument("--alpha-dir", type=any_path, required=True, help="folder of true alpha mattes")
+    parser.add_argument("--trimap-dir", type=any_path, required=True, help="folder of trimaps holding 0, 128 and 255")
     parser.add_argument("--per-image", action="store_true", help="print a row for each image, not just the mean")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the errors as CSV")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the errors as JSON")
+    parser.add_argument("--csv", type=any_path, metavar="FILE", help="also write the errors as CSV")
+    parser.add_argument("--json", type=any_path, metavar="FILE", help="also write the errors as JSON")
     parser.add_argument("--processes", type=positive_int, default=os.cpu_count(),
                         help="images scored in parallel (default: %(default)s)")
     return parser.parse_args()

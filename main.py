@@ -9,16 +9,14 @@ import argparse
 import logging
 import sys
 
-from dataloader.image_file import ImageFileError
 from tester import test
 from trainer import train
 from training.run_log import logging_to_file
-from training.step import TrainingError
 from utils.arguments import add_config_arguments
-from utils.checkpoint import CheckpointError
 from utils.config import ConfigError, load_config
 from utils.device import device_argument
-from utils.distributed import World, join_world, leave_world
+from utils.distributed import join_world, leave_world
+from utils.program import program
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,6 +30,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> int:
     args = parse_arguments()
     world = None
@@ -46,21 +45,10 @@ def main() -> int:
             status = test(config, world) if args.phase == "test" else train(config, world)
         leave_world(world)
         return status
-    except ConfigError as error:  # the same on all processes
-        return fail(str(error), world) if world is None or world.is_main else 1
-    except (CheckpointError, ImageFileError, TrainingError) as error:
-        return fail(str(error), world)
-    except OSError as error:
-        return fail(f"{error.filename or 'files'}: {error.strerror or error}", world)
-    except KeyboardInterrupt:
-        return fail("interrupted", world, 130)
-
-
-def fail(reason: str, world: World | None, status: int = 1) -> int:
-    """Prints in one line why this process ends; the launcher ends the others."""
-    rank = f" (process {world.rank})" if world is not None and world.size > 1 else ""
-    print(f"main.py{rank}: {reason}", file=sys.stderr)
-    return status
+    except ConfigError:  # the same on all processes
+        if world is None or world.is_main:
+            raise
+        return 1
 
 
 if __name__ == "__main__":

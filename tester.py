@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -88,8 +89,9 @@ def prepare_output(output: Path, made_with: dict[str, str]) -> None:
     marker, predictions = output / "made_with.json", list(output.glob("*.png"))
     if predictions and not marker.exists():
         raise ConfigError(f"test.alpha_path: {output} holds images that are not predictions of this program")
-    if marker.exists() and json.loads(marker.read_text()) == made_with:
-        return
+    with suppress(FileNotFoundError, ValueError):  # missing or damaged
+        if json.loads(marker.read_text()) == made_with:
+            return
     for path in predictions:
         path.unlink()
     with atomic_path(marker) as temporary:

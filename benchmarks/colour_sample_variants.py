@@ -40,7 +40,7 @@ from networks.colour_samples import CHANNELS, ESTIMATES, colour_channels
 from networks.decoder import Decoder
 from networks.encoder import Encoder
 from networks.matting_network import MattingOutput
-from utils.arguments import positive_int
+from utils.arguments import any_path, positive_int
 from utils.boxes import Box
 from utils.config import load_config
 from utils.program import program
@@ -150,7 +150,7 @@ def parse_arguments() -> argparse.Namespace:
         epilog="arms: " + "; ".join(f"{name}: {arm.description}" for name, arm in ARMS.items()))
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help="default: all")
     parser.add_argument("--samples", type=positive_int, default=12000, help="crops of 64 pixels (default: %(default)s)")
-    parser.add_argument("--data", type=Path, nargs="+", default=[Path("data/generated/test")], metavar="DIR",
+    parser.add_argument("--data", type=any_path, nargs="+", default=[Path("data/generated/test")], metavar="DIR",
                         help="folders with merged/, alpha/ and trimap/ (default: data/generated/test)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="set a configuration key; may be repeated")

@@ -5,7 +5,6 @@
 
 import argparse
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from dataloader.dataset import make_training_dataset
 from dataloader.synthetic.objects import FAMILIES
 from dataloader.synthetic.photographs import read_photograph
-from utils.arguments import positive_int
+from utils.arguments import any_path, positive_int
 from utils.config import load_config
 
 
@@ -29,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time generated training samples on one core.")
     parser.add_argument("--samples", type=positive_int, default=60, help="default: %(default)s")
     parser.add_argument("--side", type=positive_int, default=512, help="of foregrounds, crops (default: %(default)s)")
-    parser.add_argument("--photographs", type=Path, metavar="DIR", help="folder of photographs for colours")
+    parser.add_argument("--photographs", type=any_path, metavar="DIR", help="folder of photographs for colours")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     overrides = [f"data.generated={10 * args.samples}", f"data.generated_size={args.side}", "data.finish=true",

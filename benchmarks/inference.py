@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.memory import peak_memory
 from benchmarks.published import published_network, random_network
 from matting.predictor import Matting
+from utils.arguments import any_path
 from utils.device import default_device, device_argument
 from utils.precision import arithmetic
 from utils.preprocessing import UNKNOWN, trimap_labels
@@ -184,7 +185,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", type=device_argument, default=default_device(), help="default: %(default)s")
     parser.add_argument("--sizes", type=int, nargs="+", help="sides of square images, instead of the default sizes")
     parser.add_argument("--unknown", type=float, nargs="+", default=[0.3], help="unknown shares for --sizes")
-    parser.add_argument("--scaling", type=Path, metavar="PNG", help="measure sides from 256 to 4096 and plot them")
+    parser.add_argument("--scaling", type=any_path, metavar="PNG", help="measure sides from 256 to 4096 and plot them")
     parser.add_argument("--colours", action="store_true", help="measure only the cost of colour samples")
     for internal in ("--worker", "--alpha"):
         parser.add_argument(internal, help=argparse.SUPPRESS)

@@ -27,6 +27,7 @@ from dataloader.image_file import read_grey, read_image
 from dataloader.image_folders import find_test_images
 from evaluation.metrics import matting_errors
 from matting.predictor import Matting
+from utils.arguments import any_path
 from utils.config import architecture, load_config
 from utils.errors import InputError
 from utils.preprocessing import alpha_to_uint8
@@ -98,9 +99,10 @@ def timed_errors(method: Method, image: np.ndarray, truth: np.ndarray, trimap: n
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare checkpoints with PyMatting's methods.")
-    parser.add_argument("--data", type=Path, default=Path("data/generated/test"), metavar="DIR",
+    parser.add_argument("--data", type=any_path, default=Path("data/generated/test"), metavar="DIR",
                         help="folder with merged/, alpha/ and trimap/ (default: %(default)s)")
-    parser.add_argument("--checkpoint", type=Path, nargs="*", default=[], metavar="FILE", help="checkpoints to compare")
+    parser.add_argument("--checkpoint", type=any_path, nargs="*", default=[], metavar="FILE",
+                        help="checkpoints to compare")
     parser.add_argument("--config", nargs="*", default=[], metavar="FILE",
                         help="configurations of the first checkpoints, in the same order (default: the architecture "
                              "stored in each file, else the published network)")

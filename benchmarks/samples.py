@@ -23,7 +23,7 @@ from dataloader.dataset import make_training_dataset
 from dataloader.loader import start_worker
 from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.recipe import PRESENT, REALISTIC
-from utils.arguments import positive_int
+from utils.arguments import any_path, positive_int
 from utils.config import load_config
 from utils.device import device_argument
 from utils.distributed import World
@@ -49,7 +49,7 @@ def _wait_for(device: torch.device) -> None:
 @program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Time samples generated one by one and in batches on the device.")
-    parser.add_argument("--photographs", type=Path, required=True, metavar="DIR", help="folder of photographs")
+    parser.add_argument("--photographs", type=any_path, required=True, metavar="DIR", help="folder of photographs")
     parser.add_argument("--drawings", type=positive_int, default=200, help="default: %(default)s")
     parser.add_argument("--crops", type=positive_int, nargs="+", default=[64, 96, 128, 160, 256, 512])
     parser.add_argument("--threads", type=positive_int, default=1, help="default: %(default)s")

@@ -31,7 +31,7 @@ from evaluation.validation import validate
 from matting.predictor import Matting
 from networks import MattingNetwork, build_network
 from training.state import load_initial_weights
-from utils.arguments import positive_int, whole_number
+from utils.arguments import any_path, positive_int, whole_number
 from utils.config import architecture, load_config
 from utils.program import program
 
@@ -112,7 +112,7 @@ def main() -> int:
     parser.add_argument("--crop", type=positive_int, default=96, help="crop side in pixels (default: %(default)s)")
     parser.add_argument("--drawings", type=positive_int, default=1500, help="default: %(default)s")
     parser.add_argument("--photographs", required=True, metavar="DIR", help="folder of photographs for colours")
-    parser.add_argument("--data", type=Path, nargs="+", default=[Path("data/generated/test")], metavar="DIR",
+    parser.add_argument("--data", type=any_path, nargs="+", default=[Path("data/generated/test")], metavar="DIR",
                         help="folders with merged/, alpha/ and trimap/ (default: data/generated/test)")
     parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",

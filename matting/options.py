@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.arguments import PRECISIONS, add_config_arguments, memory_size
+from utils.arguments import PRECISIONS, add_config_arguments, any_path, memory_size
 from utils.device import device_argument
 from utils.errors import InputError
 
@@ -36,7 +36,7 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> argparse._Mutually
     """
     add_config_arguments(parser, None, f"{DEFAULT_CONFIG}, or {PUBLISHED_CONFIG} with --checkpoint")
     weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--checkpoint", type=Path, metavar="FILE",
+    weights.add_argument("--checkpoint", type=any_path, metavar="FILE",
                          help="network weights (default: checkpoints/VERSION/VERSION.pth, "
                               "with the configuration's version)")
     parser.set_defaults(random_weights=False)

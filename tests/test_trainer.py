@@ -12,7 +12,7 @@ from training_runs import ALONE, ROOT, command, config_of, run_main, settings, s
 
 from networks import build_network
 from trainer import train
-from training.state import start_or_resume
+from training.start import start_or_resume
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint, save_checkpoint
 from utils.config import ConfigError, load_config
 
@@ -160,7 +160,7 @@ def test_truncated_checkpoint_is_refused_and_the_one_before_offered(data, finish
     ({"train__resume_checkpoint": "none"}, CheckpointError, "none.pth: no such file"),
     ({"model__imagenet_pretrain": "true", "version": "other"}, ConfigError,
      "model.imagenet_pretrain_path: .*no such file"),
-    ({"train__resume_checkpoint": "plain.pth"}, CheckpointError, "no training state; start from it with"),
+    ({"train__resume_checkpoint": "plain.pth"}, CheckpointError, "no training state; start from its weights with"),
     ({"train__resume_checkpoint": "latest_model", "train__ema": 0.9}, CheckpointError, "was written without train.ema"),
 ])
 def test_refused_starts(data, finished, monkeypatch, tmp_path, more, error, message):

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.composition_1k import enlarge_to_cover, merge_colours, read_rgb
 from dataloader.image_file import ImageFileError, find_partner, list_images
-from utils.arguments import positive_int
+from utils.arguments import any_path, positive_int
 from utils.file_writing import write_png
 from utils.processes import process_pool
 from utils.program import program
@@ -156,13 +156,14 @@ def merge_all(merges: list[Merge], processes: int) -> dict[str, str]:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Composite the merged images of Composition-1K.")
-    parser.add_argument("--fg-dir", type=Path, required=True, help="folder of foregrounds")
-    parser.add_argument("--alpha-dir", type=Path, required=True, help="folder of alphas, named like the foregrounds")
-    parser.add_argument("--bg-dir", type=Path, required=True, help="folder of backgrounds")
-    parser.add_argument("--output", type=Path, required=True, help="folder for the merged images")
-    parser.add_argument("--fg-names", type=Path, metavar="FILE",
+    parser.add_argument("--fg-dir", type=any_path, required=True, help="folder of foregrounds")
+    parser.add_argument("--alpha-dir", type=any_path, required=True,
+                        help="folder of alphas, named like the foregrounds")
+    parser.add_argument("--bg-dir", type=any_path, required=True, help="folder of backgrounds")
+    parser.add_argument("--output", type=any_path, required=True, help="folder for the merged images")
+    parser.add_argument("--fg-names", type=any_path, metavar="FILE",
                         help="text file of foreground names, one per line (default: all of --fg-dir, sorted)")
-    parser.add_argument("--bg-names", type=Path, metavar="FILE",
+    parser.add_argument("--bg-names", type=any_path, metavar="FILE",
                         help="text file of background names, one per line (default: all of --bg-dir, sorted)")
     parser.add_argument("--backgrounds-per-foreground", type=positive_int, default=20, metavar="N",
                         help="images per foreground (default: %(default)s)")

@@ -40,6 +40,7 @@ from dataloader.image_file import read_image
 from matting.cutout import check_pymatting, estimate_foreground, with_alpha
 from matting.options import add_device_argument, add_network_arguments, chosen_network
 from matting.predictor import Matting
+from utils.arguments import any_path
 from utils.config import architecture
 from utils.errors import InputError, one_line
 from utils.file_writing import write_png
@@ -225,11 +226,11 @@ def make_cutout(matting: Matting, name: str, outline: Outline, args: argparse.Na
 @program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Cut subjects out of photographs along hand-drawn outlines.")
-    parser.add_argument("--photographs", type=Path, nargs="+", required=True, metavar="FOLDER",
+    parser.add_argument("--photographs", type=any_path, nargs="+", required=True, metavar="FOLDER",
                         help="folders of photographs")
-    parser.add_argument("--outlines", type=Path, default=OUTLINES, metavar="FILE", help="default: %(default)s")
-    parser.add_argument("--output", type=Path, default=Path("data/subjects"), help="folder (default: %(default)s)")
-    parser.add_argument("--trimaps", type=Path, metavar="FOLDER", help="also write the trimaps to this folder")
+    parser.add_argument("--outlines", type=any_path, default=OUTLINES, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--output", type=any_path, default=Path("data/subjects"), help="folder (default: %(default)s)")
+    parser.add_argument("--trimaps", type=any_path, metavar="FOLDER", help="also write the trimaps to this folder")
     add_network_arguments(parser)
     add_device_argument(parser)
     args = parser.parse_args()

@@ -22,7 +22,7 @@ from dataloader.image_file import ImageFileError, find_partner, list_images, rea
 from dataloader.on_device.batches import make_banks, make_samples
 from dataloader.on_device.draws import Draws
 from dataloader.on_device.recipe import PRESENT, REALISTIC
-from utils.arguments import positive_int, whole_number
+from utils.arguments import any_path, positive_int, whole_number
 from utils.config import load_config
 from utils.distributed import World
 from utils.file_writing import write_jpeg, write_png
@@ -96,10 +96,10 @@ def main() -> int:
     parser.add_argument("--photographs", required=True, metavar="DIR", help="folder of photographs for colours")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="a key of the configuration, such as data.cutouts; may be repeated")
-    parser.add_argument("--output", type=Path, default=Path("samples.png"), help="default: %(default)s")
-    parser.add_argument("--real", type=Path, nargs=2, metavar=("IMAGES", "TRIMAPS"),
+    parser.add_argument("--output", type=any_path, default=Path("samples.png"), help="default: %(default)s")
+    parser.add_argument("--real", type=any_path, nargs=2, metavar=("IMAGES", "TRIMAPS"),
                         help="folders of real photographs and their trimaps")
-    parser.add_argument("--real-output", type=Path, default=Path("real.png"), help="default: %(default)s")
+    parser.add_argument("--real-output", type=any_path, default=Path("real.png"), help="default: %(default)s")
     parser.add_argument("--count", type=positive_int, default=60, help="default: %(default)s")
     parser.add_argument("--columns", type=positive_int, default=10, help="default: %(default)s")
     parser.add_argument("--crop", type=positive_int, default=192, help="side of the crops (default: %(default)s)")

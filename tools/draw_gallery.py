@@ -17,7 +17,7 @@ from dataloader.image_file import list_images
 from dataloader.synthetic.drawing import Family
 from dataloader.synthetic.items import DrawnBackground, surface_chooser
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT, object_colours
-from utils.arguments import positive_int, whole_number
+from utils.arguments import any_path, positive_int, whole_number
 from utils.file_writing import write_jpeg
 from utils.program import program
 from utils.visualisation import as_rgb
@@ -55,8 +55,8 @@ def gallery(side: int, seed: int, photographs: tuple[Path, ...]) -> np.ndarray:
 @program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Draw all families of generated alphas into one image.")
-    parser.add_argument("--output", type=Path, default=Path("docs/gallery.jpg"), help="default: %(default)s")
-    parser.add_argument("--photographs", type=Path, metavar="DIR", help="folder of photographs for colours")
+    parser.add_argument("--output", type=any_path, default=Path("docs/gallery.jpg"), help="default: %(default)s")
+    parser.add_argument("--photographs", type=any_path, metavar="DIR", help="folder of photographs for colours")
     parser.add_argument("--side", type=positive_int, default=136, help="drawing side in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
     args = parser.parse_args()

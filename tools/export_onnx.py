@@ -34,6 +34,7 @@ from matting.folded_network import folded
 from matting.onnx_predictor import load_session, run_session
 from matting.options import add_network_arguments, chosen_network
 from networks import GuidedContextualAttention, MattingNetwork
+from utils.arguments import any_path
 from utils.checkpoint import load_network
 from utils.config import architecture
 from utils.errors import InputError
@@ -137,7 +138,7 @@ def drawn_inputs(n: int, height: int, width: int, trimap_channel: int) -> tuple[
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Export a network to an ONNX file.")
     add_network_arguments(parser)
-    parser.add_argument("--output", type=Path, metavar="FILE", default=Path("gca.onnx"),
+    parser.add_argument("--output", type=any_path, metavar="FILE", default=Path("gca.onnx"),
                         help="output file (default: %(default)s)")
     return parser.parse_args()
 

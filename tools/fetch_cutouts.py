@@ -20,6 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.archives import FetchError, debian, fetch, members
+from utils.arguments import any_path
 from utils.file_writing import atomic_path, write_png
 from utils.program import program, report
 
@@ -93,8 +94,8 @@ def write_sources(wanted: dict[str, str], output: Path) -> None:
 @program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch cut-outs under a free licence.")
-    parser.add_argument("--output", type=Path, default=Path("data/cutouts"), help="folder (default: %(default)s)")
-    parser.add_argument("--cache", type=Path, help="folder for the downloaded package (default: OUTPUT/packages)")
+    parser.add_argument("--output", type=any_path, default=Path("data/cutouts"), help="folder (default: %(default)s)")
+    parser.add_argument("--cache", type=any_path, help="folder for the downloaded package (default: OUTPUT/packages)")
     args = parser.parse_args()
     wanted = read_list(LIST)
     reasons = fetch_missing(wanted, args.output, args.cache or args.output / "packages")

@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tools.archives import FetchError
 from tools.panoramas import perspective_view, tone_mapped
+from utils.arguments import any_path
 from utils.file_writing import write_jpeg, write_png
 from utils.program import program, report
 
@@ -154,8 +155,8 @@ def fetch_missing(entries: list[Entry], output: Path, base: str) -> Iterator[str
 @program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch the further photographs and cut-outs of the data card.")
-    parser.add_argument("--output", type=Path, default=Path("data/further"), help="folder (default: %(default)s)")
-    parser.add_argument("--list", type=Path, default=LIST, help="CSV file (default: docs/further_photographs.csv)")
+    parser.add_argument("--output", type=any_path, default=Path("data/further"), help="folder (default: %(default)s)")
+    parser.add_argument("--list", type=any_path, default=LIST, help="CSV file (default: docs/further_photographs.csv)")
     parser.add_argument("--base", default=BASE, metavar="URL", help="base of the file URLs (default: %(default)s)")
     args = parser.parse_args()
     failed, entries = False, read_list(args.list)

@@ -29,6 +29,7 @@ from dataloader.image_file import ImageFileError
 from dataloader.synthetic.photographs import read_photograph
 from tools.archives import Archive, FetchError, debian, fetch, members
 from tools.panoramas import perspective_view, read_panorama, tone_mapped
+from utils.arguments import any_path
 from utils.file_writing import atomic_path, write_jpeg
 from utils.program import program, report
 
@@ -179,8 +180,9 @@ def source_version(source: str) -> str:
 @program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch photographs under free licences.")
-    parser.add_argument("--output", type=Path, default=Path("data/photographs"), help="folder (default: %(default)s)")
-    parser.add_argument("--cache", type=Path, help="folder for the downloaded packages (default: OUTPUT/packages)")
+    parser.add_argument("--output", type=any_path, default=Path("data/photographs"),
+                        help="folder (default: %(default)s)")
+    parser.add_argument("--cache", type=any_path, help="folder for the downloaded packages (default: OUTPUT/packages)")
     args = parser.parse_args()
     photographs, failed = read_list(LIST), 0
     for source in tqdm(sorted({each.source for each in photographs}), "fetching", unit="package", disable=None):

@@ -28,7 +28,7 @@ from dataloader.synthetic.items import DrawnBackground, DrawnForeground, random_
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT
 from dataloader.synthetic.postprocess import composite_as_photograph, plain_colours
 from dataloader.synthetic.trimap_styles import redraw_trimap
-from utils.arguments import positive_int, whole_number
+from utils.arguments import any_path, positive_int, whole_number
 from utils.file_writing import write_png
 from utils.preprocessing import trimap_grey
 from utils.processes import process_pool
@@ -106,8 +106,8 @@ def make_data_set(output: Path, foregrounds: int, backgrounds: int, tests: int, 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write generated training and test images.")
-    parser.add_argument("--output", type=Path, default=Path("data/generated"), help="folder (default: %(default)s)")
-    parser.add_argument("--photographs", type=Path, metavar="DIR",
+    parser.add_argument("--output", type=any_path, default=Path("data/generated"), help="folder (default: %(default)s)")
+    parser.add_argument("--photographs", type=any_path, metavar="DIR",
                         help="folder with train/ and held-out/, as written by tools/fetch_photographs.py")
     parser.add_argument("--foregrounds", type=whole_number, default=64, help="default: %(default)s")
     parser.add_argument("--backgrounds", type=whole_number, default=64, help="default: %(default)s")

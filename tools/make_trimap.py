@@ -33,6 +33,7 @@ from matting.trimaps import (
     trimap_from_mask,
     widen_at_hair,
 )
+from utils.arguments import any_path
 from utils.errors import one_line, printable
 from utils.file_writing import write_png
 from utils.preprocessing import size_text
@@ -164,13 +165,13 @@ def check(args: argparse.Namespace) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Generate trimaps from masks, cut-outs, a rectangle or scribbles.")
-    parser.add_argument("source", type=Path, help="a mask or image with alpha, a folder of these, or a photo")
-    parser.add_argument("--output", type=Path, metavar="DIR", default=Path("trimaps"),
+    parser.add_argument("source", type=any_path, help="a mask or image with alpha, a folder of these, or a photo")
+    parser.add_argument("--output", type=any_path, metavar="DIR", default=Path("trimaps"),
                         help="output folder (default: %(default)s)")
     marks = parser.add_mutually_exclusive_group()
     marks.add_argument("--rectangle", type=rectangle, metavar="LEFT,TOP,RIGHT,BOTTOM",
                        help="the source is a photo with its subject inside this rectangle, in pixels")
-    marks.add_argument("--scribbles", type=Path, metavar="FILE",
+    marks.add_argument("--scribbles", type=any_path, metavar="FILE",
                        help="the source is a photo, and this image of the same size marks foreground with white "
                             "strokes and background with black ones; the rest is grey or transparent")
     parser.add_argument("--width", choices=WIDTHS, default="medium",
@@ -182,8 +183,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--dilate", type=length, metavar="LENGTH", help="band width outside the outline, likewise")
     parser.add_argument("--hair", action="store_true",
                         help=f"widen the band to {HAIR_REACH} times --dilate where the outline looks like hair")
-    parser.add_argument("--image-dir", type=Path, metavar="DIR", help="folder of photos, named like the masks")
-    parser.add_argument("--overlay", type=Path, metavar="DIR",
+    parser.add_argument("--image-dir", type=any_path, metavar="DIR", help="folder of photos, named like the masks")
+    parser.add_argument("--overlay", type=any_path, metavar="DIR",
                         help="folder for images to check: unknown in yellow, background darkened")
     return parser.parse_args()
 

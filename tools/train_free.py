@@ -26,7 +26,6 @@ from easydict import EasyDict
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.dataset import make_training_dataset
-from dataloader.image_file import ImageFileError
 from dataloader.loader import next_batches, prefetched, to_device, training_loader
 from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.layer_banks import LayerBanks
@@ -39,15 +38,16 @@ from training.model import set_arithmetic, training_model
 from training.progress import Progress
 from training.run_log import FORMAT, RunLog, logging_to_file, text_log
 from training.stages import STAGES, Stage, alternating, chosen_stages, rate_at, stage_at, stage_config
-from training.state import start_or_resume
+from training.start import start_or_resume
 from training.step import StepResult, TrainingError, training_step
 from training.stop_signals import StopRequest
 from training.weight_shards import ABOUT, join_shards, load_about, load_shards, save_shards, write_about
-from utils.arguments import add_config_arguments, positive_float
-from utils.checkpoint import CheckpointError, load_weights
+from utils.arguments import add_config_arguments, any_path, positive_float
+from utils.checkpoint import load_weights
 from utils.config import ConfigError, architecture, load_config
 from utils.device import device_argument
 from utils.distributed import World, broadcast_from_main, join_world, leave_world
+from utils.program import program
 
 SAVE_EVERY = 5.0  # minutes
 FIRST_SAVE = 1 / 3  # of a call's minutes
@@ -245,7 +245,7 @@ def parse_arguments() -> argparse.Namespace:
     crops = [stage.crop for stage in STAGES]
     parser = argparse.ArgumentParser(description="Train a network on generated data for a number of minutes.")
     add_config_arguments(parser, default="config/gca-free.toml")
-    parser.add_argument("--parts", type=Path, required=True, metavar="DIR",
+    parser.add_argument("--parts", type=any_path, required=True, metavar="DIR",
                         help="folder of the weights: training continues from them and saves to it")
     parser.add_argument("--minutes", type=positive_float, help="time for this call; without it nothing is trained")
     parser.add_argument("--total", type=positive_float,
@@ -258,7 +258,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--mixed-crops", action=argparse.BooleanOptionalAction,
                         help="alternate between the crop sizes of the remaining stages step by step; needs "
                              "data.on_device, not compiled (default: as in earlier calls)")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE",
+    parser.add_argument("--checkpoint", type=any_path, metavar="FILE",
                         help="join the weights to this file now; after the total time they are also joined to "
                              "VERSION.pth beside them")
     parser.add_argument("--device", type=device_argument, metavar="NAME",
@@ -266,31 +266,25 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> int:
     args = parse_arguments()
-    try:
-        config = load_config(args.config, args.set)
-        world = join_world(args.device)
-        logging.basicConfig(level="INFO" if world.is_main else "WARNING", format=FORMAT)
-        status = 0
-        if args.minutes:
-            with logging_to_file(config, world):
-                status = train_for(config, world, args.minutes, args.total, args.parts, args.first_crop,
-                                   args.last_crop, args.mixed_crops)
-        if world.is_main:
-            finished = args.minutes and load_about(args.parts).get("finished")
-            paths = [args.parts / f"{config.version}.pth"] if finished else []
-            for path in [*paths, args.checkpoint] if args.checkpoint else paths:
-                join_shards(args.parts, path, architecture(config))
-                log.info("the weights are in %s", path)
-        leave_world(world)
-        return status
-    except (ConfigError, ImageFileError, CheckpointError, TrainingError) as error:
-        print(f"train_free.py: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"train_free.py: {error.filename or args.parts}: {error.strerror or error}", file=sys.stderr)
-        return 1
+    config = load_config(args.config, args.set)
+    world = join_world(args.device)
+    logging.basicConfig(level="INFO" if world.is_main else "WARNING", format=FORMAT)
+    status = 0
+    if args.minutes:
+        with logging_to_file(config, world):
+            status = train_for(config, world, args.minutes, args.total, args.parts, args.first_crop, args.last_crop,
+                               args.mixed_crops)
+    if world.is_main:
+        finished = args.minutes and load_about(args.parts).get("finished")
+        paths = [args.parts / f"{config.version}.pth"] if finished else []
+        for path in [*paths, args.checkpoint] if args.checkpoint else paths:
+            join_shards(args.parts, path, architecture(config))
+            log.info("the weights are in %s", path)
+    leave_world(world)
+    return status
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import csv
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -16,7 +16,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from networks import MattingOutput
+from training.board import Board
 from utils.distributed import World
+from utils.file_writing import atomic_path, naming
 from utils.preprocessing import UNKNOWN
 from utils.tensors import denormalise
 from utils.visualisation import offset_picture, panel
@@ -49,7 +51,7 @@ class RunLog:
             self.table = text_log(config).with_suffix(".csv")
             self.table.parent.mkdir(parents=True, exist_ok=True)
             drop_rows_from(self.table, first_step)
-            self.board = tensorboard(Path(config.log.tensorboard_path) / config.version)
+            self.board = Board(Path(config.log.tensorboard_path) / config.version)
             self.bar = tqdm(total=config.train.total_step, initial=first_step, unit="step", disable=None)
             self._redirect = logging_redirect_tqdm()
             self._redirect.__enter__()
@@ -61,8 +63,7 @@ class RunLog:
         if self.world.is_main:
             self._redirect.__exit__(None, None, None)
             self.bar.close()
-            if self.board:
-                self.board.close()
+            self.board.close()
 
     def waited(self, seconds: float) -> None:
         """Adds time spent waiting for data."""
@@ -92,22 +93,19 @@ class RunLog:
         if step % self.config.logging_step == 0:
             log.info("step %d: %s", step, _listed(values))
             append_row(self.table, {"step": step, **{name: f"{value:.9g}" for name, value in values.items()}})
-        if self.board and step % self.config.tensorboard_step == 0:
-            for name, value in values.items():
-                self.board.add_scalar(f"train/{name}", value, step)
+        if step % self.config.tensorboard_step == 0:
+            self.board.add(step, {f"train/{name}": value for name, value in values.items()})
 
     def record_validation(self, step: int, values: dict[str, float]) -> None:
         """Records validation errors in text log and TensorBoard."""
         if self.world.is_main:
             log.info("validation at step %d: %s", step, _listed(values))
-            for name, value in values.items() if self.board else ():
-                self.board.add_scalar(f"validation/{name}", value, step)
+            self.board.add(step, {f"validation/{name}": value for name, value in values.items()})
 
     def record_pictures(self, step: int, batch: dict[str, Tensor], output: MattingOutput) -> None:
         """Records `training_pictures` in TensorBoard."""
-        if self.board:
-            for name, picture in training_pictures(batch, output).items():
-                self.board.add_image(name, picture, step, dataformats="HWC")
+        if self.board and self.board.is_written:
+            self.board.add(step, images=training_pictures(batch, output))
 
 
 def training_pictures(batch: dict[str, Tensor], output: MattingOutput) -> dict[str, np.ndarray]:
@@ -127,16 +125,6 @@ def _grey_levels(values: Tensor) -> Tensor:
     return (values.detach().float().clamp(0, 1) * 255).byte()
 
 
-def tensorboard(folder: Path) -> object | None:
-    """A TensorBoard writer; None, with a warning, if tensorboardX is not installed."""
-    try:
-        from tensorboardX import SummaryWriter  # optional
-    except ImportError:
-        log.warning("no TensorBoard logs: tensorboardX is not installed")
-        return None
-    return SummaryWriter(str(folder))
-
-
 def text_log(config: EasyDict) -> Path:
     """The file of a run's text log."""
     return Path(config.log.logging_path) / f"{config.version}.log"
@@ -149,15 +137,28 @@ def logging_to_file(config: EasyDict, world: World) -> Iterator[None]:
         yield
         return
     path = text_log(config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter(FORMAT))
     logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # raised before
+            handler.close()
+
+
+class LogFile(logging.FileHandler):
+    """A log file whose OSErrors, such as of a full disk, end the program; `logging` would print tracebacks."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with naming(self.baseFilename):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise
 
 
 def _listed(values: dict[str, float]) -> str:
@@ -167,7 +168,7 @@ def _listed(values: dict[str, float]) -> str:
 def append_row(path: Path, row: dict[str, object]) -> None:
     """Appends a row to a CSV table, after a header if the file is new; missing values stay empty."""
     new = not path.exists()
-    with path.open("a", newline="") as file:
+    with naming(path), path.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         if new:
             writer.writeheader()
@@ -184,6 +185,6 @@ def drop_rows_from(path: Path, first_step: int) -> None:
         return
     with path.open(newline="") as file:
         header, *rows = list(csv.reader(file)) or [[]]
-    kept = [row for row in rows if len(row) == len(header) and int(row[0]) <= first_step]
-    with path.open("w", newline="") as file:
+    kept = [row for row in rows if len(row) == len(header) and row[0].isdecimal() and int(row[0]) <= first_step]
+    with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows([header, *kept])

@@ -15,17 +15,17 @@ from training.losses import weighted_losses
 from training.schedule import clip_to_moving_norm
 from training.state import TrainingState
 from training.stop_signals import StopRequest
-from utils.checkpoint import checkpoint_folder
+from utils.checkpoint import checkpoint_folder, write_tensors
 from utils.distributed import World, all_reduce_sum
-from utils.file_writing import atomic_path
+from utils.errors import ReportedError
 from utils.precision import arithmetic
 from utils.tensors import unknown_mask
 
 log = logging.getLogger(__name__)
 
 
-class TrainingError(RuntimeError):
-    """Training cannot continue. The message says why, in one line."""
+class TrainingError(ReportedError):
+    """Training cannot continue. The message says why."""
 
 
 class StepResult(NamedTuple):
@@ -54,6 +54,7 @@ def training_step(model: nn.Module, state: TrainingState, batches: list[dict], r
     pixels, stop_signal = sync_step(batches, stop, world)
     values, output = optimise(model, state, batches, pixels, config, world)
     state.step += 1
+    state.loss = values["loss"]
     return StepResult(values, output, stop_signal)
 
 
@@ -116,6 +117,5 @@ def _skip(state: TrainingState, batches: list[dict], config: EasyDict, world: Wo
     log.warning("step %d skipped: non-finite gradients (%d in a row)", state.step, state.skipped)
     if state.skipped >= config.train.max_skipped:
         path = checkpoint_folder(config) / f"skipped_step_{state.step:08d}_rank_{world.rank}.pth"
-        with atomic_path(path) as temporary:
-            torch.save(batches, temporary)
+        write_tensors(path, batches)
         raise TrainingError(f"{state.skipped} steps in a row had non-finite gradients; the last batches are in {path}")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from networks import build_network
-from utils.checkpoint import CheckpointError, load_plain, load_weights
+from utils.checkpoint import CheckpointError, check_tensors, load_plain, load_weights, write_tensors
 from utils.file_writing import atomic_path
 
 ABOUT = "about.json"
@@ -50,8 +50,7 @@ def save_shards(folder: Path, weights: dict[str, Tensor], about: dict) -> dict:
         stem += "b"
     files = [f"{stem}-{i}.pth" for i in range(len(shards))]
     for name, shard in zip(files, shards, strict=True):
-        with atomic_path(folder / name) as temporary:
-            torch.save(shard, temporary)
+        write_tensors(folder / name, shard)
     about = about | {"files": files}
     write_about(folder, about)
     for path in folder.glob("weights-*.pth"):
@@ -74,7 +73,11 @@ def load_shards(folder: Path) -> tuple[dict[str, Tensor], dict]:
     """
     about = load_about(folder)
     weights = {}
-    for shard in (load_plain(folder / str(name)) for name in about["files"]):
+    for path in (folder / str(name) for name in about["files"]):
+        shard = load_plain(path)
+        if not isinstance(shard, dict) or not all(isinstance(value, Tensor) for value in shard.values()):
+            raise CheckpointError(f"{path}: not a file of weights; expected a dictionary of tensors")
+        check_tensors(path, shard)
         weights |= shard
     return {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}, about
 
@@ -108,6 +111,5 @@ def join_shards(folder: Path, path: Path, default_architecture: dict[str, str | 
     weights, about = load_shards(folder)
     architecture = about.get("architecture", default_architecture)
     load_weights(build_network(**architecture), weights, folder)
-    with atomic_path(path) as temporary:
-        torch.save({"iter": about["steps"], "loss": 0.0, "architecture": architecture,
-                    "state_dict": half_precision(weights)}, temporary)
+    write_tensors(path, {"iter": about["steps"], "loss": 0.0, "architecture": architecture,
+                         "state_dict": half_precision(weights)})

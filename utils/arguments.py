@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from pathlib import Path
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # see utils.precision
 
@@ -15,6 +16,13 @@ def add_config_arguments(parser: argparse.ArgumentParser, default: str | None, m
     parser.add_argument("--config", default=default, metavar="FILE", help=f"TOML configuration (default: {meaning})")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                         help="set a configuration key, such as model.trimap_channel=1; may be repeated")
+
+
+def any_path(text: str) -> Path:
+    """A path; not an empty text, such as that of a shell's unset variable, which would mean the working folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is empty; expected a path")
+    return Path(text)
 
 
 def positive_int(text: str) -> int:

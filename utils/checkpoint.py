@@ -7,6 +7,7 @@ files lack the last two. Tensor names are the published ones, with or without a 
 from __future__ import annotations
 
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ _PLAIN_NUMBERS = [
     (_numpy_scalar, "numpy.core.multiarray.scalar"), (_numpy_scalar, "numpy._core.multiarray.scalar"),
     np.dtype, type(np.dtype(np.float32)), type(np.dtype(np.float64)),
 ]
+_NUMBERS = (torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32)
 
 
 class CheckpointError(InputError):
@@ -62,21 +64,65 @@ def read_checkpoint(path: str | Path) -> dict:
     strange = [name for name, value in weights.items() if not isinstance(value, Tensor)]
     if strange:
         raise CheckpointError(f"{path}: its state_dict contains entries that are not tensors: {first_few(strange)}")
-    broken = [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise CheckpointError(f"{path}: {len(broken)} tensors contain NaN or Inf: {first_few(broken)}")
+    check_tensors(path, weights)
     return {**checkpoint, "state_dict": weights}
+
+
+def check_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Raises CheckpointError for tensors of a file that are not dense and finite in single precision.
+
+    What a tensor claims to hold is compared with the file's content before anything is computed with it.
+    """
+    for name, value in tensors.items():
+        problem = _kind_problem(value)
+        if problem:
+            raise CheckpointError(f"{path}: {name} {problem}; expected a dense tensor of numbers")
+    broken = [name for name, value in tensors.items()
+              if value.is_floating_point() and not value.float().isfinite().all()]
+    if broken:
+        raise CheckpointError(f"{path}: {len(broken)} tensors contain NaN, Inf, or values too large for single "
+                              f"precision: {first_few(broken)}")
+
+
+def _kind_problem(value: Tensor) -> str | None:
+    if value.is_quantized or value.layout != torch.strided or value.dtype not in _NUMBERS:
+        dense = value.layout == torch.strided
+        kind = "quantised" if value.is_quantized else str(value.dtype if dense else value.layout)
+        return f"is {kind.removeprefix('torch.')}"
+    if value.device.type != "cpu":
+        return f"is on the device {value.device}, without content"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return f"claims {value.numel():,} numbers, of which the file holds {value.untyped_storage().nbytes():,} bytes"
+    return None
 
 
 def load_plain(path: Path) -> object:
     """The tensors and plain data of a `torch.save` file, on the CPU; CheckpointError for anything else."""
     if not path.is_file():
         raise CheckpointError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    _check_archive(path)
     try:
-        with torch.serialization.safe_globals(_PLAIN_NUMBERS):
+        with torch.serialization.safe_globals(_PLAIN_NUMBERS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about kinds of tensors that are refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles and archives raise all kinds of exceptions
         raise CheckpointError(f"{path}: {_load_failure(path, error)}") from None
+
+
+def _check_archive(path: Path) -> None:
+    """Raises CheckpointError for a zip archive with damaged or compressed members; PyTorch checks neither."""
+    if not zipfile.is_zipfile(path):
+        return  # an old format, or damaged: PyTorch tells
+    try:
+        with zipfile.ZipFile(path) as archive:
+            compressed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+            damaged = None if compressed else archive.testzip()
+    except Exception:  # damaged archives raise many kinds
+        return  # as above
+    if compressed:  # small files could expand to any size
+        raise CheckpointError(f"{path}: a compressed archive; expected a PyTorch file")
+    if damaged:
+        raise CheckpointError(f"{path}: damaged PyTorch file: {damaged} does not match its checksum")
 
 
 def _load_failure(path: Path, error: Exception) -> str:
@@ -110,6 +156,8 @@ def load_weights(network: MattingNetwork, weights: dict[str, Tensor], source: st
     extra = [name for name in weights if name not in expected]
     reshaped = [f"{name} is {tuple(weights[name].shape)}, expected {tuple(value.shape)}"
                 for name, value in expected.items() if name in weights and weights[name].shape != value.shape]
+    retyped = [f"{name} is {str(weights[name].dtype).removeprefix('torch.')}" for name, value in expected.items()
+               if name in weights and weights[name].is_floating_point() != value.is_floating_point()]
     problems = []
     if missing:
         problems.append(f"{len(missing)} of {len(expected)} tensors are missing ({first_few(missing)})")
@@ -117,6 +165,8 @@ def load_weights(network: MattingNetwork, weights: dict[str, Tensor], source: st
         problems.append(f"{len(extra)} are unexpected ({first_few(extra)})")
     if reshaped:
         problems.append(f"{len(reshaped)} have another shape ({first_few(reshaped, '; ')})")
+    if retyped:
+        problems.append(f"{len(retyped)} have another type ({first_few(retyped)})")
     if problems:
         cause = _likely_cause(missing, extra, reshaped, _input_channels(weights) - _input_channels(expected))
         raise CheckpointError(f"{source}: does not match the network: {', '.join(problems)}{cause}")
@@ -179,8 +229,22 @@ def save_checkpoint(path: str | Path, network: MattingNetwork, iteration: int = 
         more: additional entries, such as opt_state_dict and lr_state_dict.
     """
     content = {"iter": iteration, "loss": loss, "state_dict": to_published_names(network.state_dict()), **more}
-    with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    write_tensors(path, content)
+
+
+def write_tensors(path: str | Path, content: object) -> None:
+    """Atomically writes tensors and plain data with `torch.save`.
+
+    Raises:
+        OSError: if the file cannot be written, such as on a full disk.
+    """
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # PyTorch's own, about what follows from the system's
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def first_few(names: list[str] | dict, separator: str = ", ") -> str:

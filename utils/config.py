@@ -15,8 +15,12 @@ from easydict import EasyDict
 from networks import DECODERS, ENCODERS
 from utils.arguments import PRECISIONS
 from utils.arguments import add_config_arguments as add_config_arguments
-from utils.errors import InputError
-from utils.file_writing import atomic_path
+from utils.errors import InputError, one_line, system_reason
+from utils.file_writing import atomic_path, is_folder_name
+
+LARGEST_INTEGER = 2**53  # the integers up to this one are exact everywhere
+LARGEST_FILE = 10**6  # characters
+LONGEST_SHOWN = 80  # characters of a value in messages
 
 
 class ConfigError(InputError):
@@ -76,7 +80,7 @@ KEYS = {
     "data.test_merged": Key(None, "folder of composited validation images"),
     "data.test_alpha": Key(None, "folder of their alphas, with the same names"),
     "data.test_trimap": Key(None, "folder of their trimaps, with the same names"),
-    "data.crop_size": Key(512, "side of training crops in pixels; a multiple of 32", low=32),
+    "data.crop_size": Key(512, "side of training crops in pixels; a multiple of 32", low=32, high=8192),
     "data.augmentation": Key(True, "augment training samples"),
     "data.random_interp": Key(False, "random resampling filter for each training image"),
     "data.cache": Key(None, "folder for decoded training foregrounds, 4 bytes per pixel; drawn ones then stay the same "
@@ -145,8 +149,8 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
     for override in overrides:
         name, separator, text = override.partition("=")
         if not separator:
-            raise ConfigError(f"--set {override}: expected KEY=VALUE, such as train.G_lr=1e-4")
-        values[name] = _checked(name, _parse_value(name, text), f"--set {override}")
+            raise ConfigError(f"--set {_cut(override)}: expected KEY=VALUE, such as train.G_lr=1e-4")
+        values[name] = _checked(name, _parse_value(name, text), f"--set {_cut(override)}")
     _check_together(values, str(path or "configuration"))
     return _nested(values)
 
@@ -170,11 +174,19 @@ def save_config(config: EasyDict, path: Path) -> None:
 
 def _read_toml(path: Path) -> dict:
     try:
-        return toml.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8-sig") as file:  # Windows' editors begin files with a byte order mark
+            text = file.read(LARGEST_FILE + 1)
+        if len(text) > LARGEST_FILE:
+            raise ConfigError(f"{path}: more than {LARGEST_FILE} characters; expected a configuration")
+        return toml.loads(text)
+    except ConfigError:
+        raise
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror.lower() if error.strerror else error}") from None
-    except (toml.TomlDecodeError, UnicodeDecodeError, IndexError) as error:
-        raise ConfigError(f"{path}: not valid TOML ({error})") from None
+        raise ConfigError(f"{path}: {system_reason(error)}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid TOML (nested too deeply)") from None
+    except Exception as error:  # besides TomlDecodeError, toml raises many kinds for invalid files
+        raise ConfigError(f"{path}: not valid TOML ({one_line(error)})") from None
 
 
 def _flat(tables: dict, prefix: str = "") -> dict:
@@ -201,26 +213,30 @@ def _nested(values: dict) -> EasyDict:
 def _parse_value(name: str, text: str) -> object:
     """A value from the command line: TOML, or bare text for a key of type str."""
     try:
-        value = toml.loads(f"value = {text}")["value"]
-    except (toml.TomlDecodeError, IndexError):
+        (value,) = toml.loads(f"value = {text}").values()  # one only: a text of several lines is no value
+    except Exception:  # as in _read_toml
         return text
     return text if name in KEYS and KEYS[name].kind is str and not isinstance(value, str) else value
 
 
 def _checked(name: str, value: object, source: str) -> object:
+    if name in _TABLES:
+        raise ConfigError(f"{source}: {name} is {_shown(value)}; expected a table of keys")
     if name not in KEYS:
-        raise ConfigError(f"{source}: unknown key {name}{_suggestion(name)}")
+        raise ConfigError(f"{source}: unknown key {_cut(name)}{_suggestion(name)}")
     key = KEYS[name]
     if key.kind is float and type(value) is int:
         value = float(value)
     if type(value) is not key.kind:
         found = _KIND_NAMES.get(type(value), type(value).__name__)
-        raise ConfigError(f"{source}: {name} is {_shown(value)} ({found}); "
-                          f"expected {_KIND_NAMES[key.kind]}")
+        shown = _shown(value) if isinstance(value, dict | list) else f"{_shown(value)} ({found})"
+        raise ConfigError(f"{source}: {name} is {shown}; expected {_KIND_NAMES[key.kind]}")
     if key.kind is float and not math.isfinite(value):
         raise ConfigError(f"{source}: {name} is {value}; expected a finite number")
     if key.choices and value not in key.choices:
         raise ConfigError(f"{source}: {name} is {_shown(value)}; expected {' or '.join(map(_shown, key.choices))}")
+    if key.kind is int and abs(value) > LARGEST_INTEGER:
+        raise ConfigError(f"{source}: {name} is {_shown(value)}; expected at most {LARGEST_INTEGER}")
     if key.low is not None and value < key.low:
         raise ConfigError(f"{source}: {name} is {value}; expected at least {key.low}")
     if key.high is not None and value > key.high:
@@ -251,6 +267,11 @@ def _check_together(values: dict, source: str) -> None:
         if values["data.generated_size"] % 32:
             raise ConfigError(f"{source}: data.generated_size is {values['data.generated_size']}; expected a multiple "
                               "of 32 with data.on_device")
+    if not is_folder_name(values["version"]):
+        raise ConfigError(f"{source}: version is {_shown(values['version'])}; expected the name of a folder")
+    if values["model.batch_size"] == 1 and values["data.crop_size"] == 32 and not values["train.freeze_bn"]:
+        raise ConfigError(f"{source}: model.batch_size is 1 and data.crop_size is 32, which leaves batch normalisation "
+                          "one value per channel; expected larger ones, or train.freeze_bn=true")
     if values["data.crop_size"] % 32:
         raise ConfigError(f"{source}: data.crop_size is {values['data.crop_size']}; expected a multiple of 32")
     if values["train.warmup_step"] > values["train.total_step"]:
@@ -260,12 +281,20 @@ def _check_together(values: dict, source: str) -> None:
 
 def _suggestion(name: str) -> str:
     same_ending = [key for key in KEYS if key.rpartition(".")[2] == name.rpartition(".")[2]]
-    close = same_ending or difflib.get_close_matches(name, [*KEYS, *_TABLES], n=1)
+    tables = [table for table in _TABLES if not name.startswith(f"{table}.")]
+    close = same_ending or difflib.get_close_matches(name, [*KEYS, *tables], n=1)
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def _shown(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, dict | list):  # of any size and depth
+        return _KIND_NAMES[list if isinstance(value, list) else dict]
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text.lower() if isinstance(value, bool) else _cut(text)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 _KIND_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list",

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 
+from utils.errors import one_line
+
 if TYPE_CHECKING:
     import torch
 
 CPU_LIMIT = 4 * 2**30
+LONGEST_REASON = 200  # characters; PyTorch lists all that it could do instead
 GPU_SHARE = 0.8  # of the free memory; the rest is left for fragmentation and for convolution workspaces
 
 Item = TypeVar("Item")
@@ -36,8 +39,7 @@ def device_argument(text: str) -> torch.device:
         torch.zeros(1, device=text).item()
         return torch.device(text)
     except (ImportError, RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here ({reason})") from None
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here ({one_line(error)[:LONGEST_REASON]})") from None
 
 
 def default_memory_limit(device: torch.device) -> int:

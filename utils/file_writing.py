@@ -1,5 +1,6 @@
 """Atomic file writing: a crash never leaves a partial file."""
 
+import errno
 import os
 import re
 import secrets
@@ -27,6 +28,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name[:_NAME_START]}.{secrets.token_hex(4)}.tmp")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "exists and is not a regular file", str(path))
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
