@@ -119,7 +119,7 @@ def write_bad_file(kind: str, path, weights) -> None:
     ("archive", "another kind of zip archive"),
     ("bare", "expected a dictionary with a 'state_dict'"),
     ("no tensors", "not tensors: encoder.conv1.module.weight_bar"),
-    ("NaN", "1 tensors contain NaN or Inf: decoder.conv2.bias"),
+    ("NaN", "1 tensors contain NaN, Inf, or values too large for single precision: decoder.conv2.bias"),
 ])
 def test_unusable_files(tmp_path, weights, capsys, kind, message):
     path = tmp_path / "file.pth"

@@ -47,7 +47,7 @@ def test_file_over_defaults_and_overrides_over_the_file(tmp_path):
     ("[train]\nlr = 1e-3", "unknown key train.lr; did you mean train.G_lr?"),
     ("[data]\nbatch_size = 3", "unknown key data.batch_size; did you mean model.batch_size or test.batch_size?"),
     ("[trian]\nG_lr = 1e-3", "unknown key trian; did you mean train?"),
-    ("data = 3", "unknown key data; did you mean data"),
+    ("data = 3", "data is 3; expected a table of keys"),
     ('[model]\nbatch_size = "10"', r'model.batch_size is "10" \(text\); expected an integer'),
     ("[model]\nbatch_size = 0", "model.batch_size is 0; expected at least 1"),
     ("[model]\nbatch_size = true", r"model.batch_size is true \(true or false\); expected an integer"),

@@ -164,8 +164,8 @@ def test_logs_on_a_full_disk_raise_what_they_would_otherwise_print(monkeypatch, 
     (file,) = (tmp_path / "board").iterdir()
     assert b"train/loss" in file.read_bytes()
     assert b"picture" in file.read_bytes()
-    monkeypatch.setattr(board.events._py_recordio_writer, "_writer", LogFile("/dev/full").stream.buffer)
-    handler = LogFile("/dev/full")
+    other, handler = LogFile("/dev/full"), LogFile("/dev/full")
+    monkeypatch.setattr(board.events._py_recordio_writer, "_writer", other.stream.buffer)
     record = logging.LogRecord("name", logging.INFO, "file.py", 1, "message", (), None)
     for write, name in ((lambda: board.add(2, {"train/loss": 0.4}), tmp_path / "board"),
                         (lambda: handler.emit(record), "/dev/full")):

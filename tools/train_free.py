@@ -17,7 +17,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import cycle
 from pathlib import Path
 
@@ -174,8 +174,13 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
         run_log = resources.enter_context(RunLog(config, world, run.first_step))
         clock.read(worked=True)
         stop_signal = 0
-        while not (stop_signal or clock.is_over):
-            stop_signal = train_stage(run, stage_at(clock.read(), run.stages), clock, run_log, stop)
+        try:
+            while not (stop_signal or clock.is_over):
+                stop_signal = train_stage(run, stage_at(clock.read(), run.stages), clock, run_log, stop)
+        except OSError:  # such as of a full disk, which may be that of the logs only
+            with suppress(OSError):
+                run.save(clock, None)
+            raise
     return 128 + stop_signal if stop_signal else 0
 
 

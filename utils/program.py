@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
@@ -34,9 +35,12 @@ def program(main: Callable[[], int]) -> Callable[[], int]:
         except OSError as error:
             reason = printable(f"{error.filename or 'a file'}: {system_reason(error)}")
         except (RuntimeError, MemoryError, cv2.error) as error:
-            if not is_out_of_memory(error):
+            if is_out_of_memory(error):
+                reason = f"not enough memory ({one_line(error)})"
+            elif re.search("gloo|NCCL", str(error)):  # the backends of torch.distributed
+                reason = f"lost the connection to another process ({one_line(error)})"
+            else:
                 raise
-            reason = f"not enough memory ({one_line(error)})"
         except KeyboardInterrupt:
             report(name, "interrupted; the files written so far are complete")
             return 130

@@ -1,0 +1,152 @@
+"""Every command of the README runs, and does what the README says."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toml
+from PIL import Image
+from training_runs import config_of
+
+from networks import build_network
+from utils.checkpoint import save_checkpoint
+from utils.file_writing import write_png
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line.partition("    #")[0].strip() for block in re.findall(r"```bash\n(.*?)```", README, re.S)
+            for line in block.splitlines() if line.strip() and not line.startswith("git clone")]
+COMMANDS += re.findall(r"`(python [^`]+\.toml)`", README)
+LEFT_OUT = shutil.ignore_patterns("data", ".*", "__pycache__", "pred", "logs", "prediction", "tests", "*.jpg")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory, data) -> Path:
+    """The project with what its users bring: a photo, data (so little that training takes seconds), weights."""
+    clone = tmp_path_factory.mktemp("readme") / "project"
+    shutil.copytree(ROOT, clone, ignore=LEFT_OUT)
+    photo = Image.open(ROOT / "demo" / "input_lowres" / "astronaut.png").convert("RGB")
+    (clone / "photos").mkdir()
+    photo.resize((1000, 1100)).save(clone / "photos" / "portrait.jpg")
+    photo.resize((100, 90)).save(clone / "photo.jpg")
+    write_png(clone / "trimap.png", np.full((90, 100), 128, np.uint8))
+    config = config_of(data, clone, model__width=0.1, train__total_step=2, version="gca-dist")
+    (clone / "config" / "gca-dist.toml").write_text(toml.dumps(
+        {name: {key: value for key, value in table.items() if value is not None} if isinstance(table, dict) else table
+         for name, table in config.items()}))
+    save_checkpoint(clone / "checkpoints" / "gca-dist-all-data" / "gca-dist-all-data.pth", build_network())
+    return clone
+
+
+def run(clone: Path, command: str) -> str:
+    """Runs a command with this Python, without installing anything; returns what it printed."""
+    command = command.rpartition("&& ")[2].replace("python ", f"{sys.executable} ", 1)
+    result = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True, check=False, timeout=300,
+                            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                                 "CUDA_VISIBLE_DEVICES": ""})
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def in_ci(_: Path, command: str) -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    requirements, program = re.fullmatch(r"pip install -r (\S+) && (.*)", command).groups()
+    assert "pip install --quiet -r requirements-dev.txt" in script
+    assert requirements in ("requirements-dev.txt", "requirements.txt")  # which the former includes
+    assert f"\n{program}" in script
+
+
+def trimap(clone: Path, command: str) -> None:
+    assert "1 of 1 trimaps: trimaps" in run(clone, command)
+    assert (clone / "trimaps" / "portrait.png").exists()
+    assert (clone / "check" / "portrait.png").exists()
+
+
+def small_demo(clone: Path, command: str) -> None:
+    for path in (clone / "photos" / "portrait.jpg", clone / "trimaps" / "portrait.png"):  # of the command before
+        Image.open(path).resize((100, 110), Image.Resampling.NEAREST).save(path)
+    assert "1 of 1 mattes" in run(clone, command)
+    written = {path.name for path in (clone / "results").rglob("*.png")}
+    assert {"portrait.png", "portrait_cutout.png", "portrait_composite.png"} <= written
+
+
+def webpage(clone: Path, command: str) -> None:
+    if find_spec("gradio") is None:
+        pytest.skip("Gradio is not installed")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    program = command.rpartition("&& python ")[2].split()
+    with subprocess.Popen([sys.executable, *program, f"--port={port}", "--device=cpu"], cwd=clone, text=True,
+                          stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline().startswith(f"Open http://127.0.0.1:{port} ")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}") as page:
+            assert b"Image matting" in page.read()
+        process.send_signal(signal.SIGTERM)
+
+
+def published_demo(clone: Path, command: str) -> None:
+    for folder in ("input_lowres", "trimap_lowres/Trimap3"):
+        for path in (clone / "demo" / folder).iterdir():
+            Image.open(path).resize((64, 48), Image.Resampling.NEAREST).save(path)
+    run(clone, command)
+    assert (clone / "demo/pred/Trimap3/gca-dist-all-data_gca-dist-all-data.pth/astronaut.png").exists()
+
+
+def training(clone: Path, command: str) -> None:
+    run(clone, command)
+    assert (clone / "checkpoints" / "gca-dist" / "best_model.pth").exists()
+
+
+def test_phase(clone: Path, command: str) -> None:
+    run(clone, command)
+    assert (clone / "prediction" / "gca-dist" / "errors.csv").exists()
+
+
+def evaluation(clone: Path, command: str) -> None:
+    config = toml.loads((clone / "config" / "gca-dist.toml").read_text())
+    for name, folder in (("PREDICTIONS", "prediction/gca-dist"), ("TRUTHS", config["test"]["alpha"]),
+                         ("TRIMAPS", config["test"]["trimap"])):
+        command = command.replace(name, folder)
+    assert "mean of 3" in run(clone, command)
+    assert len((clone / "errors.csv").read_text().splitlines()) == 4
+
+
+test_phase.__test__ = False  # a step of the test below
+STEPS: dict[str, Callable[[Path, str], None]] = {
+    "pip install -r requirements.txt && python demo.py": in_ci,
+    "pip install -r requirements-dev.txt && python -m pytest": in_ci,
+    "python tools/make_trimap.py ": trimap, "python demo.py --image-dir ": small_demo,
+    "pip install -r requirements-app.txt && python app.py": webpage, "./train.sh": training,
+    "python main.py --config=config/gca-dist.toml --phase=test": test_phase, "python evaluate.py ": evaluation,
+    "python demo.py --config=config/gca-dist-all-data.toml": published_demo}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands(clone, command):
+    """In the README's order: some use what earlier ones have written."""
+    steps = [step for start, step in STEPS.items() if command.startswith(start)]
+    assert len(steps) == 1, "a new command in the README: say above how it is tested"
+    steps[0](clone, command)
+
+
+def test_no_command_is_gone():
+    assert len(COMMANDS) == len(STEPS)
+
+
+def test_the_python_example(clone):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    subprocess.run([sys.executable, "-c", example], cwd=clone, check=True,
+                   env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    alpha = np.array(Image.open(clone / "alpha.png"))
+    assert (alpha.dtype, alpha.shape) == (np.uint8, (90, 100))
