@@ -40,6 +40,7 @@ class CheckedBlocks(gr.Blocks):
         """
         super().__init__(**options)
         self.storage, self.max_pixels = storage, max_pixels
+        self.max_file_size = None  # bytes, which launch sets
         storage.deleted = lambda path: [names.discard(path) for names in self.temp_file_sets]
 
     async def preprocess_data(self, block_fn, inputs, state, *_, **__):
@@ -113,7 +114,7 @@ class CheckedBlocks(gr.Blocks):
     def _check_sizes(self, paths: list[Path]) -> None:
         most = self.max_pixels + EDITOR_PIXELS
         check_sum(sum(check_pixels(path, most) for path in paths), most, "million pixels")
-        if self.max_file_size:  # set by launch
+        if self.max_file_size:
             check_sum(sum(path.stat().st_size for path in paths), REQUEST_FILES * self.max_file_size, "MB")
 
 
@@ -158,7 +159,7 @@ def forget_unread(queue: Queue) -> None:
     for session, messages in list(sessions.items()):
         pending = queue.pending_event_ids_session.get(session, set())
         if messages.qsize() > UNREAD:
-            pending &= active.keys()
+            pending.intersection_update(active)
             while messages.qsize() > UNREAD:
                 messages.get_nowait()
         if len(sessions) > SESSIONS and not pending & active.keys():
