@@ -8,10 +8,13 @@ loads nothing from other servers. Uploads and results are deleted when the progr
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from starlette.middleware import Middleware
@@ -21,7 +24,7 @@ from matting.options import add_matting_arguments, build_predictor, chosen_netwo
 from utils.arguments import memory_size, port_number, positive_int
 from utils.errors import InputError
 from webpage.gate import Gate
-from webpage.hosts import allowed_hosts
+from webpage.hosts import allowed_hosts, in_address
 from webpage.inputs import CheckedBlocks
 from webpage.layout import CSS, THEME
 from webpage.page import build_page
@@ -60,7 +63,7 @@ def main() -> int:
     except InputError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory(prefix="matting-") as folder:
+    with uploads_folder() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         notice = "**Random weights**: mattes only show that the page works." if checkpoint is None else None
         page = build_page(matting, args.max_pixels, SAMPLE_PHOTOS, SAMPLE_TRIMAPS, notice, args.max_stored)
@@ -71,9 +74,23 @@ def main() -> int:
                   "with --port", file=sys.stderr)
             return 1
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that visitors' files are deleted then, too
-        print(f"Open http://{args.host}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
+        print(f"Open http://{in_address(args.host)}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
         page.block_thread()
     return 0
+
+
+@contextmanager
+def uploads_folder() -> Iterator[str]:
+    """A folder that is deleted in the end, also if requests that are not finished still write to it."""
+    folder = tempfile.mkdtemp(prefix="matting-")
+    try:
+        yield folder
+    finally:
+        for _ in range(20):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not Path(folder).exists():
+                break
+            time.sleep(0.1)
 
 
 def launch(page: CheckedBlocks, host: str, port: int, max_upload: int, names: Sequence[str] = ()) -> None:
@@ -86,9 +103,9 @@ def launch(page: CheckedBlocks, host: str, port: int, max_upload: int, names: Se
         OSError: if the port is taken.
     """
     gate = Middleware(Gate, page, allowed_hosts(host, names), max_upload, str(SAMPLE_PHOTOS.resolve()))
-    page.launch(server_name=host, server_port=port, max_file_size=max_upload, share=False, ssr_mode=False, theme=THEME,
-                css=CSS, allowed_paths=[str(SAMPLE_PHOTOS)], footer_links=[], quiet=True, prevent_thread_lock=True,
-                state_session_capacity=KEPT_PHOTOS, app_kwargs={"middleware": [gate]})
+    page.launch(server_name=in_address(host), server_port=port, max_file_size=max_upload, share=False, ssr_mode=False,
+                theme=THEME, css=CSS, allowed_paths=[str(SAMPLE_PHOTOS)], footer_links=[], quiet=True,
+                prevent_thread_lock=True, state_session_capacity=KEPT_PHOTOS, app_kwargs={"middleware": [gate]})
 
 
 if __name__ == "__main__":

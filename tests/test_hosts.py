@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from webpage.hosts import allowed_hosts
+from webpage.hosts import allowed_hosts, in_address
 
 HERE = ("localhost", "localhost:7860", "LocalHost", "127.0.0.1:1", "[::1]", "[::1]:7860")
 FOREIGN = ("site.example", "localhost.site.example", "127.0.0.1.site.example", "", "localhost@site.example", "::1",
@@ -22,6 +22,10 @@ def test_hosts_of_this_machine_and_those_given_are_allowed(host, others, allowed
     hosts = allowed_hosts(host, others)
     assert [name for name in (*HERE, *allowed) if not hosts.allows(name)] == []
     assert [name for name in (*FOREIGN, *refused) if hosts.allows(name)] == []
+
+
+def test_addresses_of_ipv6_have_brackets():
+    assert [in_address(host) for host in ("box", "127.0.0.1", "::", "[::1]")] == ["box", "127.0.0.1", "[::]", "[::1]"]
 
 
 @pytest.mark.parametrize(("headers", "refused"), [

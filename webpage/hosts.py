@@ -48,6 +48,11 @@ def allowed_hosts(host: str, others: Sequence[str]) -> Hosts:
     return Hosts(frozenset(names | {socket.gethostname().lower()} if everywhere else names), everywhere)
 
 
+def in_address(host: str) -> str:
+    """A host as it stands in a web address: IPv6 in brackets."""
+    return f"[{host.strip('[]')}]" if ":" in host else host
+
+
 def origin_host(origin: str) -> str:
     """NAME or NAME:PORT of an Origin header; empty if there is none."""
     try:

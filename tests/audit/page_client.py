@@ -132,6 +132,9 @@ def running_page(*options: str) -> Iterator[Page]:
 
 
 def folder_size(folder: Path) -> tuple[int, float]:
-    """The files below a folder, and their MB."""
-    sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file()]
+    """The files below a folder, and their MB, while others write and delete there."""
+    sizes = []
+    for path in list(folder.rglob("*")):
+        with contextlib.suppress(OSError):
+            sizes += [path.lstat().st_size] if path.is_file() else []
     return len(sizes), sum(sizes) / 1e6
