@@ -128,13 +128,17 @@ def running_page(*options: str) -> Iterator[Page]:
                 yield Page(port, program.pid, Path(folder), log)
             finally:
                 program.terminate()
-                program.wait(timeout=30)
+                try:
+                    program.wait(timeout=60)
+                except subprocess.TimeoutExpired:
+                    program.kill()
 
 
 def folder_size(folder: Path) -> tuple[int, float]:
     """The files below a folder, and their MB, while others write and delete there."""
     sizes = []
-    for path in list(folder.rglob("*")):
-        with contextlib.suppress(OSError):
-            sizes += [path.lstat().st_size] if path.is_file() else []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                sizes.append((Path(parent) / name).lstat().st_size)
     return len(sizes), sum(sizes) / 1e6
