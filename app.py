@@ -8,17 +8,24 @@ loads nothing from other servers. Uploads and results are deleted when the progr
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-import gradio as gr
+from starlette.middleware import Middleware
 
 from matting.cutout import check_pymatting
 from matting.options import add_matting_arguments, build_predictor, chosen_network
 from utils.arguments import memory_size, port_number, positive_int
 from utils.errors import InputError
+from webpage.gate import Gate
+from webpage.hosts import allowed_hosts, in_address
+from webpage.inputs import CheckedBlocks
 from webpage.layout import CSS, THEME
 from webpage.page import build_page
 
@@ -33,11 +40,16 @@ def parse_arguments() -> argparse.Namespace:
     add_matting_arguments(parser)
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
                         help="address to listen on; 0.0.0.0 lets other machines in (default: %(default)s)")
+    parser.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
+                        help="further name in the page's address, such as a proxy's; may be repeated")
     parser.add_argument("--port", type=port_number, default=7860, help="port to listen on (default: %(default)s)")
     parser.add_argument("--max-pixels", type=positive_int, default=24_000_000, metavar="N",
                         help="maximum number of pixels of a photo (default: %(default)s)")
     parser.add_argument("--max-upload", type=memory_size, default=memory_size("50MB"), metavar="SIZE",
                         help="maximum size of an uploaded file (default: 50MB)")
+    parser.add_argument("--max-stored", type=memory_size, default=memory_size("2GB"), metavar="SIZE",
+                        help="maximum size of all uploads and displayed pictures, of which a visitor may have an "
+                             "eighth; the oldest are deleted (default: 2GB)")
     return parser.parse_args()
 
 
@@ -51,31 +63,49 @@ def main() -> int:
     except InputError as error:
         print(f"app.py: {error}", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory(prefix="matting-") as folder:
+    with uploads_folder() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         notice = "**Random weights**: mattes only show that the page works." if checkpoint is None else None
-        page = build_page(matting, args.max_pixels, SAMPLE_PHOTOS, SAMPLE_TRIMAPS, notice)
+        page = build_page(matting, args.max_pixels, SAMPLE_PHOTOS, SAMPLE_TRIMAPS, notice, args.max_stored)
         try:
-            launch(page, args.host, args.port, args.max_upload)
+            launch(page, args.host, args.port, args.max_upload, args.allowed_host)
         except OSError:  # Gradio's message suggests options that this program lacks
             print(f"app.py: cannot listen on {args.host}, port {args.port}; the port may be taken: choose another "
                   "with --port", file=sys.stderr)
             return 1
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that visitors' files are deleted then, too
-        print(f"Open http://{args.host}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
+        print(f"Open http://{in_address(args.host)}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
         page.block_thread()
     return 0
 
 
-def launch(page: gr.Blocks, host: str, port: int, max_upload: int) -> None:
+@contextmanager
+def uploads_folder() -> Iterator[str]:
+    """A folder that is deleted in the end, also if requests that are not finished still write to it."""
+    folder = tempfile.mkdtemp(prefix="matting-")
+    try:
+        yield folder
+    finally:
+        for _ in range(20):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not Path(folder).exists():
+                break
+            time.sleep(0.1)
+
+
+def launch(page: CheckedBlocks, host: str, port: int, max_upload: int, names: Sequence[str] = ()) -> None:
     """Serves the page, in other threads.
+
+    Args:
+        names: by which it may be asked for, besides the host and those of this machine.
 
     Raises:
         OSError: if the port is taken.
     """
-    page.launch(server_name=host, server_port=port, max_file_size=max_upload, share=False, ssr_mode=False, theme=THEME,
-                css=CSS, allowed_paths=[str(SAMPLE_PHOTOS)], footer_links=[], quiet=True, prevent_thread_lock=True,
-                state_session_capacity=KEPT_PHOTOS)
+    gate = Middleware(Gate, page, allowed_hosts(host, names), max_upload, str(SAMPLE_PHOTOS.resolve()))
+    page.launch(server_name=in_address(host), server_port=port, max_file_size=max_upload, share=False, ssr_mode=False,
+                theme=THEME, css=CSS, allowed_paths=[str(SAMPLE_PHOTOS)], footer_links=[], quiet=True,
+                prevent_thread_lock=True, state_session_capacity=KEPT_PHOTOS, app_kwargs={"middleware": [gate]})
 
 
 if __name__ == "__main__":

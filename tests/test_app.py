@@ -236,6 +236,8 @@ def test_a_taken_port_is_told(monkeypatch, capsys):
     (ImageFileError("{folder}/1a2b/my photo.png: the file is empty"), "my photo.png: the file is empty"),
     (cv2.error("OpenCV(5): a.cpp:1: error: (-215) size > 0\nmore"), "OpenCV(5): a.cpp:1: error: (-215) size > 0"),
     (MemoryError(), "Not enough memory."),
+    (ValueError("{folder}/1a2b/"), "ValueError"),
+    (ValueError(" \n"), "ValueError"),
 ])
 def test_errors_are_told_in_one_line_without_folders(monkeypatch, tmp_path, error, line):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))

@@ -163,8 +163,17 @@ def test_a_trimap_file_is_taken_as_it_is_and_a_mask_gets_a_band(tmp_path):
 def test_colours_of_the_browser():
     assert hex_colour("#00B140") == "#00B140"
     assert hex_colour("rgba(0, 177.4, 64, 1)") == "#00b140"
-    with pytest.raises(ValueError, match="'blue' is not a colour"):
-        hex_colour("blue")
+    assert hex_colour("rgba( 5.684341886080802e-14,177.39999999999998,64 , 0.5)") == "#00b140"
+    assert hex_colour("rgb(0, 300, 64)") == "#00ff40"
+
+
+@pytest.mark.parametrize("text", ["blue", "", f"rgba({'9' * 400}, 0, 0, 1)", "rgba(1e400, 0, 0)", "rgb(1.2.3, 0, 0)",
+                                  "rgb(1, 2)", "rgb(1, 2, 3) no", "rgb(\u0663, 0, 0)", "#10203", "#102030\n"])
+def test_other_text_is_no_colour(text):
+    with pytest.raises(ValueError, match="is not a colour; expected one such as") as told:
+        hex_colour(text)
+    assert len(str(told.value)) < 120
+    assert "\n" not in str(told.value)
 
 
 def test_checkerboard():

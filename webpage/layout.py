@@ -31,13 +31,8 @@ SCROLL_TO_RESULTS = "() => document.getElementById('results').scrollIntoView({be
 
 
 def image_file(**options) -> gr.Image:
-    """An image widget that returns the path of the uploaded file, undecoded.
-
-    Only its value may be updated: for other properties Gradio creates a new widget, without this behaviour.
-    """
-    widget = gr.Image(sources=["upload", "clipboard"], buttons=[], **options)
-    widget.preprocess = lambda payload: None if payload is None else payload.path  # Gradio's converts, losing depth
-    return widget
+    """An image widget to which files can be uploaded."""
+    return gr.Image(sources=["upload", "clipboard"], buttons=[], **options)
 
 
 def brush(label: str) -> gr.Brush:

@@ -1,17 +1,13 @@
 """The page's events: what each widget's change computes, and the wiring. Needs Gradio."""
 
 import os
-import re
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import gradio as gr
 import numpy as np
 
@@ -20,10 +16,10 @@ from matting.cutout import to_depth
 from matting.cutout_files import BLUR, read_background
 from matting.predictor import Matting
 from matting.trimaps import overlay
-from utils.device import is_out_of_memory
-from utils.errors import one_line
-from utils.preprocessing import alpha_to_uint8, size_text
+from utils.preprocessing import alpha_to_uint8
+from webpage.inputs import CheckedBlocks
 from webpage.layout import BLURRED, COLOUR, DOWNLOADS, PICTURE, RECTANGLE, SCROLL_TO_RESULTS, brush, build_layout
+from webpage.page_errors import page_error, show_errors
 from webpage.results import (
     PageResult,
     composite_result,
@@ -33,12 +29,14 @@ from webpage.results import (
     on_checkerboard,
     write_files,
 )
+from webpage.storage import KEPT_SECONDS, Storage
 from webpage.strokes import painted_over, propose_trimap, trimap_text
 from webpage.uploads import open_background, open_photo, open_trimap
 
 BACKGROUND_PIXELS = 50_000_000  # limit of a background picture
 KEPT_RESULTS = 8  # of all visitors; the oldest are deleted for new ones
-KEPT_SECONDS = 6 * 3600  # lifetime of a visitor's photo and results
+KEPT_BYTES = 2 * 10**9  # of uploads and displayed pictures of all visitors; the oldest are deleted for new ones
+QUEUED = 100  # requests that may wait; further ones are refused
 
 
 class Session(NamedTuple):
@@ -59,21 +57,24 @@ Results = OrderedDict[Path, PageResult]  # by the folders of their files, the mo
 
 
 def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_trimaps: Path,
-               notice: str | None = None) -> gr.Blocks:
+               notice: str | None = None, kept_bytes: int = KEPT_BYTES) -> CheckedBlocks:
     """The page with its events.
 
     Args:
         max_pixels: limit of a photo.
         sample_photos, sample_trimaps: folders of sample photos and their trimaps.
         notice: shown above the page.
+        kept_bytes: limit of the uploads and displayed pictures of all visitors.
     """
+    storage = Storage(Path(os.environ["GRADIO_TEMP_DIR"]), kept_bytes)
     samples = list_images(sample_photos) if sample_photos.is_dir() else []
     results: Results = OrderedDict()
 
     def compute_here(session, editor, kind, colour, picture, progress=gr.Progress()):  # noqa: B008  Gradio's way
         return compute(matting, results, session, editor, kind, colour, picture, progress)
 
-    with gr.Blocks(title="Image matting", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS)) as blocks:
+    with CheckedBlocks(storage, max(max_pixels, BACKGROUND_PIXELS), title="Image matting", analytics_enabled=False,
+                       delete_cache=(600, KEPT_SECONDS)) as blocks:
         session = gr.State(None, time_to_live=KEPT_SECONDS,
                            delete_callback=lambda left: forget(results, left and left.folder))
         page = build_layout(samples, notice)
@@ -100,11 +101,13 @@ def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_tr
         gr.on([page.kind.change, page.colour.change, page.picture.upload], partial(background_changed, results),
               [session, *choice], [page.compare, page.composite, page.downloads[DOWNLOADS.index("Composite")]],
               trigger_mode="always_last", **heavy)
-    return blocks.queue(default_concurrency_limit=4, api_open=False)
+    return blocks.queue(default_concurrency_limit=4, api_open=False, max_size=QUEUED)
 
 
-def photo_chosen(path: str, max_pixels: int) -> tuple:
+def photo_chosen(path: str | None, max_pixels: int) -> tuple:
     """A photo was uploaded."""
+    if path is None:
+        raise page_error("Choose a photo first.")
     with show_errors():
         session = Session(Path(path).stem, open_photo(Path(path), max_pixels))
     return *editor_view(session), display_copy(session.image), gr.update(visible=False)
@@ -124,19 +127,21 @@ def photo_cleared() -> tuple:
     return None, None, "", None, gr.update(visible=False)
 
 
-def trimap_loaded(session: Session | None, path: str, width: str) -> tuple:
+def trimap_loaded(session: Session | None, path: str | None, width: str) -> tuple:
     """A trimap or mask was uploaded."""
     session = require(session)
+    if path is None:
+        raise page_error("Choose a trimap or a mask first.")
     with show_errors():
         session = session._replace(trimap=open_trimap(Path(path), session.image, width))
     return editor_view(session)
 
 
-def trimap_proposed(session: Session | None, editor: dict | None, marks: str, width: str) -> tuple:
+def trimap_proposed(session: Session | None, strokes: list[np.ndarray] | None, marks: str, width: str) -> tuple:
     """"Propose" was pressed."""
     session = require(session)
-    with show_errors(session):
-        session = session._replace(trimap=propose_trimap(session.image, strokes(editor), width, marks == RECTANGLE))
+    with show_errors(session.image):
+        session = session._replace(trimap=propose_trimap(session.image, strokes or [], width, marks == RECTANGLE))
     return editor_view(session)
 
 
@@ -145,12 +150,12 @@ def started_over(session: Session | None) -> tuple:
     return editor_view(require(session)._replace(trimap=None))
 
 
-def compute(matting: Matting, results: Results, session: Session | None, editor: dict | None, kind: str, colour: str,
-            picture: str | None, progress: gr.Progress) -> tuple:
+def compute(matting: Matting, results: Results, session: Session | None, strokes: list[np.ndarray] | None, kind: str,
+            colour: str, picture: str | None, progress: gr.Progress) -> tuple:
     """"Compute the matte" was pressed; an earlier result stays until the new one is complete."""
     session = before = require(session)
-    with show_errors(session):
-        trimap = painted_over(session.trimap, strokes(editor), session.image.shape[:2])
+    with show_errors(session.image):
+        trimap = painted_over(session.trimap, strokes or [], session.image.shape[:2])
         background = chosen_background(kind, colour, picture)
         result = matte_photo(matting, session.photo, trimap, lambda share, text: progress(share, desc=text))
         composite = composite_result(session.photo, result, background)
@@ -177,7 +182,7 @@ def background_changed(results: Results, session: Session | None, kind: str, col
         raise page_error("This result has been deleted to make room for others: compute the matte again.")
     results.move_to_end(session.folder)
     result = results[session.folder]
-    with show_errors(session):
+    with show_errors(session.image):
         composite = composite_result(session.photo, result, chosen_background(kind, colour, picture))
         path = write_files(session.folder, session.name, result, composite, kinds=("composite",))[0]
     return *composite_pictures(session, composite), str(path)
@@ -194,11 +199,6 @@ def composite_pictures(session: Session, composite: np.ndarray) -> tuple:
     """The two sides of the comparison; the composite."""
     shown = display_copy(to_depth(composite, np.uint8))
     return (display_copy(session.image), shown), shown
-
-
-def strokes(editor: dict | None) -> list[np.ndarray]:
-    """The editor's layers, (h, w, 4) uint8 RGBA."""
-    return editor["layers"] if editor else []
 
 
 def chosen_background(kind: str, colour: str, picture: str | None) -> np.ndarray | str:
@@ -222,27 +222,3 @@ def require(session: Session | None) -> Session:
     if session is None:
         raise page_error("Choose a photo first.")
     return session
-
-
-@contextmanager
-def show_errors(session: Session | None = None) -> Iterator[None]:
-    """Shows the visitor's errors on the page, in one line."""
-    try:
-        yield
-    except (RuntimeError, MemoryError, ValueError, OSError, cv2.error) as error:
-        if is_out_of_memory(error):
-            size = f" for {size_text(session.image)} pixels" if session else ""
-            raise page_error(f"Not enough memory{size}.") from None
-        if isinstance(error, RuntimeError):
-            raise
-        raise page_error(without_folders(one_line(error))) from None
-
-
-def without_folders(message: str) -> str:
-    """The message without the temporary folders of visitors' files."""
-    return re.sub(re.escape(os.environ["GRADIO_TEMP_DIR"]) + r"/(?:[^/\s]+/)*", "", message)
-
-
-def page_error(message: str) -> gr.Error:
-    """An error that the page shows."""
-    return gr.Error(message, title="That did not work", print_exception=False)

@@ -21,6 +21,7 @@ LINES = 120  # approximate number in an attention picture
 ATTENTION_STRIDE = 16  # pixels of the padded image between the positions that attention compares
 FILES = ("alpha", "cutout", "composite", "trimap")  # to download
 SQUARE = 16  # pixels of a checkerboard square
+LEVEL = r"(\d{1,3}(?:\.\d{1,20})?(?:e-\d{1,3})?) *"  # of a colour, as browsers write numbers
 
 
 class PageResult(NamedTuple):
@@ -136,7 +137,7 @@ def hex_colour(text: str) -> str:
     """
     if re.fullmatch("#[0-9a-fA-F]{6}", text):
         return text
-    match = re.match(r"rgba?\(([\d.]+), *([\d.]+), *([\d.]+)", text)
+    match = re.fullmatch(rf"rgba?\( *{LEVEL}, *{LEVEL}, *{LEVEL}(?:, *[\d.%e-]+ *)?\)", text, re.ASCII)
     if not match:
-        raise ValueError(f"{text!r} is not a colour")
+        raise ValueError(f"{text[:40]!r} is not a colour; expected one such as #2a6f97 or rgb(42, 111, 151)")
     return "#" + "".join(f"{min(255, round(float(level))):02x}" for level in match.groups())

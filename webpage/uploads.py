@@ -52,8 +52,12 @@ def open_trimap(path: Path, image: np.ndarray, width: str) -> np.ndarray:
     return trimap_of_width(grey, width)
 
 
-def check_pixels(path: Path, most: int) -> None:
-    """Raises ImageFileError if the header declares more pixels than `most`, or the format is unknown."""
+def check_pixels(path: Path, most: int) -> int:
+    """The pixels of an image file as its header declares them, counted as in `counted_pixels`.
+
+    Raises:
+        ImageFileError: if there are more than `most`, or the format is unknown.
+    """
     try:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
@@ -61,10 +65,12 @@ def check_pixels(path: Path, most: int) -> None:
         raise ImageFileError(f"{path.name}: too many pixels; expected at most {most / 1e6:.3g} million") from None
     except (OSError, SyntaxError, ValueError):  # OpenCV might read it, at any size
         raise ImageFileError(f"{path.name}: cannot be decoded; expected a PNG, JPEG, WebP, TIFF or BMP file") from None
-    if counted_pixels(height, width) > most:
+    pixels = counted_pixels(height, width)
+    if pixels > most:
         padded = "" if min(height, width) >= 2 * BORDER else ", including the padding of thin photos"
         raise ImageFileError(f"{path.name}: {width} x {height} pixels{padded}; "
                              f"expected at most {most / 1e6:.3g} million")
+    return pixels
 
 
 def counted_pixels(height: int, width: int) -> int:

@@ -1,0 +1,167 @@
+"""What a request hands over is checked in one place, before any widget opens anything. Needs Gradio."""
+
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import gradio as gr
+import numpy as np
+from gradio.blocks import Block
+from gradio.queueing import Queue
+from PIL import Image
+
+from dataloader.image_file import ImageFileError
+from webpage.page_errors import page_error, show_errors
+from webpage.storage import Storage
+from webpage.uploads import FORMATS, check_pixels
+
+LONGEST_TEXT = 100  # characters of a choice or a colour
+EDITOR_PIXELS = 4 * 1024**2  # of background, strokes and their composite, which the page shows with up to 1024**2 each
+LAYERS = 4  # most of the editor
+REQUEST_FILES = 2  # times the largest upload, of all files of a request
+UNREAD = 500  # messages kept for a session that does not fetch them
+SESSIONS = 1000  # whose messages are kept
+FAILED = "The program failed on this request; its operator finds the reason in its output."
+
+
+class CheckedBlocks(gr.Blocks):
+    """A page whose events get checked inputs only, and whose every error is one line.
+
+    Files are paths, and an editor's value is the list of its layers, (h, w, 4) uint8 RGBA. No widget opens, converts
+    or downloads anything: Gradio's look only at files that the request marks as such.
+    """
+
+    def __init__(self, storage: Storage, max_pixels: int, **options):
+        """
+        Args:
+            storage: of the uploads; its deleted files are forgotten here.
+            max_pixels: limit of the largest picture; a request's may have `EDITOR_PIXELS` more together.
+        """
+        super().__init__(**options)
+        self.storage, self.max_pixels = storage, max_pixels
+        self.max_file_size = None  # bytes, which launch sets
+        storage.deleted = lambda path: [names.discard(path) for names in self.temp_file_sets]
+
+    async def preprocess_data(self, block_fn, inputs, state, *_, **__):
+        values = await anyio.to_thread.run_sync(self.checked, block_fn.inputs, inputs)
+        return [state[block._id] if block.stateful else value
+                for block, value in zip(block_fn.inputs, values, strict=True)]
+
+    async def process_api(self, *args, **options):
+        forget_unread(self._queue)
+        try:
+            output = await super().process_api(*args, **options)
+        except gr.Error:
+            raise
+        except Exception:
+            traceback.print_exc()
+            raise page_error(FAILED) from None
+        request = options.get("request")
+        self.storage.add(request.client.host if request else "", paths_in(output["data"]))
+        return output
+
+    def checked(self, blocks: list[Block], values: list) -> list:
+        """The inputs of an event.
+
+        Raises:
+            gr.Error: if one is not what its widget hands over, or the files are too large.
+        """
+        if len(values) != len(blocks):
+            raise page_error(f"{len(values)} inputs; expected {len(blocks)}")
+        with show_errors():
+            files = [self._files(block, value) for block, value in zip(blocks, values, strict=True)]
+            self._check_sizes([path for paths in files for path in paths or []])
+            return [value if paths is None else input_of(block, value, paths)
+                    for block, value, paths in zip(blocks, values, files, strict=True)]
+
+    def _files(self, block: Block, value: object) -> list[Path] | None:
+        """The files of an input, the layers first; None for an input that has none, which is checked."""
+        if isinstance(block, gr.ImageEditor):
+            return self._editor_files(value)
+        if isinstance(block, (gr.Image, gr.UploadButton)):
+            return self._file(value)
+        if isinstance(block, gr.Dataset):
+            valid = type(value) is int and 0 <= value < len(block.samples)
+        elif isinstance(block, gr.Radio):
+            valid = isinstance(value, str) and value in [choice for _, choice in block.choices]
+        elif isinstance(block, gr.ColorPicker):
+            valid = isinstance(value, str) and len(value) <= LONGEST_TEXT
+        else:
+            valid = block.stateful  # the session's value is taken
+        if not valid:
+            raise ValueError(f"{block.label or type(block).__name__}: not one of the values that can be chosen")
+        return None
+
+    def _file(self, value: object) -> list[Path]:
+        if value is None:
+            return []
+        if not isinstance(value, dict) or not isinstance(value.get("path"), str):
+            raise ValueError("What was sent in place of a file is none: choose it again.")
+        return [self.storage.upload(value["path"])]
+
+    def _editor_files(self, value: object) -> list[Path]:
+        if value is None:
+            return []
+        layers = value.get("layers") if isinstance(value, dict) else None
+        if not isinstance(layers, list) or len(layers) > LAYERS or value.get("id") is not None:
+            raise ValueError(f"What was sent in place of strokes is none; expected at most {LAYERS} layers")
+        pictures = [*layers, value.get("background"), value.get("composite")]
+        paths = [path for picture in pictures for path in self._file(picture)]
+        check_sum(sum(check_pixels(path, EDITOR_PIXELS) for path in paths), EDITOR_PIXELS, "million pixels")
+        return paths
+
+    def _check_sizes(self, paths: list[Path]) -> None:
+        most = self.max_pixels + EDITOR_PIXELS
+        check_sum(sum(check_pixels(path, most) for path in paths), most, "million pixels")
+        if self.max_file_size:
+            check_sum(sum(path.stat().st_size for path in paths), REQUEST_FILES * self.max_file_size, "MB")
+
+
+def input_of(block: Block, value: dict | None, paths: list[Path]) -> str | list[np.ndarray] | None:
+    """What an event gets for an input with files."""
+    if isinstance(block, gr.ImageEditor):
+        layers = sum(layer is not None for layer in value["layers"]) if value else 0
+        return [read_layer(path) for path in paths[:layers]]
+    return str(paths[0]) if paths else None
+
+
+def read_layer(path: Path) -> np.ndarray:
+    """A layer of the editor, (h, w, 4) uint8 RGBA."""
+    with Image.open(path, formats=FORMATS) as image:
+        return np.array(image.convert("RGBA"))
+
+
+def check_sum(found: int, most: int, unit: str) -> None:
+    """Raises ImageFileError if the files of a request have more than `most` pixels or bytes together."""
+    if found > most:
+        raise ImageFileError(f"The files of the request: {found / 1e6:.3g} {unit} together; "
+                             f"expected at most {most / 1e6:.3g}")
+
+
+def paths_in(value: object) -> Iterator[str]:
+    """The paths of all files in a request or an answer."""
+    if isinstance(value, dict):
+        if isinstance(value.get("path"), str):
+            yield value["path"]
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from paths_in(part)
+
+
+def forget_unread(queue: Queue) -> None:
+    """Drops messages that nobody fetches: of sessions with many, and of the oldest of many sessions.
+
+    Gradio keeps them for ever.
+    """
+    sessions, active = queue.pending_messages_per_session, queue.event_ids_to_events
+    for session, messages in list(sessions.items()):
+        pending = queue.pending_event_ids_session.get(session, set())
+        if messages.qsize() > UNREAD:
+            pending.intersection_update(active)
+            while messages.qsize() > UNREAD:
+                messages.get_nowait()
+        if len(sessions) > SESSIONS and not pending & active.keys():
+            del sessions[session]
+            queue.pending_event_ids_session.pop(session, None)
