@@ -23,6 +23,7 @@ from matting.cutout import check_pymatting
 from matting.options import add_matting_arguments, build_predictor, chosen_network
 from utils.arguments import memory_size, port_number, positive_int
 from utils.errors import InputError
+from utils.program import program
 from webpage.gate import Gate
 from webpage.hosts import allowed_hosts, in_address
 from webpage.inputs import CheckedBlocks
@@ -53,16 +54,13 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> int:
     args = parse_arguments()
-    try:
-        check_pymatting()
-        config, checkpoint = chosen_network(args)
-        matting = build_predictor(config, checkpoint, args.device, precision=args.precision,
-                                  memory_limit=args.memory_limit)
-    except InputError as error:
-        print(f"app.py: {error}", file=sys.stderr)
-        return 1
+    check_pymatting()
+    config, checkpoint = chosen_network(args)
+    matting = build_predictor(config, checkpoint, args.device, precision=args.precision,
+                              memory_limit=args.memory_limit)
     with uploads_folder() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         notice = "**Random weights**: mattes only show that the page works." if checkpoint is None else None
@@ -70,9 +68,8 @@ def main() -> int:
         try:
             launch(page, args.host, args.port, args.max_upload, args.allowed_host)
         except OSError:  # Gradio's message suggests options that this program lacks
-            print(f"app.py: cannot listen on {args.host}, port {args.port}; the port may be taken: choose another "
-                  "with --port", file=sys.stderr)
-            return 1
+            raise InputError(f"cannot listen on {args.host}, port {args.port}; the port may be taken: choose another "
+                             "with --port") from None
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that visitors' files are deleted then, too
         print(f"Open http://{in_address(args.host)}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
         page.block_thread()

@@ -20,9 +20,8 @@ DEFAULT_CONFIG = "config/gca-free-light.toml"
 PUBLISHED_CONFIG = "config/gca-dist-all-data.toml"  # for checkpoints that do not store their architecture
 DEFAULT_CHECKPOINT = Path("checkpoints/gca-free-light/gca-free-light.pth")  # relative to the project
 PUBLISHED = "gca-dist"  # prefix of the published versions
-MISSING_CHECKPOINT = "{path}: no such file; train it first, or name a file with --checkpoint"
+TRAIN_FIRST = "train it first, or name a file with --checkpoint"
 MISSING_PUBLISHED = """\
-{path}: no such file
   Download the authors' published weights (checkpoints/README.md says which file goes where):
   https://github.com/Yaoyi-Li/GCA-Matting, "Models". Save them under the path above, or name a file with --checkpoint.
   Without --config and --checkpoint the weights that come with this program are used; --random-weights needs none."""
@@ -81,8 +80,9 @@ def chosen_network(args: argparse.Namespace) -> tuple[EasyDict, Path | None]:
     version = load_config(path, others).version  # the file's own: --set version=... must not change the weights
     checkpoint = None if args.random_weights else args.checkpoint or Path("checkpoints") / version / f"{version}.pth"
     if checkpoint is not None and not checkpoint.exists():
-        missing = MISSING_PUBLISHED if version.startswith(PUBLISHED) else MISSING_CHECKPOINT
-        raise InputError(missing.format(path=checkpoint))
+        if version.startswith(PUBLISHED) and not args.checkpoint:
+            raise InputError(f"{checkpoint}: no such file", advice=MISSING_PUBLISHED)
+        raise InputError(f"{checkpoint}: no such file" + ("" if args.checkpoint else f"; {TRAIN_FIRST}"))
     if args.checkpoint and not args.config and config.version == version:
         config.version = args.checkpoint.stem
     return config, checkpoint

@@ -209,12 +209,13 @@ def test_the_page_connects_to_nothing_but_this_machine(served):
     assert not [address for address in served.connected if address[0] not in LOCAL]
 
 
-def test_a_missing_checkpoint_is_told_as_the_demo_does(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["app.py", "--checkpoint", "nowhere.pth"])
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["--checkpoint", "nowhere.pth"], "nowhere.pth: no such file"),
+    (["--config", "config/gca-dist.toml"], f"checkpoints/gca-dist/gca-dist.pth: no such file\n{MISSING_PUBLISHED}")])
+def test_a_missing_checkpoint_is_told_as_the_demo_does(monkeypatch, capsys, arguments, message):
+    monkeypatch.setattr(sys, "argv", ["app.py", *arguments])
     assert app.main() == 1
-    message = capsys.readouterr().err
-    assert message.startswith("app.py: nowhere.pth: no such file\n")
-    assert message.endswith("app.py: " + MISSING_PUBLISHED.format(path="nowhere.pth") + "\n")
+    assert capsys.readouterr().err == f"app.py: {message}\n"
 
 
 def test_a_taken_port_is_told(monkeypatch, capsys):
