@@ -1,7 +1,6 @@
 """File names that are hard to print, and names that clash."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -60,12 +59,12 @@ def name_runs() -> Iterator[Run]:
 
 def clashes(ending: str = "_offset1") -> tuple[Thing, ...]:
     """Two images of one stem, and an image named like another's result; the first of each is good."""
-    whole = encoded(picture())
-    return (named("c1-twin", "c1-twin", whole, "done"),
-            replace(Thing("c1-twin.webp", "c1-twin.webp", "refused", partial(
-                _write, "c1-twin.webp", encoded(picture(), "webp"))), name="second of one stem"),
-            named("c2-a", "c2-a", whole, "done"),
-            Thing("named like a result", f"c2-a{ending}.png", "refused", partial(_write, f"c2-a{ending}.png", whole)))
+    def thing(name: str, expected: str, output: str = "") -> Thing:
+        kind = "webp" if name.endswith("webp") else "png"
+        return Thing(name, f"/{name}", expected, partial(_write, name, encoded(picture(), kind)), output)
+
+    return (thing("c1-twin.png", "done", matte("c1-twin")), thing("c1-twin.webp", "refused"),
+            thing("c2-a.png", "done", matte("c2-a")), thing(f"c2-a{ending}.png", "refused"))
 
 
 def option_runs(token: str, name: str) -> Iterator[Run]:
@@ -81,7 +80,7 @@ def option_runs(token: str, name: str) -> Iterator[Run]:
     yield Run("names", f"--output is a file {token}", (Thing("--output", token),),
               lambda folder: demo(folder, "--output", folder / name), lambda folder: (
                   write_good(folder), write(folder / name, b"")), spare=True)
-    yield Run("names", f"--set version={token}", (Thing("version", token),),
+    yield Run("names", f"--set version={token}", (Thing("version", token, "either"),),
               lambda folder: demo(folder, "--set", f"version={name}"), write_good, status=None, spare=True)
     for arguments in (["evaluate.py", "--pred-dir"], ["tools/composite_test_set.py", "--fg-dir"]):
         others = (["--alpha-dir", ".", "--trimap-dir", "."] if "evaluate" in arguments[0] else

@@ -32,17 +32,17 @@ class Result:
 
 
 def examine(run: Run, keep: bool = False) -> list[Result]:
-    """Carries out a run; one that crashes with several things is repeated with each of them alone."""
+    """Carries out a run; one that crashes with several things is repeated with each of them alone (if forked)."""
     folder = work_folder() / f"{next(_numbers):04d}"
     try:
         result = Result(run, carry_out(run, folder))
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    if not result.outcome.crashed or len(run.things) < 2:
+    if not (result.outcome.crashed and run.fork) or len(run.things) < 2:
         return [result]
     return [part for thing in run.things for part in examine(replace(
-        run, name=f"{run.name}: {thing.name}", things=(thing,)), keep)]
+        run, name=f"{run.name}: {thing.name}", things=(thing,), status=None), keep)]
 
 
 @dataclass

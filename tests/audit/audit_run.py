@@ -17,7 +17,7 @@ SECONDS, MEGABYTES = 120, 2500  # limits of a program
 LONGEST_LINE = 700  # characters, with the folder of the run left out
 LIBRARY = re.compile(r"libpng|libjpeg|Corrupt JPEG|TIFF\w*(?::|Read)|\[ ?(?:WARN|ERROR)|OpenCV\(|\w+Warning:|leaked|"
                      r"resource_tracker|\[[WE]:onnxruntime|onnxruntime::|\[[WE]\d{3} |terminate called|Traceback")
-SUMMARY = re.compile(r"usage: |  +|.*not scored; the mean excludes|.*no image could be scored|note: ")
+SUMMARY = re.compile(r".*not scored; the mean excludes|.*no image could be scored|note: ")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -26,7 +26,7 @@ class Thing:
     """One bad thing given to a program, such as a file in a folder.
 
     Args:
-        token: text of the line that names it; found in no other thing's line.
+        token: text of the line that names it, or several separated by |; found in no other thing's line.
         expected: "refused" (one line), "done" (no line, the output exists), "either", "ignored" (neither).
         write: writes it into the run's folder.
         output: the file of its result in the output folder.
@@ -40,6 +40,9 @@ class Thing:
     output: str = ""
     size: tuple[int, int] | None = None
 
+    def is_named(self, line: str) -> bool:
+        return any(token in line for token in self.token.split("|"))
+
 
 @dataclass(frozen=True)
 class Run:
@@ -47,7 +50,7 @@ class Run:
 
     Args:
         argv: the arguments, from the run's folder, after `prepare` has been called.
-        status: the expected exit status; None: 1 if a thing was refused, else 0.
+        status: the expected exit status, or several; None: 1 if a thing was refused, else 0.
         good: files of the output folder that must exist in any case.
         outside: paths that must not come to exist.
         fork: false: a process of its own, for settings that the interpreter reads at its start.
@@ -58,7 +61,7 @@ class Run:
     things: tuple[Thing, ...]
     argv: Callable[[Path], list]
     prepare: Callable[[Path], object] = lambda folder: None
-    status: int | None = 1
+    status: int | tuple[int, ...] | None = 1
     good: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     outside: tuple[str, ...] = ()
@@ -159,12 +162,14 @@ def carry_out(run: Run, folder: Path) -> Outcome:
 
 def judged(run: Run, outcome: Outcome, folder: Path, before: dict) -> dict[str, list[str]]:
     """Complaints by the name of the thing; "" for those about the run itself."""
-    lines = outcome.stderr.replace(str(folder), "").splitlines()
+    lines = outcome.stderr.replace(str(folder), "").split("\n")
+    if "Traceback" not in outcome.stderr:  # argparse prints how the program is used, then one line
+        lines = [line for line in lines if not line.startswith(("usage: ", "   "))]
     complaints = {thing.name: about_thing(thing, lines, folder, run) for thing in run.things}
-    refused = [thing for thing in run.things if any(thing.token in line for line in lines)]
+    refused = [thing for thing in run.things if any(map(thing.is_named, lines))]
     own = [outcome.ended] if outcome.ended else []
     expected = run.status if run.status is not None else int(bool(refused))
-    if outcome.status != expected:
+    if outcome.status not in (expected if isinstance(expected, tuple) else (expected,)):
         own.append(f"status {outcome.status}, expected {expected}")
     if outcome.megabytes > MEGABYTES:
         own.append(f"took {outcome.megabytes:.0f} MB")
@@ -175,7 +180,7 @@ def judged(run: Run, outcome: Outcome, folder: Path, before: dict) -> dict[str, 
 
 
 def about_thing(thing: Thing, lines: list[str], folder: Path, run: Run) -> list[str]:
-    named = [line for line in lines if thing.token in line]
+    named = [line for line in lines if thing.is_named(line)]
     result = folder / "out" / thing.output if thing.output else None
     done = result is not None and result.exists()
     found = []
@@ -198,13 +203,12 @@ def about_streams(run: Run, outcome: Outcome, lines: list[str]) -> list[str]:
     found = []
     if "Traceback" in outcome.stderr:
         found.append(f"traceback: {outcome.stderr.strip().splitlines()[-1][:300]}")
-    if outcome.status and not outcome.ended and not lines:
+    if outcome.status and not outcome.ended and not outcome.stderr.strip():
         found.append("nothing on stderr")
     if own := [line for line in lines if LIBRARY.search(line)]:
         found.append(f"lines of a library: {' | '.join(line[:120] for line in dict.fromkeys(own))}")
-    tokens = [thing.token for thing in run.things]
     strange = [line for line in lines if line and not SUMMARY.match(line) and not LIBRARY.search(line)
-               and not any(token in line for token in tokens)]
+               and not any(thing.is_named(line) for thing in run.things)]
     if strange and "Traceback" not in outcome.stderr:
         found.append(f"a line names nothing of what was wrong: {strange[0][:200]}")
     if (longest := max(map(len, lines), default=0)) > LONGEST_LINE:
@@ -237,10 +241,10 @@ def about_files(run: Run, folder: Path, before: dict) -> list[str]:
 
 
 def snapshot(folder: Path) -> dict[str, tuple]:
-    """Size and time of everything below a folder."""
+    """Kind, size and time of everything below a folder."""
     found = {}
     for path in folder.rglob("*"):
         state = path.lstat()
         is_folder = path.is_dir() and not path.is_symlink()
-        found[str(path.relative_to(folder))] = () if is_folder else (state.st_size, state.st_mtime_ns)
+        found[str(path.relative_to(folder))] = () if is_folder else (state.st_mode, state.st_size, state.st_mtime_ns)
     return found
