@@ -114,7 +114,7 @@ def _float_tiff() -> bytes:
 
 
 def slightly_damaged_files() -> dict[str, tuple[bytes, tuple[int, int]]]:
-    """File name -> content, and width and height, of files that are usable or not, depending on where they are damaged."""
+    """File name -> content, width and height of files that are usable or not, depending on where they are damaged."""
     bomb = with_chunk(encoded(picture(160, 121)), b"zTXt", b"k\0\0" + zlib.compress(bytes(10**7)))
     wrong_sum = bytearray(encoded(picture(160, 121)))
     wrong_sum[-14] ^= 1  # in the data's checksum
@@ -144,7 +144,8 @@ def odd_files() -> dict[str, tuple[bytes, tuple[int, int]]]:
         "palette.bmp": encoded(palette, "bmp"), "cmyk.jpg": encoded(image.convert("CMYK"), "jpeg"),
         "cmyk.tif": encoded(image.convert("CMYK"), "tiff"), "grey.jpg": encoded(grey, "jpeg"),
         "grey-alpha.png": encoded(np.dstack([grey, grey[::-1]])), "rgba.png": encoded(np.dstack([colours, grey])),
-        "rgba.webp": encoded(np.dstack([colours, grey]), "webp"), "rgba.tif": encoded(np.dstack([colours, grey]), "tiff"),
+        "rgba.webp": encoded(np.dstack([colours, grey]), "webp"),
+        "rgba.tif": encoded(np.dstack([colours, grey]), "tiff"),
         "animated.webp": encoded(image, "webp", **animated), "animated.png": encoded(image, "png", **animated),
         "pages.tif": encoded(image, "tiff", **animated), "lzw.tif": encoded(image, "tiff", compression="tiff_lzw"),
         "jpeg-inside.tif": encoded(image, "tiff", compression="jpeg"), "interlaced.png": interlaced(colours),

@@ -28,7 +28,8 @@ TOML_FILES = {  # name -> content; all refused
     "digits": b"[train]\nseed = " + b"9" * 5000 + b"\n", "crop-31": b"[data]\ncrop_size = 31\n",
 }
 VALUES = {  # --set KEY=VALUE -> the text that its line must hold; all refused
-    "model=3": "model", "train.seed": "train.seed", "=3": "=3", "": "--set", "a.b=1": "a.b", "train.seed=x": "train.seed",
+    "model=3": "model", "train.seed": "train.seed", "=3": "=3", "": "--set", "a.b=1": "a.b",
+    "train.seed=x": "train.seed",
     "train.seed=": "train.seed", "train.seed=1.5": "train.seed", "train.seed=-1": "train.seed",
     "train.seed=1" + "0" * 28: "train.seed", "train.seed=" + "9" * 5000: "train.seed",
     "train.seed=" + "[" * DEEP: "train.seed", "version=" + "[" * DEEP: "version",
@@ -83,7 +84,8 @@ def missing_runs() -> Iterator[Run]:
 def usable_runs() -> Iterator[Run]:
     """Odd, but usable configurations."""
     whole = CONFIG.read_bytes()
-    for name, content in (("byte order mark", b"\xef\xbb\xbf" + whole), ("carriage returns", whole.replace(b"\n", b"\r\n")),
+    for name, content in (("byte order mark", b"\xef\xbb\xbf" + whole),
+                          ("carriage returns", whole.replace(b"\n", b"\r\n")),
                           ("empty", b""), ("comments", b"# nothing\n\n")):
         yield Run("configurations", name, (Thing(name, "b.toml", "done"),), partial(_demo, "b.toml"),
                   lambda folder, content=content: (write_good(folder), write(folder / "b.toml", content)), 0, fast=True)
@@ -110,8 +112,6 @@ def version_runs() -> Iterator[Run]:
         if version != "\udcff":
             yield Run("configurations", f"version {name} in a file", (thing,), partial(_demo, "b-version.toml"),
                       in_file, status, spare=True)
-    for version in ("..", "a/b", ""):
-        yield Run("configurations", f"export_onnx.py, version {version!r}", (Thing("version", "version"),),
-                  lambda folder, version=version: ["tools/export_onnx.py", "--config", CONFIG, "--checkpoint",
-                                                   tiny_checkpoint(), f"--set=version={version}", "--output",
-                                                   folder / "out" / "a.onnx"], status=1, seconds=100)
+    yield Run("configurations", "export_onnx.py, version ../a", (Thing("version", "version"),), lambda folder: [
+        "tools/export_onnx.py", "--config", CONFIG, "--checkpoint", tiny_checkpoint(), "--set=version=../a",
+        "--output", folder / "out" / "a.onnx"], status=1, seconds=60)

@@ -32,7 +32,7 @@ def into(place: str, name: str) -> Writer:
 
 def numbered(files: dict, expected: str, output: Callable[[str], str], writer: Callable[..., Writer] = as_image,
              first: int = 0) -> tuple[Thing, ...]:
-    """Things from file name -> content, or content and size; their names begin with a number, which tells them apart."""
+    """Things from file name -> content, or content and size; numbers before the names tell them apart."""
     things = []
     for number, (name, value) in enumerate(files.items(), start=first):
         data, size = value if isinstance(value, tuple) else (value, None)
@@ -63,7 +63,8 @@ def image_runs() -> Iterator[Run]:
     for number, (name, data) in enumerate(unreadable_files().items()):
         if number % 5 == 0:
             yield background_run(name, data)
-    huge = {"20000.png": (png_of_zeros(20000, 20000), (40, 33)), "20000bits.png": (png_of_zeros(20000, 20000, 1), (40, 33)),
+    huge = {"20000.png": (png_of_zeros(20000, 20000), (40, 33)),
+            "20000bits.png": (png_of_zeros(20000, 20000, 1), (40, 33)),
             "10by200000.png": (png_of_zeros(10, 200000), (40, 33))}
     for name, value in huge.items():  # larger than its trimap
         yield demo_run("images", f"huge {name}", numbered({name: value}, "refused", matte), 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from audit_bad_images import cut, encoded, picture, trimap_of
 from audit_cases_images import demo_run, trimap_tool_run
 from audit_run import Run, Thing
-from audit_shared import demo, matte, tiny_checkpoint, write, write_good, write_pair
+from audit_shared import CONFIG, demo, matte, write, write_good, write_pair
 
 STEMS = {  # token -> stem; a marker at a line's start shows that a name began a new line
     "n00": "n00 with  spaces ", "n01": "n01-composed-\u00e9\u00fc", "n02": "n02-decomposed-e\u0301u\u0308",
@@ -51,7 +51,8 @@ def name_runs() -> Iterator[Run]:
     yield demo_run("names", "clashes of cut-outs", clashes("_cutout"), 1, "--cutout")
     yield trimap_tool_run("names", "make_trimap clashes", clashes()[:2])
     ignored = Thing("hidden", ".b-hidden", "ignored", partial(_write, ".b-hidden.png", b""), matte(".b-hidden"))
-    skipped = Thing("other file", "b-notes.txt", "refused", lambda folder: write(folder / "images" / "b-notes.txt", b"-"))
+    skipped = Thing("other file", "b-notes.txt", "refused",
+                    lambda folder: write(folder / "images" / "b-notes.txt", b"-"))
     yield demo_run("names", "hidden and other files", (ignored, skipped), 0, fast=True)
     for stem in ("n03", "n04", "n13"):
         yield from option_runs(stem, STEMS[stem])
@@ -91,11 +92,11 @@ def option_runs(token: str, name: str) -> Iterator[Run]:
               lambda folder: ["tools/make_trimap.py", folder / name, "--output", folder / "out"])
     yield Run("names", f"main.py --config {token}", (Thing("--config", token),),
               lambda folder: ["main.py", "--config", folder / name])
-    yield Run("names", f"resume {token}", (Thing("resume", token),), lambda folder: [
-        "main.py", "--config", folder / "a.toml", "--phase=test", "--device=cpu", "--set",
-        f"test.checkpoint={folder / name}.pth", *(f"--set=test.{key}={folder / 'trimaps'}" for key in (
-            "merged", "alpha", "trimap"))],
-        lambda folder: (write_good(folder), write(folder / "a.toml", f"version = 'a'\n[test]\nalpha_path = '{folder / 'out'}'\n[log]\nlogging_path = '{folder / 'out'}'\n".encode())))
+    yield Run("names", f"test.checkpoint {token}", (Thing("test.checkpoint", token),), lambda folder: [
+        "main.py", "--config", CONFIG, "--phase=test", "--device=cpu",
+        *(f"--set=test.{key}={folder / 'trimaps'}" for key in ("merged", "alpha", "trimap")),
+        *(f"--set={key}={folder / 'out'}" for key in ("test.alpha_path", "log.logging_path")),
+        f"--set=test.checkpoint={folder / name}.pth"], write_good)
 
 
 def trimap_runs() -> Iterator[Run]:

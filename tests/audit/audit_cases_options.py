@@ -38,12 +38,14 @@ USABLE = {
     ("tools/make_generated_data.py", "--size"): set(),
     ("tools/make_generated_data.py", "--seed"): {"0", str(10**30)},
     ("tools/make_generated_data.py", "--processes"): {str(10**30)},
-    ("tools/train_free.py", "--minutes"): {"1e300", str(10**30)}, ("tools/train_free.py", "--total"): {"1e300", str(10**30)},
+    ("tools/train_free.py", "--minutes"): {"1e300", str(10**30)},
+    ("tools/train_free.py", "--total"): {"1e300", str(10**30)},
     ("tools/train_free.py", "--first-crop"): set(), ("main.py", "--local_rank"): {"-1", "0", str(10**30)},
 }
+# Usable values of these take long, or do nothing.
 ENDLESS = {("tools/train_free.py", "--minutes"), ("tools/make_generated_data.py", "--foregrounds"),
            ("main.py", "--local_rank"), ("tools/train_free.py", "--total"),
-           ("tools/composite_test_set.py", "--backgrounds-per-foreground")}  # usable values would take long, or do nothing
+           ("tools/composite_test_set.py", "--backgrounds-per-foreground")}
 FAST = {("demo.py", "--batch"), ("demo.py", "--scales")}
 
 
@@ -84,7 +86,7 @@ def option_runs() -> Iterator[Run]:
         yield Run("options", f"--memory-limit {limit}", (Thing(limit, "--memory-limit", "either"),),
                   lambda folder, limit=limit: demo(folder, "--memory-limit", limit), write_good, ANY)
     for device in ("cuda:99", "foo", "", "meta", "cuda:-1", "cpu:x", "mps:0", "cpu\x1b[31m"):
-        yield refused(f"--device {ascii(device)}", "--device", lambda folder, device=device: demo(
+        yield refused(f"--device {device!a}", "--device", lambda folder, device=device: demo(
             folder, f"--device={device}"), 2, fast=device in ("cuda:99", "foo"))
     for text in ("--precision=abc", "--cutout=abc", "--batch=1.5", "--memory-limit=5XB", "--scales"):
         yield refused(text, text.partition("=")[0], lambda folder, text=text: demo(folder, text), 2)
@@ -114,7 +116,8 @@ def output_runs() -> Iterator[Run]:
         if not os.geteuid():  # like /dev/null
             os.mknod(folder / "b-device", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
 
-    places = {"a file": "b-file", "below a file": "b-file/below/it", "in /proc": "/proc/b-out", "empty": ""} | ({"not writable": "b-locked"} if os.geteuid() else {"a device": "b-device"})
+    places = {"a file": "b-file", "below a file": "b-file/below/it", "in /proc": "/proc/b-out", "empty": ""}
+    places |= ({"not writable": "b-locked"} if os.geteuid() else {"a device": "b-device"})
     commands = {"demo.py": (demo, "--output"), "make_trimap": (tool("tools/make_trimap.py", *MASKS), "--output"),
                 "composite_test_set": (tool("tools/composite_test_set.py", *MERGE), "--output"),
                 "make_generated_data": (tool("tools/make_generated_data.py", *DRAWN), "--output"),
@@ -127,11 +130,12 @@ def output_runs() -> Iterator[Run]:
             usable = place == "a device" and name.startswith(("evaluate", "export"))
             if place == "a file" and name in ("evaluate --csv", "evaluate --json", "export_onnx"):
                 continue
-            at = (lambda folder, path=path: "" if not path else folder / path)  # an absolute path stays as it is
             yield Run("outputs", f"{name} {place}", (Thing(place, path.partition("/below")[0] or f"{option}|: .: | .:",
                                                                       "either" if usable else "refused"),),
-                      lambda folder, command=command, option=option, at=at: [*command(folder), option, at(folder)],
-                      prepare, ANY if usable else REFUSED, spare=True, fast=name == "demo.py" or place == "empty" and name != "export_onnx")
+                      lambda folder, command=command, option=option, path=path: [
+                          *command(folder), option, folder / path if path else ""],
+                      prepare, ANY if usable else REFUSED, spare=True,
+                      fast=name == "demo.py" or (place == "empty" and name != "export_onnx"))
 
 
 def launcher_runs() -> Iterator[Run]:
@@ -167,7 +171,8 @@ def page_runs() -> Iterator[Run]:
         return
     for option, value in (("--port", "0"), ("--port", "70000"), ("--port", "abc"), ("--max-pixels", "0"),
                           ("--max-pixels", "nan"), ("--max-upload", "1"), ("--device", "cuda:99"),
-                          ("--checkpoint", "b-none.pth"), ("--config", "b-none.toml"), ("--host", "no.such.host.invalid")):
+                          ("--checkpoint", "b-none.pth"), ("--config", "b-none.toml"),
+                          ("--host", "no.such.host.invalid")):
         token = value if value.startswith("b-") else option
         yield Run("web page", f"app.py {option}={value}", (Thing(value, token),),
                   lambda folder, option=option, value=value: ["app.py", "--config", CONFIG, "--checkpoint",

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from audit_kinds import KINDS
+from audit_kinds import KINDS, fast_runs
 from audit_report import Report, examine
 from audit_run import Run, close_servers
 from audit_shared import work_folder
@@ -24,7 +25,7 @@ from audit_shared import work_folder
 
 def chosen_runs(kinds: list[str], fast: bool) -> list[Run]:
     """The runs of some kinds (none: all)."""
-    return [run for kind, runs in KINDS.items() if kind in (kinds or KINDS) for run in runs() if run.fast or not fast]
+    return [run for kind in KINDS if kind in (kinds or KINDS) for run in (fast_runs(kind) if fast else KINDS[kind]())]
 
 
 def parse_arguments() -> argparse.Namespace:
