@@ -80,7 +80,7 @@ def resume_runs() -> Iterator[Run]:
                           ("code", lambda: saved(RunsCode(work_folder() / "code-has-run")))):
         yield resumed(name, lambda _, data_of=data_of: data_of())
     for key in ("step", "moving_norm", "best_mse", "skipped", "scaler", "random_state"):
-        yield resumed(f"without {key}", lambda whole, key=key: whole["resume"].pop(key) and None)
+        yield resumed(f"without {key}", lambda whole, key=key: whole["resume"].pop(key) is None)
     wrong = {"step": ("x", -1, 1.5, None, float("nan"), [1], 10**30), "moving_norm": ("x", float("nan"), -1.0, [1]),
              "best_mse": ("x", None, [1]), "skipped": ("x", None, -1), "scaler": (3,),
              "random_state": (3, None, [1, 2], "tensor")}
@@ -93,10 +93,10 @@ def resume_runs() -> Iterator[Run]:
         yield resumed(f"optimiser = {value!r}", lambda whole, value=value: whole.update(opt_state_dict=value))
     yield resumed("optimiser empty", lambda whole: whole.update(opt_state_dict={}))
     for key in ("state", "param_groups"):
-        yield resumed(f"optimiser without {key}", lambda whole, key=key: whole["opt_state_dict"].pop(key) and None)
+        yield resumed(f"optimiser without {key}", lambda whole, key=key: whole["opt_state_dict"].pop(key) is None)
     yield resumed("another number of groups", lambda whole: whole["opt_state_dict"]["param_groups"].append({}))
-    yield resumed("fewer parameters", lambda whole: whole["opt_state_dict"]["param_groups"][0]["params"].pop() and None)
-    yield resumed("no state of a parameter", lambda whole: whole["opt_state_dict"]["state"].pop(0) and None)
+    yield resumed("fewer parameters", lambda whole: whole["opt_state_dict"]["param_groups"][0]["params"].pop() is None)
+    yield resumed("no state of a parameter", lambda whole: whole["opt_state_dict"]["state"].pop(0) is None)
     for name, change in (("nan", lambda value: value * float("nan")), ("inf", lambda value: value + float("inf")),
                          ("shape", lambda value: value.flatten()[:1]), ("text", lambda value: "x"),
                          ("negative", lambda value: -1 - value.abs())):

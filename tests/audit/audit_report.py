@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import traceback
 from dataclasses import dataclass, field, replace
 
 from audit_run import Outcome, Run, carry_out
@@ -36,10 +37,13 @@ def examine(run: Run, keep: bool = False) -> list[Result]:
     folder = work_folder() / f"{next(_numbers):04d}"
     try:
         result = Result(run, carry_out(run, folder))
+    except Exception:  # the other runs go on
+        reason = traceback.format_exc().strip()
+        result = Result(run, Outcome("", 0, "", 0.0, 0.0, "", reason, {"": ["the audit's own error"]}))
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    if not (result.outcome.crashed and run.fork) or len(run.things) < 2:
+    if not (result.outcome.crashed and result.outcome.command and run.fork) or len(run.things) < 2:
         return [result]
     return [part for thing in run.things for part in examine(replace(
         run, name=f"{run.name}: {thing.name}", things=(thing,), status=None), keep)]
