@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS, MEGABYTES = 120, 2500  # limits of a program
 LONGEST_LINE = 700  # characters, with the folder of the run left out
 LIBRARY = re.compile(r"libpng|libjpeg|Corrupt JPEG|TIFF\w*(?::|Read)|\[ ?(?:WARN|ERROR)|OpenCV\(|\w+Warning:|leaked|"
-                     r"resource_tracker|\[[WE]:onnxruntime|onnxruntime::|\[[WE]\d{3} |terminate called|Traceback")
+                     r"resource_tracker|NaN or Inf found in input tensor|\[[WE]:onnxruntime|onnxruntime::|"
+                     r"\[[WE]\d{3} |terminate called|Traceback")
 SUMMARY = re.compile(r".*not scored; the mean excludes|.*no image could be scored|note: ")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
