@@ -230,10 +230,10 @@ def about_files(run: Run, folder: Path, before: dict) -> list[str]:
     found += [f"{path} has come to exist" for path in run.outside if Path(path).exists()]
     written = sorted(path for path in (folder / "out").rglob("*") if path.is_file() and not path.is_symlink())
     found += [f"left behind: {path.name}" for path in written if path.suffix == ".tmp" or ".tmp" in path.suffixes]
-    for path in written:
+    for path in (path for path in written if str(path.relative_to(folder)) not in before):
         if not path.stat().st_size and path.suffix != ".log":
             found.append(f"{path.name} is empty")
-        elif path.suffix == ".png" and str(path.relative_to(folder)) not in before:
+        elif path.suffix == ".png":
             try:
                 Image.open(path).load()
             except OSError as error:
