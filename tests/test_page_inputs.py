@@ -10,7 +10,7 @@ pytest.importorskip("gradio")
 import gradio as gr
 
 from webpage import inputs
-from webpage.inputs import FAILED, CheckedBlocks, forget_unread
+from webpage.inputs import FAILED, CheckedBlocks, forget_deleted, forget_unread
 from webpage.storage import Storage
 
 
@@ -39,6 +39,15 @@ def test_every_failure_is_one_line(blocks, capsys, event, data, line):
         asyncio.run(blocks.process_api(blocks.fns[event], data))
     assert told.value.message == line
     assert ("KeyError" in capsys.readouterr().err) == (line == FAILED)
+
+
+def test_names_of_deleted_files_are_dropped(monkeypatch, tmp_path):
+    monkeypatch.setattr(inputs, "NAMES", 2)
+    (tmp_path / "there").touch()
+    few, many = {"gone", "away"}, {"gone", "away", str(tmp_path / "there")}
+    forget_deleted([few, many])
+    assert few == {"gone", "away"}
+    assert many == {str(tmp_path / "there")}
 
 
 def test_messages_that_nobody_fetches_are_dropped(monkeypatch):

@@ -22,6 +22,7 @@ LAYERS = 4  # most of the editor
 REQUEST_FILES = 2  # times the largest upload, of all files of a request
 UNREAD = 500  # messages kept for a session that does not fetch them
 SESSIONS = 1000  # whose messages are kept
+NAMES = 100_000  # of files to delete that Gradio may remember for a widget
 FAILED = "The program failed on this request; its operator finds the reason in its output."
 
 
@@ -50,6 +51,7 @@ class CheckedBlocks(gr.Blocks):
 
     async def process_api(self, *args, **options):
         forget_unread(self._queue)
+        forget_deleted(self.temp_file_sets)
         try:
             output = await super().process_api(*args, **options)
         except gr.Error:
@@ -148,6 +150,13 @@ def paths_in(value: object) -> Iterator[str]:
     if isinstance(value, (list, tuple)):
         for part in value:
             yield from paths_in(part)
+
+
+def forget_deleted(sets: list[set[str]]) -> None:
+    """Drops the names of files that are gone from sets with many names. Gradio keeps them for ever."""
+    for names in sets:
+        if len(names) > NAMES:
+            names.intersection_update([name for name in list(names) if Path(name).exists()])
 
 
 def forget_unread(queue: Queue) -> None:
