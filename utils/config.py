@@ -93,14 +93,14 @@ def _flat(tables: dict, prefix: str = "") -> dict:
 
 
 def _nested(values: dict) -> EasyDict:
-    config = EasyDict()
+    config: dict = {}
     for name, value in values.items():
         *tables, last = name.split(".")
         table = config
         for part in tables:
-            table = table.setdefault(part, EasyDict())
+            table = table.setdefault(part, {})
         table[last] = value
-    return config
+    return EasyDict(config)
 
 
 def _parse_value(name: str, text: str) -> object:
