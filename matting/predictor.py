@@ -12,10 +12,12 @@ from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from utils.boxes import Box
 from utils.checkpoint import load_network
 from utils.device import default_device, default_memory_limit, unless_out_of_memory
+from utils.errors import InputError
 from utils.precision import AUTOCAST, arithmetic
 from utils.preprocessing import BORDER, UNKNOWN, Matte, as_pair, checked_labels, finished_alpha, padding
 from utils.tensors import encode_trimap, normalise
 
+COMPILES_COLOURS = "2.11"  # version of PyTorch
 MEMORY_ATTEMPTS = 4  # per image, each with half the memory of the previous one
 
 
@@ -39,7 +41,7 @@ class Matting:
         compile: compile the folded copy with torch.compile. The first images take minutes.
 
     Raises:
-        ValueError: for an unknown precision, or compile without fold.
+        ValueError: for an unknown precision, compile without fold, or with a PyTorch that cannot compile the network.
     """
 
     def __init__(self, network: MattingNetwork, device: str | torch.device | None = None, border: int = BORDER,
@@ -52,6 +54,9 @@ class Matting:
         self.border = border
         self.precision = precision
         self.memory_limit = memory_limit
+        if compile and network.colour_channels is not None and torch.__version__ < COMPILES_COLOURS:
+            raise InputError(f"PyTorch {torch.__version__} cannot compile a network with colour samples; install "
+                             f"{COMPILES_COLOURS} or later, or do not compile")
         self.network = (folded(network) if fold else network.eval()).to(self.device)
         if compile:
             compile_stages(self.network)

@@ -174,6 +174,7 @@ def test_parts_need_only_their_part_of_the_known_colours():
         torch.testing.assert_close(part, whole[inside], atol=2e-5, rtol=0)
 
 
+@pytest.mark.skipif(torch.__version__ < "2.11", reason="PyTorch 2.6 cannot compile colour samples")
 def test_a_compiled_graph_gives_the_same_channels():
     image, labels = example(n=2)
     compiled = torch.compile(colour_channels, backend="eager", fullgraph=True)

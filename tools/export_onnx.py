@@ -44,6 +44,7 @@ from utils.program import program
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")  # requirements-onnx.txt
 VERIFIED_SIZES = ((64, 64), (96, 160), (224, 128), (320, 352))  # height and width
+LOWEST_TORCH = "2.11"  # 2.6 does not export attention, 2.9 exports another alpha
 TOLERANCE = 1e-4  # of alpha, between ONNX Runtime and PyTorch
 
 
@@ -149,6 +150,8 @@ def main() -> int:
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(f"{', '.join(missing)} not installed: pip install -r requirements-onnx.txt")
+    if torch.__version__ < LOWEST_TORCH:
+        raise ExportError(f"PyTorch {torch.__version__} cannot export attention: install {LOWEST_TORCH} or later")
     config, checkpoint = chosen_network(args)
     check_writable(args.output.parent)
     network = load_network(checkpoint, **architecture(config))

@@ -177,8 +177,8 @@ def test_phase_runs() -> Iterator[Run]:
             write(folder / "out" / "sample" / "000000.png", trimap_of(64, 64))), ANY)
     yield run("others' images", (Thing("others", "test.alpha_path"),), lambda folder: write(
         folder / "out" / "sample" / "mine.png", trimap_of(64, 64)), 1)
-    yield run("a damaged prediction", (Thing("prediction", "000000.png|test.alpha_path", "either"),), lambda folder: write(
-        folder / "out" / "sample" / "000000.png", b""), ANY)
+    yield run("a damaged prediction", (Thing("prediction", "000000.png|test.alpha_path", "either"),),
+              lambda folder: write(folder / "out" / "sample" / "000000.png", b""), ANY)
     for key in ("merged", "alpha", "trimap"):
         yield run(f"test.{key} missing", (Thing(key, "b-none"),), lambda folder: None, 1,
                   **{f"test__{key}": lambda folder: folder / "b-none"})
