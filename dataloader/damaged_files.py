@@ -4,6 +4,7 @@ import os
 import re
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -121,9 +122,11 @@ def _lossy_webp_data(data: bytes) -> Iterator[bytes]:
 def why_undecodable(data: bytes) -> str:
     """What is wrong with a file that cannot be decoded, judging by its content."""
     try:
-        with Image.open(BytesIO(data)) as image:
-            kind = image.format
-            image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(data)) as image:
+                kind = image.format
+                image.load()
     except Image.UnidentifiedImageError:
         return _kind_of_content(data)
     except Exception as error:  # Pillow's decoders raise many kinds for damaged files

@@ -191,7 +191,8 @@ def about_thing(thing: Thing, lines: list[str], folder: Path, run: Run) -> list[
         found.append(f"a line names it: {named[0]}")
     if thing.expected == "done" and result is not None and not done:
         found.append("no output")
-    if thing.expected == "either" and result is not None and done == bool(named):
+    refused = [line for line in named if "may be damaged" not in line]  # which is said of what is done all the same
+    if thing.expected == "either" and result is not None and done == bool(refused):
         found.append("both an output and a line" if done else "neither output nor line")
     if len(named) > 1 and not run.spare:
         found.append(f"{len(named)} lines name it: {' | '.join(line[:120] for line in named)}")
