@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from utils.distributed import World
-from utils.file_writing import atomic_path
+from utils.file_writing import atomic_path, naming
 
 REPORT_EVERY = 1.0  # minutes
 
@@ -62,9 +62,10 @@ class Progress:
         line |= {name: round(value / self._steps, 6) for name, value in self._sums.items()}
         text = json.dumps(line)
         print(text, flush=True)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        with naming(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(text + "\n")
         self._written_at = elapsed
         self.begin(waited)
 

@@ -162,7 +162,7 @@ def main() -> int:
     args = parser.parse_args()
     random.seed(args.seed)
     failed = 0
-    print(f"{'':44} {'kills':>5}")
+    print(f"{'':56} {'kills':>5}")
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         folder = Path(name)
         data = folder / "data"
@@ -175,10 +175,10 @@ def main() -> int:
         for kind, (part, run) in kinds.items():
             try:
                 count = run(folder / kind.replace(" ", "-"), count=max(1, round(part * args.kills)))
-                print(f"{kind:44} {count:5} lost nothing", flush=True)
+                print(f"{kind:56} {count:5} lost nothing", flush=True)
             except LostError as error:
                 failed += 1
-                print(f"{kind:44}       LOST: {error}", flush=True)
+                print(f"{kind:56}       LOST: {error}", flush=True)
     return 1 if failed else 0
 
 
