@@ -1,9 +1,12 @@
 """A selection of the audit in tests/audit, and its judgement of a program that does everything wrong."""
 
+import shutil
+
 import pytest
 from audit_kinds import KINDS, fast_runs
 from audit_report import described, examine
 from audit_run import Run, Thing, carry_out, close_servers
+from audit_shared import work_folder
 
 WRONG = """
 import sys
@@ -23,6 +26,7 @@ sys.exit(3)
 def _servers():
     yield
     close_servers()
+    shutil.rmtree(work_folder())
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if fast_runs(kind)])

@@ -28,7 +28,7 @@ from dataloader.synthetic.items import DrawnBackground, DrawnForeground, random_
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT
 from dataloader.synthetic.postprocess import composite_as_photograph, plain_colours
 from dataloader.synthetic.trimap_styles import redraw_trimap
-from utils.arguments import any_path, positive_int, whole_number
+from utils.arguments import any_path, image_side, positive_int, whole_number
 from utils.file_writing import write_png
 from utils.preprocessing import trimap_grey
 from utils.processes import process_pool
@@ -112,7 +112,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--foregrounds", type=whole_number, default=64, help="default: %(default)s")
     parser.add_argument("--backgrounds", type=whole_number, default=64, help="default: %(default)s")
     parser.add_argument("--tests", type=whole_number, default=16, help="default: %(default)s")
-    parser.add_argument("--size", type=positive_int, default=512,
+    parser.add_argument("--size", type=image_side, default=512,
                         help="side in pixels, at least 64 (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=1, help="default: %(default)s")
     parser.add_argument("--plain", action="store_true", help="test images in plain colours, which are easier")

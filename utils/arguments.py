@@ -4,6 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
+LARGEST = 10**9
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # see utils.precision
 
 
@@ -26,26 +27,31 @@ def any_path(text: str) -> Path:
 
 
 def positive_int(text: str) -> int:
-    """An integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is below 1")
-    return number
+    """An integer of at least 1, at most `LARGEST`."""
+    return _integer(text, 1, LARGEST)
 
 
 def port_number(text: str) -> int:
     """A TCP port, 1 to 65535."""
-    number = positive_int(text)
-    if number > 65535:
-        raise argparse.ArgumentTypeError(f"{number} is above 65535")
-    return number
+    return _integer(text, 1, 65535)
 
 
 def whole_number(text: str) -> int:
-    """An integer of at least 0."""
+    """An integer of at least 0, at most `LARGEST`."""
+    return _integer(text, 0, LARGEST)
+
+
+def image_side(text: str) -> int:
+    """A side of an image to be drawn, in pixels, 1 to 16384."""
+    return _integer(text, 1, 16384)
+
+
+def _integer(text: str, low: int, high: int) -> int:
     number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{number} is below 0")
+    if number < low:
+        raise argparse.ArgumentTypeError(f"{number} is below {low}")
+    if number > high:
+        raise argparse.ArgumentTypeError(f"{number} is above {high}")
     return number
 
 

@@ -17,7 +17,11 @@ Result = TypeVar("Result")
 
 
 def process_pool(processes: int) -> ProcessPoolExecutor:
-    """A pool of processes that use one core each, leave signals to the caller, and end with it."""
+    """A pool of processes, at most four per core, that use one core each.
+
+    They leave signals to the caller, and end with it.
+    """
+    processes = min(processes, 4 * (os.cpu_count() or 1))  # all are started at once
     context = multiprocessing.get_context("spawn")  # forking a process that has threads can hang
     return ProcessPoolExecutor(processes, context, _start_worker)
 

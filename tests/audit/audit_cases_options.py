@@ -94,7 +94,7 @@ def option_runs() -> Iterator[Run]:
         yield refused(f"--background {colour!r}", colour or "--background| .: |: .:",
                       lambda folder, colour=colour: demo(folder, f"--background={colour}"), REFUSED)
     for box in ("1,2,3", "5,5,5,5", "900,900,999,999", "0,0,40,33", "9,9,1,1", f"0,0,{10**30},5", "a,b,c,d"):
-        yield refused(f"--rectangle {box[:20]}", "rectangle", lambda folder, box=box: [
+        yield refused(f"--rectangle {box[:20]}", "rectangle|good1", lambda folder, box=box: [
             "tools/make_trimap.py", folder / "images" / "good1.png", "--rectangle", box, "--output", folder / "out"])
     yield refused("--rectangle on a folder", "images", lambda folder: [
         "tools/make_trimap.py", folder / "images", "--rectangle=1,1,9,9", "--output", folder / "out"])
@@ -173,7 +173,7 @@ def page_runs() -> Iterator[Run]:
                           ("--max-pixels", "nan"), ("--max-upload", "1"), ("--device", "cuda:99"),
                           ("--checkpoint", "b-none.pth"), ("--config", "b-none.toml"),
                           ("--host", "no.such.host.invalid")):
-        token = value if value.startswith("b-") else option
+        token = value if value.startswith(("b-", "no.")) else option
         yield Run("web page", f"app.py {option}={value}", (Thing(value, token),),
                   lambda folder, option=option, value=value: ["app.py", "--config", CONFIG, "--checkpoint",
                                                               tiny_checkpoint(), f"{option}={value}"],

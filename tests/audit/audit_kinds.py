@@ -31,7 +31,7 @@ KINDS = {
     "scoring": scoring_runs,
     "other programs": program_runs,
 }
-FAST_RUNS = 4  # of each kind
+FAST_RUNS = 2  # of each kind
 
 
 def fast_runs(kind: str) -> list[Run]:

@@ -132,6 +132,8 @@ def program(argv: list, cwd: Path, out: Path, env: dict[str, str] | None = None,
     """Runs a program of the project; its first argument is relative to the repository."""
     argv = [str(part) for part in argv]
     argv[0] = str(ROOT / argv[0])
+    for name in ("stdout.txt", "stderr.txt"):
+        (out / name).touch()
     if not fork and argv[0].endswith(".py"):
         argv.insert(0, sys.executable)
     done = own_server().start({"argv": argv, "cwd": str(cwd), "out": str(out), "env": env or {}, "seconds": seconds,
