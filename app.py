@@ -10,6 +10,7 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -22,7 +23,7 @@ from starlette.middleware import Middleware
 from matting.cutout import check_pymatting
 from matting.options import add_matting_arguments, build_predictor, chosen_network
 from utils.arguments import memory_size, port_number, positive_int
-from utils.errors import InputError
+from utils.errors import InputError, system_reason
 from utils.program import program
 from webpage.gate import Gate
 from webpage.hosts import allowed_hosts, in_address
@@ -57,6 +58,10 @@ def parse_arguments() -> argparse.Namespace:
 @program
 def main() -> int:
     args = parse_arguments()
+    try:
+        socket.getaddrinfo(args.host, args.port)
+    except OSError as error:
+        raise InputError(f"--host {args.host}: {system_reason(error)}") from None
     check_pymatting()
     config, checkpoint = chosen_network(args)
     matting = build_predictor(config, checkpoint, args.device, precision=args.precision,

@@ -38,7 +38,7 @@ from utils.arguments import any_path
 from utils.checkpoint import load_network
 from utils.config import architecture
 from utils.errors import InputError
-from utils.file_writing import atomic_path, check_writable
+from utils.file_writing import atomic_path, check_writable, naming
 from utils.preprocessing import STRIDE, normalised_planes, trimap_planes
 from utils.program import program
 
@@ -153,7 +153,8 @@ def main() -> int:
     if torch.__version__ < LOWEST_TORCH:
         raise ExportError(f"PyTorch {torch.__version__} cannot export attention: install {LOWEST_TORCH} or later")
     config, checkpoint = chosen_network(args)
-    check_writable(args.output.parent)
+    with naming(args.output):
+        check_writable(args.output.parent)
     network = load_network(checkpoint, **architecture(config))
     metadata = {name: str(value) for name, value in network.architecture.items()}
     difference = export(network, args.output, {"version": config.version, **metadata})
