@@ -84,7 +84,7 @@ def main() -> int:
 @contextmanager
 def uploads_folder() -> Iterator[str]:
     """A folder that is deleted in the end, also if requests that are not finished still write to it."""
-    folder = tempfile.mkdtemp(prefix="matting-")
+    folder = str(Path(tempfile.mkdtemp(prefix="matting-")).resolve())
     try:
         yield folder
     finally:

@@ -86,6 +86,8 @@ def saved_on_full_disk(state: TrainingState, folder: Path, world: World) -> Iter
         reason = f"{error.filename or 'a file'}: {system_reason(error)}; training stopped at step {state.step}"
         if not world.is_main:
             raise TrainingError(reason) from None
+        if not state.is_finite:
+            raise TrainingError(f"{reason}; its weights contain NaN or Inf and are not saved") from None
         try:
             save_state(folder / "latest_model.pth", state)
             raise TrainingError(f"{reason}, where train.resume_checkpoint=latest_model goes on") from None

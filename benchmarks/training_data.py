@@ -30,7 +30,7 @@ from dataloader.synthetic import meshes, objects, patterns, plants, shapes, stra
 from evaluation.validation import validate
 from matting.predictor import Matting
 from networks import MattingNetwork, build_network
-from training.state import load_initial_weights
+from training.start import load_initial_weights
 from utils.arguments import any_path, positive_int, whole_number
 from utils.config import architecture, load_config
 from utils.program import program

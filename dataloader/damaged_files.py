@@ -63,9 +63,25 @@ def sign_of_damage(data: bytes, messages: list[str]) -> str | None:
         damage = _JPEG_DAMAGE.match(message)
         if damage:
             return damage[1] or damage[2]
-    if _jpeg_scan_with_zeros(data) or any(_ZEROS in chunk for chunk in _lossy_webp_data(data)):
+    if _jpeg_with_zeros(data) or _webp_with_zeros(data):
         return f"{len(_ZEROS)} or more zero bytes in a row in its compressed data"
     return None
+
+
+def _jpeg_with_zeros(data: bytes) -> bool:
+    """Whether a JPEG file holds zeros that its picture, if encoded again, does not give."""
+    if not _jpeg_scan_with_zeros(data):
+        return False
+    with Image.open(BytesIO(data)) as image:
+        progressive, picture = "progressive" in image.info, image.convert("RGB")
+    return not any(_jpeg_scan_with_zeros(_encoded(picture, "JPEG", quality=quality, progressive=progressive))
+                   for quality in (75, 80, 95))
+
+
+def _encoded(picture: Image.Image, kind: str, **options: int) -> bytes:
+    data = BytesIO()
+    picture.save(data, kind, **options)
+    return data.getvalue()
 
 
 def _jpeg_scan_with_zeros(data: bytes) -> bool:
@@ -73,6 +89,8 @@ def _jpeg_scan_with_zeros(data: bytes) -> bool:
     position, first_symbols, progressive = 2, {}, False
     while data.startswith(b"\xff\xd8\xff") and data[position:position + 1] == b"\xff":
         marker, length = data[position + 1], int.from_bytes(data[position + 2:position + 4], "big")
+        if marker == 0xD9:  # end of the image
+            break
         segment = data[position + 4:position + 2 + length]
         position += 2 + max(2, length)
         if marker == 0xC2:
@@ -100,13 +118,32 @@ def _first_symbols(segment: bytes) -> dict[int, int]:
 def _zeros_are_flat(header: bytes, first_symbols: dict[int, int], progressive: bool) -> bool:
     """Whether zero bits in a scan stand for blocks without differences; `header` is its SOS segment."""
     components = header[0] if header else 0
-    if len(header) < 2 * components + 2:
+    if len(header) < 2 * components + 4:
         return True
     if progressive:  # scans of the blocks' means may well hold long runs
         return header[2 * components + 1] == 0
     end_of_block = 0
     tables = {0x10 | header[2 + 2 * i] & 0x0F for i in range(components)}
     return all(first_symbols.get(table, end_of_block) == end_of_block for table in tables)
+
+
+def _webp_with_zeros(data: bytes) -> bool:
+    """Whether a lossy WebP file holds a run of zero bytes much longer than its picture gives when encoded again.
+
+    Flat pictures give long runs; one from damage decodes to something that does not.
+    """
+    run = _longest_run(data)
+    if run < len(_ZEROS):
+        return False
+    with Image.open(BytesIO(data)) as image:
+        picture = image.convert("RGB")
+    again = [_encoded(picture, "WEBP", quality=quality, method=method) for quality, method in ((75, 0), (95, 4))]
+    return run > 2 * max(map(_longest_run, again))
+
+
+def _longest_run(webp: bytes) -> int:
+    """The length of the longest run of zero bytes in a file's lossy image data."""
+    return max((len(run) for chunk in _lossy_webp_data(webp) for run in re.findall(rb"\0+", chunk)), default=0)
 
 
 def _lossy_webp_data(data: bytes) -> Iterator[bytes]:

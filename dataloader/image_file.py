@@ -22,6 +22,8 @@ _OWN_DEPTH = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 _ORIENTATION = 0x0112  # EXIF tag
 _MODES_WITH_ALPHA = ("RGBA", "RGBa", "LA", "La", "PA")
 
+_warned: set[Path] = set()
+
 log = logging.getLogger(__name__)
 
 
@@ -233,8 +235,9 @@ def _decode(path: Path, data: bytes, mode: int) -> np.ndarray:
         raise ImageFileError(f"{path}: {why_undecodable(data)}")
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageFileError(f"{path}: has {image.dtype} pixels; expected 8 or 16 bits")
-    sign = sign_of_damage(data, messages)
+    sign = None if path in _warned else sign_of_damage(data, messages)
     if sign:
+        _warned.add(path)  # training reads a file many times
         log.warning("%s: may be damaged: %s", printable(str(path)), sign)
     return image
 

@@ -99,8 +99,11 @@ def next_batches(batches: Iterator[dict], config: EasyDict) -> list[dict]:
     """
     try:
         return [next(batches) for _ in range(config.train.accumulate)]
-    except ImageFileError as error:  # a worker's message contains its traceback
-        raise ImageFileError(re.sub(r"^[\w.]+Error: ", "", str(error).strip().splitlines()[-1])) from None
+    except ImageFileError as error:
+        message = str(error.args[0])
+        if message.startswith("Caught "):  # by PyTorch, in a worker; its traceback follows
+            message = re.sub(r"^[\w.]+Error: ", "", message.strip().splitlines()[-1])
+        raise ImageFileError(message) from None
 
 
 def to_device(batches: list[dict], device: torch.device) -> list[dict]:

@@ -72,6 +72,8 @@ def read_background(text: str) -> np.ndarray | str:
     """
     if text == BLUR:
         return text
+    if not text:
+        raise CutoutError("--background is empty; expected a file, #rrggbb or blur")
     if text.startswith("#") and not Path(text).exists():
         if not re.fullmatch("#[0-9a-fA-F]{6}", text):
             raise CutoutError(f"{text}: not a colour; expected #rrggbb, such as #00b140")

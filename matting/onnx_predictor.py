@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from utils.device import available_memory
-from utils.errors import InputError, one_line
+from utils.errors import InputError, cut, one_line
 from utils.file_writing import is_folder_name
 from utils.preprocessing import (
     BORDER,
@@ -90,7 +90,6 @@ class OnnxMatting:
         return [Matte(finished_alpha(alpha[0], label, self.border), (), ())
                 for alpha, label in zip(alphas, labels, strict=True)]
 
-
     def _run(self, images: np.ndarray, trimaps: np.ndarray) -> np.ndarray:
         try:
             alphas = run_session(self.session, images, trimaps)
@@ -111,13 +110,13 @@ def _metadata_problem(metadata: dict[str, str]) -> str | None:
     if missing:
         return f"its metadata lacks {', '.join(missing)}"
     if not is_folder_name(metadata["version"]):
-        return f"its version is {metadata['version']!r}; expected the name of a folder"
+        return f"its version is {cut(repr(metadata['version']))}; expected the name of a folder"
     if metadata["trimap_channel"] not in ("1", "3"):
-        return f"its trimap_channel is {metadata['trimap_channel']!r}; expected 1 or 3"
+        return f"its trimap_channel is {cut(repr(metadata['trimap_channel']))}; expected 1 or 3"
     if metadata["stride"] != str(STRIDE):
-        return f"its stride is {metadata['stride']!r}; expected {STRIDE}"
+        return f"its stride is {cut(repr(metadata['stride']))}; expected {STRIDE}"
     if not re.fullmatch(r"\d+(\.\d+)?", metadata["width"]) or not 0 < float(metadata["width"]) <= 4:
-        return f"its width is {metadata['width']!r}; expected a factor above 0, at most 4"
+        return f"its width is {cut(repr(metadata['width']))}; expected a factor above 0, at most 4"
     return None
 
 

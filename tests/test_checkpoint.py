@@ -113,7 +113,7 @@ def write_bad_file(kind: str, path, weights) -> None:
     ("truncated", "truncated"),
     ("truncated legacy", "truncated or damaged"),
     ("web page", r"not a PyTorch file \(32 bytes, starting with b'<htm'\)"),
-    ("empty", r"not a PyTorch file \(0 bytes"),
+    ("empty", "the file is empty"),
     ("code", r"would run code \(\S*print\)"),
     ("pickled code", r"would run code \(\S*print\)"),
     ("archive", "another kind of zip archive"),
@@ -153,7 +153,7 @@ def test_mismatched_weights(tmp_path, weights, change, arguments, message):
 @pytest.mark.parametrize("told", [{"width": "wide"}, {"depth": 3}, {"encoder": "none"}, "narrow"])
 def test_an_architecture_that_cannot_be_built(tmp_path, told):
     save_checkpoint(tmp_path / "other.pth", build_network(width=0.1), architecture=told)
-    with pytest.raises(CheckpointError, match=r"other\.pth: its architecture .* is invalid") as error:
+    with pytest.raises(CheckpointError, match=r"other\.pth: its architecture is invalid") as error:
         load_network(tmp_path / "other.pth")
     assert len(str(error.value).splitlines()) == 1
 

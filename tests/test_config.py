@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from utils.config import KEYS, ConfigError, load_config
+from utils.config import ConfigError, load_config
+from utils.config_keys import KEYS
 
 ROOT = Path(__file__).parent.parent
 

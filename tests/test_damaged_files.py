@@ -57,9 +57,16 @@ def test_flat_areas_are_not_taken_for_damage(options, mode):
         assert found(encoded(image.convert(mode), "JPEG", **options)) is None
 
 
-def test_flat_areas_of_a_webp_are_not_taken_for_damage():
-    assert found(encoded(FLAT, "WEBP")) is None
-    assert found(encoded(FLAT, "WEBP", lossless=True)) is None
+@pytest.mark.parametrize("options", [{"quality": 60}, {"quality": 80}, {"quality": 95}, {"lossless": True}])
+def test_flat_areas_of_a_webp_are_not_taken_for_damage(options):
+    for image in (FLAT, Image.new("RGB", (1000, 1000), "white"), Image.new("RGB", (1000, 1000))):
+        assert found(encoded(image, "WEBP", **options)) is None
+
+
+def test_gradients_of_a_progressive_jpeg_are_not_taken_for_damage():
+    gradient = Image.fromarray(np.linspace(0, 255, 512).astype(np.uint8)[None].repeat(512, axis=0)).convert("RGB")
+    for image in (gradient, gradient.rotate(90)):
+        assert [found(encoded(image, "JPEG", quality=q, progressive=True)) for q in (60, 75, 80, 95)] == [None] * 4
 
 
 def test_a_damaged_file_is_read_with_one_warning_that_names_it(tmp_path, caplog, capfd):

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import resource
 import subprocess
 from pathlib import Path
 
@@ -46,6 +45,7 @@ DAMAGES = [
     (("resume", "random_state"), "x"), (("loss",), []), (("opt_state_dict",), []), (("opt_state_dict",), {}),
     (("opt_state_dict", "param_groups"), []), (("opt_state_dict", "param_groups", 0, "betas"), (NAN, 0.9)),
     (("opt_state_dict", "param_groups", 0, "eps"), DELETED), (("opt_state_dict", "state", 0), DELETED), (MOMENT, 3),
+    (("opt_state_dict", "param_groups", 0, "lr"), -1.0), (("resume", "validated"), "x"),
     (MOMENT, lambda moment: moment * NAN), (MOMENT, lambda moment: moment[:1]),
     (("opt_state_dict", "state", 0, "exp_avg_sq"), lambda moment: moment - 1),
     (("opt_state_dict", "state", 0, "step"), lambda step: step * NAN),
@@ -126,6 +126,7 @@ def test_a_full_disk_ends_the_training_saved(data, monkeypatch, caplog, tmp_path
 
 def test_a_checkpoint_that_does_not_fit_on_the_disk(data, tmp_path):
     """A limit on the size of files acts like a full disk."""
+    resource = pytest.importorskip("resource")
     arguments = settings(data, tmp_path, model__width=0.1, train__val_step=2)
     assert run_main(*arguments, "--set", "train.total_step=2").returncode == 0
     before = weights(tmp_path)
@@ -141,6 +142,21 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk(data, tmp_path):
     assert "Traceback" not in result.stderr
     assert all(torch.equal(value, before[name]) for name, value in weights(tmp_path).items())
     assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
+
+
+def test_settings_of_another_pytorch_are_no_damage(data, copy, tmp_path):
+    damage(copy, ("opt_state_dict", "param_groups", 0, "capturable"), DELETED)
+    damage(copy, ("opt_state_dict", "param_groups", 0, "of_the_future"), None)
+    assert start_or_resume(resumed(data, tmp_path), ALONE).step == 2
+
+
+def test_a_full_disk_saves_no_weights_that_are_not_finite(data, narrow, tmp_path):
+    state = start_or_resume(resumed(data, narrow), ALONE)
+    next(state.network.parameters()).data.fill_(NAN)
+    with pytest.raises(TrainingError, match="its weights contain NaN or Inf and are not saved"), \
+            trainer.saved_on_full_disk(state, tmp_path, ALONE):
+        raise OSError(28, "No space left on device", "a.csv")
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_that_are_not_finite_overwrite_nothing(data, monkeypatch, tmp_path):
@@ -192,7 +208,7 @@ def test_a_damaged_table_keeps_its_good_rows(data, tmp_path):
     config = config_of(data, tmp_path)
     table = tmp_path / "log" / "sample.csv"
     table.parent.mkdir()
-    table.write_text("step,loss\n1,0.5\nx,0.4\n2\n2,0.3\n3,0.2\n")
+    table.write_bytes(b"step,loss\n1,0.5\nx,0.4\n2\n\x80\0,1\n2,0.3\n3,0.2\n")
     with RunLog(config, ALONE, 2):
         pass
     assert table.read_text().splitlines() == ["step,loss", "1,0.5", "2,0.3"]

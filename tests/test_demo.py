@@ -188,10 +188,13 @@ def test_nothing_unknown_is_told(monkeypatch, capsys, pictures, networks):
 
 
 def test_missing_weights_are_explained(monkeypatch, capsys, pictures):
-    assert run(monkeypatch, pictures, "--checkpoint", str(pictures / "none.pth")) == 1
-    message = capsys.readouterr().err
-    for part in (str(pictures / "none.pth"), "https://github.com/Yaoyi-Li/GCA-Matting", "--random-weights"):
-        assert part in message
+    published = ["--config", str(ROOT / "config" / "gca-dist.toml")]
+    for more, parts in ((["--checkpoint", str(pictures / "none.pth")], [f"{pictures / 'none.pth'}: no such file\n"]),
+                        (published, ["gca-dist.pth: no such file\n", "https://github.com/Yaoyi-Li/GCA-Matting"])):
+        assert run(monkeypatch, pictures, *more) == 1
+        message = capsys.readouterr().err
+        assert all(part in message for part in parts)
+        assert len(message.splitlines()) == (4 if more == published else 1)
     assert not (pictures / "out").exists()
 
 

@@ -35,8 +35,18 @@ def test_addresses_of_ipv6_have_brackets():
     ([], True),
     ([(b"host", b"site.example")], True),
     ([(b"host", b"localhost"), (b"origin", b"http://site.example")], True),
+    ([(b"host", b"localhost"), (b"origin", b"http://localhost:3000")], True),
     ([(b"host", b"localhost"), (b"origin", b"null")], True),
     ([(b"host", b"localhost"), (b"origin", b"http://[")], True),
 ])
 def test_requests_to_or_from_other_sites_are_refused(headers, refused):
-    assert (allowed_hosts("127.0.0.1", []).refusal(headers) is not None) == refused
+    for host in ("127.0.0.1", "0.0.0.0"):
+        assert (allowed_hosts(host, []).refusal(headers) is not None) == refused
+
+
+@pytest.mark.parametrize(("host", "origin", "refused"), [
+    (b"192.168.1.5:7860", b"http://192.168.1.5:7860", False), (b"192.168.1.5:7860", b"http://6.6.6.6", True),
+    (b"127.0.0.1:7860", b"https://matting.example", False), (b"127.0.0.1:7860", b"https://other.example", True)])
+def test_numeric_addresses_of_other_sites_are_other_sites(host, origin, refused):
+    hosts = allowed_hosts("0.0.0.0", ["matting.example"])
+    assert (hosts.refusal([(b"host", host), (b"origin", origin)]) is not None) == refused

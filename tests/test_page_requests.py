@@ -10,8 +10,8 @@ pytest.importorskip("gradio")
 if sys.platform != "linux":
     pytest.skip("uses FIFOs and /proc", allow_module_level=True)
 
-from tests.audit.page_client import running_page
-from tests.audit.page_ways import GROUPS, Scene, failures, set_scene, works
+from page_client import running_page
+from page_ways import GROUPS, Scene, failures, set_scene, works
 
 
 @pytest.fixture(scope="module")

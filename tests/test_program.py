@@ -1,13 +1,19 @@
 """How programs end, whatever the names of the files and whatever the output can print."""
 
+import importlib
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from easydict import EasyDict
+from torch._utils import ExceptionWrapper
 
+from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
+from dataloader.loader import next_batches
 from utils.errors import InputError, ReportedError, printable
 from utils.file_writing import atomic_path, is_folder_name, naming, write_png
 from utils.program import program
@@ -40,6 +46,29 @@ def test_an_interrupt_is_told_and_a_bug_is_not_hidden(capsys):
     assert capsys.readouterr().err == "test_program.py: interrupted; the files written so far are complete\n"
     with pytest.raises(KeyError):
         main()
+
+
+def test_errors_of_worker_processes_keep_their_last_line():
+    def batches():
+        try:
+            raise TooManyBrokenFilesError("a\nb.png: damaged; too many")
+        except TooManyBrokenFilesError:
+            ExceptionWrapper(sys.exc_info()).reraise()
+        yield
+
+    with pytest.raises(ImageFileError) as raised:
+        next_batches(batches(), EasyDict(train=EasyDict(accumulate=1)))
+    assert str(raised.value) == "a\\nb.png: damaged; too many"
+
+
+def test_advice_survives_the_way_from_another_process():
+    error = pickle.loads(pickle.dumps(InputError("a\nb", advice="c\nd")))
+    assert str(error) == "a\\nb\nc\nd"
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("tools/*.py"), *ROOT.glob("benchmarks/*.py")], ids=lambda path: path.name)
+def test_every_program_can_be_imported(path):
+    assert importlib.import_module(f"{path.parent.name}.{path.stem}")
 
 
 def test_control_characters_are_escaped_and_letters_are_not():

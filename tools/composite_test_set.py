@@ -27,7 +27,7 @@ from dataloader.image_file import ImageFileError, find_partner, list_images
 from utils.arguments import any_path, positive_int
 from utils.file_writing import write_png
 from utils.processes import process_pool
-from utils.program import program
+from utils.program import program, report
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -193,7 +193,11 @@ def run(args: argparse.Namespace) -> int:
 
 @program
 def main() -> int:
-    return run(parse_arguments())
+    try:
+        return run(parse_arguments())
+    except KeyboardInterrupt:
+        report("composite_test_set.py", "interrupted; run the same command again to continue")
+        return 130
 
 
 if __name__ == "__main__":

@@ -153,6 +153,8 @@ def main() -> int:
     if torch.__version__ < LOWEST_TORCH:
         raise ExportError(f"PyTorch {torch.__version__} cannot export attention: install {LOWEST_TORCH} or later")
     config, checkpoint = chosen_network(args)
+    if args.output.exists() and args.output.suffix.lower() != ".onnx":
+        raise ExportError(f"{args.output}: exists and is not an ONNX file; expected a name that ends in .onnx")
     with naming(args.output):
         check_writable(args.output.parent)
     network = load_network(checkpoint, **architecture(config))

@@ -178,8 +178,9 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
             while not (stop_signal or clock.is_over):
                 stop_signal = train_stage(run, stage_at(clock.read(), run.stages), clock, run_log, stop)
         except OSError:  # such as of a full disk, which may be that of the logs only
-            with suppress(OSError):
-                run.save(clock, None)
+            if world.size == 1:  # other processes would not take part
+                with suppress(OSError):
+                    run.save(clock, None)
             raise
     return 128 + stop_signal if stop_signal else 0
 

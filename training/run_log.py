@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -151,14 +152,16 @@ def logging_to_file(config: EasyDict, world: World) -> Iterator[None]:
 
 
 class LogFile(logging.FileHandler):
-    """A log file whose OSErrors, such as of a full disk, end the program; `logging` would print tracebacks."""
+    """A log file whose OSErrors, such as of a full disk, are raised; `logging` would print tracebacks."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with naming(self.baseFilename):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        raise
+        if isinstance(sys.exc_info()[1], OSError):
+            raise
+        super().handleError(record)
 
 
 def _listed(values: dict[str, float]) -> str:
@@ -183,8 +186,8 @@ def drop_rows_from(path: Path, first_step: int) -> None:
         number = next(number for number in count(1) if not path.with_suffix(f".{number}.csv").exists())
         path.rename(path.with_suffix(f".{number}.csv"))
         return
-    with path.open(newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
+    with path.open(newline="", errors="replace") as file:
+        header, *rows = list(csv.reader(line.replace("\0", "") for line in file)) or [[]]
     kept = [row for row in rows if len(row) == len(header) and row[0].isdecimal() and int(row[0]) <= first_step]
     with atomic_path(path) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file).writerows([header, *kept])

@@ -20,9 +20,11 @@ from utils.checkpoint import (
     read_checkpoint,
 )
 from utils.config import ConfigError, architecture
+from utils.device import is_out_of_memory
 from utils.distributed import World
 from utils.errors import one_line
 
+ADAM = {"params", "lr", "betas", "eps", "weight_decay"}  # settings
 INITIALISE = "start from its weights with model.init_checkpoint"
 
 log = logging.getLogger(__name__)
@@ -112,6 +114,8 @@ def restore(state: TrainingState, path: Path) -> None:
     except CheckpointError:
         raise
     except Exception as error:  # of what the file holds instead of the state's parts
+        if is_out_of_memory(error):
+            raise
         reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise CheckpointError(f"{path}: its training state is damaged ({reason}); {INITIALISE}") from None
 
@@ -125,8 +129,9 @@ def _restore_network(state: TrainingState, resume: dict, path: Path) -> None:
 
 def _restore_optimizer(state: TrainingState, optimizer: dict, scaler: dict, path: Path) -> None:
     expected = state.optimizer.state_dict()["param_groups"]
-    for group, own in zip(optimizer["param_groups"], expected, strict=True):
-        if group.keys() != own.keys() or not all(map(_is_finite, group.values())):
+    for group, _ in zip(optimizer["param_groups"], expected, strict=True):
+        # Other versions of PyTorch have further settings.
+        if not group.keys() >= ADAM or not all(map(_is_finite, group.values())) or not group["lr"] >= 0:
             raise ValueError("the optimizer's settings are not those of Adam")
     check_tensors(path, {f"opt_state_dict.{number}.{name}": value for number, moments in optimizer["state"].items()
                          for name, value in moments.items()})
@@ -149,10 +154,13 @@ def _restore_numbers(state: TrainingState, resume: dict) -> None:
             raise ValueError(f"{name} is {value!r}; expected a whole number")
     if norm is not None and not (_is_finite(norm) and norm >= 0):
         raise ValueError(f"moving_norm is {norm!r}; expected a number")
-    if not isinstance(best, int | float) or not best >= 0:
+    if type(best) not in (int, float) or not best >= 0:
         raise ValueError(f"best_mse is {best!r}; expected a number")
+    validated = resume.get("validated", step)
+    if type(validated) is not int:
+        raise ValueError(f"validated is {validated!r}; expected a whole number")
     state.step, state.skipped, state.moving_norm, state.best_mse = step, skipped, norm, best
-    state.validated = resume.get("validated", step)
+    state.validated = validated
 
 
 def _is_finite(value: object) -> bool:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from networks import build_network
 from utils.checkpoint import CheckpointError, check_tensors, load_plain, load_weights, write_tensors
+from utils.errors import cut, one_line
 from utils.file_writing import atomic_path
 
 ABOUT = "about.json"
@@ -95,7 +96,7 @@ def load_about(folder: Path) -> dict:
         return about
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror.lower()}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
 
 
@@ -110,6 +111,10 @@ def join_shards(folder: Path, path: Path, default_architecture: dict[str, str | 
     """
     weights, about = load_shards(folder)
     architecture = about.get("architecture", default_architecture)
-    load_weights(build_network(**architecture), weights, folder)
+    try:
+        network = build_network(**architecture)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / ABOUT}: its architecture is invalid ({cut(one_line(error))})") from None
+    load_weights(network, weights, folder)
     write_tensors(path, {"iter": about["steps"], "loss": 0.0, "architecture": architecture,
                          "state_dict": half_precision(weights)})

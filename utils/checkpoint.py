@@ -18,7 +18,8 @@ from torch import Tensor
 
 from networks import MattingNetwork, build_network, from_published_names, to_published_names
 from networks.colour_samples import CHANNELS
-from utils.errors import InputError, one_line
+from utils.device import is_out_of_memory
+from utils.errors import InputError, cut, one_line
 from utils.file_writing import atomic_path
 
 if TYPE_CHECKING:  # not needed for matting
@@ -106,6 +107,8 @@ def load_plain(path: Path) -> object:
             warnings.simplefilter("ignore")  # about kinds of tensors that are refused anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged pickles and archives raise all kinds of exceptions
+        if is_out_of_memory(error):
+            raise
         raise CheckpointError(f"{path}: {_load_failure(path, error)}") from None
 
 
@@ -128,6 +131,8 @@ def _check_archive(path: Path) -> None:
 def _load_failure(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         head = file.read(4)
+    if not head:
+        return "the file is empty"
     size = f"{path.stat().st_size:,} bytes"
     unsafe = re.search(r"GLOBAL (\S+)", str(error))
     if unsafe:
@@ -217,8 +222,10 @@ def _build_stored(path: str | Path, stored: object, architecture: dict) -> Matti
     try:
         # A file without this key is older than colour samples, or has none.
         return build_network(**(architecture | {"colour_samples": False} | stored))
-    except (TypeError, ValueError) as error:  # not a dictionary, unknown names, values of another type
-        raise CheckpointError(f"{path}: its architecture {stored!r} is invalid ({one_line(error)})") from None
+    except Exception as error:  # not a dictionary, unknown names, values of another type or size
+        if is_out_of_memory(error):
+            raise
+        raise CheckpointError(f"{path}: its architecture is invalid ({cut(one_line(error))})") from None
 
 
 def save_checkpoint(path: str | Path, network: MattingNetwork, iteration: int = 0, loss: float = 0.0,

@@ -12,14 +12,12 @@ import toml
 from easydict import EasyDict
 
 from networks import DECODERS, ENCODERS
-from utils.arguments import add_config_arguments as add_config_arguments
-from utils.config_keys import KEYS as KEYS
-from utils.errors import InputError, one_line, system_reason
+from utils.config_keys import KEYS
+from utils.errors import InputError, cut, one_line, system_reason
 from utils.file_writing import atomic_path, is_folder_name
 
 LARGEST_INTEGER = 2**53  # the integers up to this one are exact everywhere
 LARGEST_FILE = 10**6  # characters
-LONGEST_SHOWN = 80  # characters of a value in messages
 
 
 class ConfigError(InputError):
@@ -42,9 +40,9 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
     for override in overrides:
         name, separator, text = override.partition("=")
         if not separator:
-            raise ConfigError(f"--set {_cut(override)}: expected KEY=VALUE, such as train.G_lr=1e-4")
-        values[name] = _checked(name, _parse_value(name, text), f"--set {_cut(override)}")
-    _check_together(values, str(path or "configuration"))
+            raise ConfigError(f"--set {cut(override)}: expected KEY=VALUE, such as train.G_lr=1e-4")
+        values[name] = _checked(name, _parse_value(name, text), f"--set {cut(override)}")
+    _check_together(values, (str(path or "configuration") + (" and --set" if overrides else "")))
     return _nested(values)
 
 
@@ -116,7 +114,7 @@ def _checked(name: str, value: object, source: str) -> object:
     if name in _TABLES:
         raise ConfigError(f"{source}: {name} is {_shown(value)}; expected a table of keys")
     if name not in KEYS:
-        raise ConfigError(f"{source}: unknown key {_cut(name)}{_suggestion(name)}")
+        raise ConfigError(f"{source}: unknown key {cut(name)}{_suggestion(name)}")
     key = KEYS[name]
     if key.kind is float and type(value) is int:
         value = float(value)
@@ -183,11 +181,7 @@ def _shown(value: object) -> str:
     if isinstance(value, dict | list):  # of any size and depth
         return _KIND_NAMES[list if isinstance(value, list) else dict]
     text = f'"{value}"' if isinstance(value, str) else str(value)
-    return text.lower() if isinstance(value, bool) else _cut(text)
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+    return text.lower() if isinstance(value, bool) else cut(text)
 
 
 _KIND_NAMES = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 CPU_LIMIT = 4 * 2**30
+UNKNOWN_MEMORY = 8 * 2**30  # bytes that are assumed where the system does not say
 LONGEST_REASON = 200  # characters; PyTorch lists all that it could do instead
 GPU_SHARE = 0.8  # of the free memory; the rest is left for fragmentation and for convolution workspaces
 
@@ -52,11 +53,13 @@ def default_memory_limit(device: torch.device) -> int:
 
 
 def available_memory() -> int:
-    """Bytes of main memory available without swapping; the total if the system does not say."""
+    """Bytes of main memory available without swapping; the total, or 8 GiB, if the system does not say."""
     try:
         lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError):
+        if not hasattr(os, "sysconf"):  # on Windows
+            return UNKNOWN_MEMORY
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 

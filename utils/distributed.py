@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import socket
+import threading
+import time
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from utils.device import default_device
-from utils.errors import InputError, one_line
+from utils.errors import InputError, one_line, system_reason
 
 if TYPE_CHECKING:
     import torch
@@ -47,8 +51,10 @@ def join_world(device: torch.device | None = None, local_rank: int | None = None
     import torch
     import torch.distributed as dist
 
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        end_with_launcher()
     size = world_size()
-    local_rank = _environment_number("LOCAL_RANK", local_rank or 0)
+    local_rank = _environment_number("LOCAL_RANK", max(0, local_rank or 0))
     device = device or default_device()
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", local_rank if size > 1 else torch.cuda.current_device())
@@ -62,6 +68,32 @@ def join_world(device: torch.device | None = None, local_rank: int | None = None
             raise InputError(f"the processes cannot connect: {one_line(error)}") from None
         return World(dist.get_rank(), dist.get_world_size(), device)
     return World(0, 1, device)
+
+
+def end_with_launcher() -> None:
+    """Sends SIGTERM to this process when torchrun, or torch.distributed.launch, is gone.
+
+    A launcher that was killed cannot stop its processes. They would wait for each other, or train on beside the run
+    that resumes theirs.
+
+    Raises:
+        InputError: if it is gone already.
+    """
+    launcher = os.getppid()
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # the launcher has listened since before this process
+        address = os.environ.get("MASTER_ADDR", ""), _environment_number("MASTER_PORT", 0, high=65535)
+        try:
+            socket.create_connection(address, timeout=60).close()
+        except OSError as error:
+            raise InputError(f"the launcher does not answer at {address[0]}:{address[1]} ({system_reason(error)})"
+                             ) from None
+
+    def watch() -> None:
+        while os.getppid() == launcher:
+            time.sleep(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def world_size() -> int:

@@ -1,5 +1,7 @@
 """Errors that the programs report in one line instead of a traceback."""
 
+LONGEST_SHOWN = 80  # characters of a value in messages
+
 
 class ReportedError(Exception):
     """An error whose message is all that a user needs: one line, in which control characters are escaped.
@@ -10,7 +12,11 @@ class ReportedError(Exception):
     """
 
     def __init__(self, message: object, advice: str = ""):
-        super().__init__(printable(str(message)) + (f"\n{advice}" if advice else ""))
+        super().__init__(message)
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return printable(str(self.args[0])) + (f"\n{self.advice}" if self.advice else "")
 
 
 class InputError(ReportedError, ValueError):
@@ -23,6 +29,11 @@ def printable(text: str) -> str:
                    for character in text)
 
 
+def cut(text: str) -> str:
+    """A value for a message: at most 80 characters of it."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+
+
 def one_line(error: BaseException) -> str:
     """An exception's message in one line: OpenCV's reason, or the first line."""
     lines = str(getattr(error, "err", None) or error).strip().splitlines()
@@ -31,4 +42,7 @@ def one_line(error: BaseException) -> str:
 
 def system_reason(error: OSError) -> str:
     """What the system says, such as "no space left on device"."""
-    return error.strerror.lower() if error.strerror else str(error)
+    if error.strerror:
+        return error.strerror.lower()
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__  # of a worker process: the end of its traceback

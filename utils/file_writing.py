@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -32,12 +32,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise FileExistsError(errno.EEXIST, "exists and is not a regular file", str(path))
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.open("xb").close()
         try:
-            temporary.open("xb").close()
             yield temporary
             _sync(temporary)
             temporary.replace(path)
-            if os.name != "nt":  # whose folders cannot be opened
+            with suppress(OSError):  # some file systems cannot sync folders, Windows cannot open them
                 _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
@@ -45,11 +45,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Makes OSErrors in the block name this file: those of a full disk name none, others a temporary file."""
+    """Makes OSErrors in the block name this file: those of a full disk name none, others a temporary file.
+
+    The block must only write: errors of reading would name this file, too.
+    """
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
+        error.filename = str(path)
+        if error.filename2 is not None:  # the target of a renaming
+            del error.filename2
         raise
 
 

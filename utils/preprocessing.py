@@ -105,7 +105,8 @@ def trimap_planes(labels: np.ndarray, channels: int) -> np.ndarray:
 def finished_alpha(alpha: np.ndarray, labels: np.ndarray, border: int) -> np.ndarray:
     """Alpha of a padded image, cropped to the labels' (H, W) and clipped to 0..1, with known pixels set."""
     height, width = labels.shape
-    return set_known(alpha[border:border + height, border:border + width].clip(0, 1), labels)
+    alpha = alpha[border:border + height, border:border + width]
+    return set_known(np.where(np.isfinite(alpha), alpha.clip(0, 1), np.float32(np.nan)), labels)
 
 
 def alpha_to_uint8(alpha: np.ndarray) -> np.ndarray:

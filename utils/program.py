@@ -33,10 +33,13 @@ def program(main: Callable[[], int]) -> Callable[[], int]:
         except BrokenProcessPool:
             reason = "a worker process was killed, perhaps out of memory; try fewer processes"
         except OSError as error:
-            reason = printable(f"{error.filename or 'a file'}: {system_reason(error)}")
+            file = error.filename or ("standard output" if isinstance(error, BrokenPipeError) else None)
+            reason = printable(f"{file}: {system_reason(error)}" if file else system_reason(error))
         except (RuntimeError, MemoryError, cv2.error) as error:
             if is_out_of_memory(error):
                 reason = f"not enough memory ({one_line(error)})"
+            elif re.search("DataLoader worker .* (killed|exited)", str(error)):
+                reason = "a data loading process was killed, perhaps out of memory; try fewer data.workers"
             elif re.search("gloo|NCCL", str(error)):  # the backends of torch.distributed
                 reason = f"lost the connection to another process ({one_line(error)})"
             else:

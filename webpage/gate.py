@@ -4,11 +4,14 @@ import json
 import re
 import tempfile
 import traceback
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import anyio
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
@@ -26,6 +29,7 @@ EVENTS = {f"{API}/queue/join", f"{API}/run/predict"}
 UPLOAD = f"{API}/upload"
 WRITTEN = {*EVENTS, UPLOAD, f"{API}/cancel", f"{API}/reset"}
 LARGEST_BODY = 1_000_000  # bytes of a request that is no upload
+LONGEST_BODY, LONGEST_PAUSE = 600, 30  # seconds for a request to arrive, and between two of its parts
 UPLOAD_HEADERS = 64 * 1024  # bytes of an upload besides its file
 FILES_PER_UPLOAD = 1
 CHUNK = 64 * 1024
@@ -85,18 +89,18 @@ class Gate(NamedTuple):
         request = Request(scope, receive)
         if path == UPLOAD:
             with tempfile.TemporaryFile() as body:
-                await read_body(request, body, self.largest_file + UPLOAD_HEADERS, self.page.storage)
+                await read_upload(request, body, self.largest_file + UPLOAD_HEADERS, self.page.storage)
                 check_form(request, body)
                 scope = scope | {"query_string": b""}  # else Gradio keeps the upload's progress for ever
                 return await self.app(scope, replay(body, receive), self.counted(scope, send))
         body = BytesIO()
-        await read_body(request, body, LARGEST_BODY, self.page.storage)
+        await read_body(request, body, LARGEST_BODY)
         content = checked_event(body.read(), self.page) if path in EVENTS else body.read()
         return await self.app(with_length(scope, len(content)), replay(BytesIO(content), receive), send)
 
     def counted(self, scope: Scope, send: Send) -> Send:
         """`send` that reports the files of an upload's answer to the page's storage."""
-        answer, owner = bytearray(), scope["client"][0] if scope.get("client") else ""
+        answer, owner = bytearray(), owner_of(scope)
 
         async def read(message: Message) -> None:
             answer.extend(message.get("body", b""))
@@ -121,27 +125,60 @@ def check_readable(path: str, page: CheckedBlocks, photos: str) -> None:
         raise RefusedError(403, "This file is not the page's, or has been deleted")
 
 
-async def read_body(request: Request, body: IO[bytes], most: int, storage: Storage) -> None:
-    """Writes a request's body to a file.
+def owner_of(scope: Scope) -> str:
+    """The visitor, told by the network address."""
+    return scope["client"][0] if scope.get("client") else ""
+
+
+async def read_upload(request: Request, body: IO[bytes], most: int, storage: Storage) -> None:
+    """`read_body` of an upload.
 
     Raises:
-        RefusedError: if it has more than `most` bytes, all those being received have more than `storage` keeps,
-            or the connection breaks.
+        RefusedError: also if uploads that are being received have more than `storage` keeps, of one visitor or all.
     """
-    size = 0
+    owner, received = owner_of(request.scope), 0
+
+    def count(size: int) -> None:
+        nonlocal received
+        received += size
+        storage.receiving[owner] += size
+        if storage.receiving.total() > storage.most or storage.receiving[owner] > storage.most_of_visitor + most:
+            raise RefusedError(503, "Too many uploads at once; try again later")
+
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            storage.receiving += len(chunk)
-            if size > most:
-                raise RefusedError(413, f"The request is too large; expected at most {most / 1e6:.3g} MB")
-            if storage.receiving > storage.most:
-                raise RefusedError(503, "Too many uploads at once; try again later")
-            body.write(chunk)
+        await read_body(request, body, most, count)
+    finally:
+        storage.receiving[owner] -= received
+        storage.receiving += Counter()  # drops owners without any
+
+
+async def read_body(request: Request, body: IO[bytes], most: int, count: Callable[[int], None] = lambda size: None,
+                    ) -> None:
+    """Writes a request's body to a file.
+
+    Args:
+        count: called with the bytes of each part.
+
+    Raises:
+        RefusedError: if it has more than `most` bytes, comes too slowly, or the connection breaks.
+    """
+    size, parts = 0, aiter(request.stream())
+    try:
+        with anyio.fail_after(LONGEST_BODY):
+            while True:
+                with anyio.fail_after(LONGEST_PAUSE):
+                    chunk = await anext(parts, None)
+                if chunk is None:
+                    break
+                size += len(chunk)
+                if size > most:
+                    raise RefusedError(413, f"The request is too large; expected at most {most / 1e6:.3g} MB")
+                count(len(chunk))
+                body.write(chunk)
     except ClientDisconnect:
         raise RefusedError(400, "The connection broke") from None
-    finally:
-        storage.receiving -= size
+    except TimeoutError:
+        raise RefusedError(408, "The request came too slowly") from None
     body.seek(0)
 
 

@@ -16,6 +16,7 @@ class Hosts(NamedTuple):
 
     names: frozenset[str]
     addresses: bool  # any numeric address is allowed: none belongs to a foreign site's name
+    proxies: frozenset[str] = frozenset()  # names under which other servers may pass requests on
 
     def allows(self, header: str) -> bool:
         """Whether a Host header, NAME or NAME:PORT, names an allowed host."""
@@ -28,8 +29,8 @@ class Hosts(NamedTuple):
         hosts = [value.decode("latin-1") for key, value in headers if key == b"host"]
         if len(hosts) != 1 or not self.allows(hosts[0]):
             return "This host name is not allowed; the option --allowed-host allows it."
-        origins = [value.decode("latin-1") for key, value in headers if key == b"origin"]
-        if not all(self.allows(origin_host(origin)) for origin in origins):
+        origins = [origin_host(value.decode("latin-1")) for key, value in headers if key == b"origin"]
+        if not all(origin == hosts[0].lower() or Hosts(self.proxies, False).allows(origin) for origin in origins):
             return "Requests from other sites are not allowed."
         return None
 
@@ -44,8 +45,9 @@ def allowed_hosts(host: str, others: Sequence[str]) -> Hosts:
     """
     host = host.strip("[]").lower()
     everywhere = is_address(host) and ip_address(host).is_unspecified
-    names = {*LOCAL, host, *(name.strip("[]").lower() for name in others)}
-    return Hosts(frozenset(names | {socket.gethostname().lower()} if everywhere else names), everywhere)
+    proxies = frozenset(name.strip("[]").lower() for name in others)
+    names = proxies | {*LOCAL, host}
+    return Hosts(frozenset(names | {socket.gethostname().lower()} if everywhere else names), everywhere, proxies)
 
 
 def in_address(host: str) -> str:
@@ -56,7 +58,7 @@ def in_address(host: str) -> str:
 def origin_host(origin: str) -> str:
     """NAME or NAME:PORT of an Origin header; empty if there is none."""
     try:
-        return urlsplit(origin).netloc
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
 

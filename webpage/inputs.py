@@ -60,7 +60,7 @@ class CheckedBlocks(gr.Blocks):
             traceback.print_exc()
             raise page_error(FAILED) from None
         request = options.get("request")
-        self.storage.add(request.client.host if request else "", paths_in(output["data"]))
+        self.storage.add(request.client.host if request and request.client else "", paths_in(output["data"]))
         return output
 
     def checked(self, blocks: list[Block], values: list) -> list:

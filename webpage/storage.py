@@ -38,8 +38,13 @@ class Storage:
         self.most = most
         self.files: OrderedDict[str, StoredFile] = OrderedDict()  # by their paths, the oldest first
         self.sizes: Counter[str] = Counter()  # bytes of every owner
-        self.receiving = 0  # bytes of requests that are not complete yet
+        self.receiving: Counter[str] = Counter()  # bytes of every owner's uploads that are not complete yet
         self.deleted: Callable[[str], object] = lambda path: None  # called with the path of a deleted file
+
+    @property
+    def most_of_visitor(self) -> int:
+        """Bytes of one visitor's files together."""
+        return self.most // VISITOR_SHARE
 
     def upload(self, text: str) -> Path:
         """The file that a request names, with all links resolved.
@@ -55,7 +60,7 @@ class Storage:
 
     def is_upload(self, path: Path) -> bool:
         """Whether a path is where Gradio puts uploads and displayed pictures."""
-        return path.is_relative_to(self.folder) and bool(UPLOAD.fullmatch(str(path.relative_to(self.folder))))
+        return path.is_relative_to(self.folder) and bool(UPLOAD.fullmatch(path.relative_to(self.folder).as_posix()))
 
     def add(self, owner: str, paths: Iterable[str]) -> None:
         """Counts new files, and deletes old ones if there are too many; never the newest.
@@ -74,7 +79,7 @@ class Storage:
                     self.sizes[owner] += size
         while len(self.files) > 1 and (self.sizes.total() > self.most or self._oldest().time < now - KEPT_SECONDS):
             self._delete(next(iter(self.files)))
-        while self.sizes[owner] > self.most // VISITOR_SHARE:
+        while self.sizes[owner] > self.most_of_visitor:
             own = [path for path, file in self.files.items() if file.owner == owner]
             if len(own) < 2:
                 break

@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.audit.page_client import running_page
-from tests.audit.page_ways import GROUPS, failures, set_scene, works
+from page_client import running_page
+from page_ways import GROUPS, failures, set_scene, works
 
 
 def main() -> int:

@@ -19,8 +19,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.audit.page_client import Answer, Page, folder_size, running_page
-from tests.audit.page_ways import encoded, png
+from page_client import Answer, Page, folder_size, running_page
+from page_ways import encoded, png
+
 from utils.arguments import positive_float
 
 REPORT = 30  # seconds

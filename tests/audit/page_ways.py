@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from page_client import MARK, ROOT, Answer, Page
 from PIL import Image
-
-from tests.audit.page_client import MARK, ROOT, Answer, Page
 
 Way = tuple[str, Callable[[], Answer]]
 API = "/gradio_api"
