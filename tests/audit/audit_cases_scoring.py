@@ -71,7 +71,7 @@ def misfits() -> Iterator[Thing]:
                 if image is not None:
                     write(folder / place / f"{token}.png", image)
 
-        return Thing(token, token, expected, create)
+        return Thing(token, token.partition("\x1b")[0], expected, create)  # escapes are printed otherwise
 
     yield thing("m0-no-prediction", pred=None)
     yield thing("m1-no-trimap", trimap=None)
