@@ -151,12 +151,3 @@ def test_refused_arguments(monkeypatch, capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
         run(monkeypatch, *arguments)
     assert message in capsys.readouterr().err
-
-
-def test_a_photo_without_marks_is_not_taken_for_a_mask(tmp_path, monkeypatch, capsys):
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(tmp_path / "photo.png")
-    monkeypatch.setattr(sys, "argv", ["make_trimap.py", str(tmp_path / "photo.png"), "--output", str(tmp_path / "out")])
-    assert make_trimap.main() == 1
-    assert "photo.png: a colour image; expected a mask; mark the subject of a photo" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()

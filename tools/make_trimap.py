@@ -39,7 +39,6 @@ from utils.file_writing import write_png
 from utils.preprocessing import size_text
 from utils.program import program
 
-COLOURED, COLOURED_SHARE = 60, 0.05  # levels between channels of a coloured pixel, and most of them in a mask
 HAIR_REACH = 3  # multiple of the band's outer half
 
 
@@ -69,7 +68,7 @@ def rectangle(text: str) -> tuple[int, ...]:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Reads a mask (H, W) uint8: the alpha channel, or grey values if there is none or it is opaque. Not of a photo.
+    """Reads a mask (H, W) uint8: the alpha channel, or grey values if there is none or it is opaque.
 
     Raises:
         ImageFileError: if the file cannot be read, or contains no subject.
@@ -77,9 +76,6 @@ def read_mask(path: Path) -> np.ndarray:
     mask = read_alpha(path)
     if mask is None:
         mask = read_grey(path)
-        if (np.ptp(read_image(path), axis=2) > COLOURED).mean() > COLOURED_SHARE:
-            raise ImageFileError(f"{path}: a colour image; expected a mask; mark the subject of a photo with "
-                                 "--rectangle or --scribbles")
     if mask.max() < 128:
         raise ImageFileError(f"{path}: no subject: its brightest value is {mask.max()}; "
                              "expected a mask with 0 for background and 255 for foreground")
