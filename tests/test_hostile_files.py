@@ -1,5 +1,8 @@
 """Checkpoints, ONNX files, configurations and environments that claim what they should not: refused in one line."""
 
+import queue
+import signal
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from matting.onnx_predictor import OnnxFileError, OnnxMatting
 from networks import build_network, to_published_names
 from utils.checkpoint import CheckpointError, load_network
 from utils.config import ConfigError, load_config
-from utils.distributed import join_world, world_size
+from utils.distributed import end_with_launcher, join_world, world_size
 from utils.errors import InputError
 from utils.preprocessing import finished_alpha
 
@@ -203,6 +206,28 @@ def test_environments_that_no_launcher_makes(monkeypatch, variables, message):
     with pytest.raises(InputError) as error:
         join_world(torch.device("cpu"))
     assert message in str(error.value)
+
+
+def test_a_process_ends_with_its_launcher(monkeypatch):
+    parents, killed = iter((7, 7, 7)), queue.Queue()
+    monkeypatch.delenv("TORCHELASTIC_USE_AGENT_STORE", raising=False)
+    monkeypatch.setattr("utils.distributed.os.getppid", lambda: next(parents, 1))
+    monkeypatch.setattr("utils.distributed.os.kill", lambda *call: killed.put(call))
+    monkeypatch.setattr("utils.distributed.time.sleep", lambda _: None)
+    end_with_launcher()
+    assert killed.get(timeout=60)[1] == signal.SIGTERM
+    assert next(parents, None) is None  # it was there three times
+
+
+def test_a_launcher_that_is_gone_is_told(monkeypatch):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "True")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    with pytest.raises(InputError, match=f"the launcher does not answer at 127.0.0.1:{port} .*refused"):
+        end_with_launcher()
 
 
 def test_without_a_launcher_there_is_one_process(monkeypatch):

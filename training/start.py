@@ -128,8 +128,7 @@ def _restore_network(state: TrainingState, resume: dict, path: Path) -> None:
 
 
 def _restore_optimizer(state: TrainingState, optimizer: dict, scaler: dict, path: Path) -> None:
-    expected = state.optimizer.state_dict()["param_groups"]
-    for group, _ in zip(optimizer["param_groups"], expected, strict=True):
+    for group in optimizer["param_groups"]:
         # Other versions of PyTorch have further settings.
         if not group.keys() >= ADAM or not all(map(_is_finite, group.values())) or not group["lr"] >= 0:
             raise ValueError("the optimizer's settings are not those of Adam")
