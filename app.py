@@ -9,7 +9,6 @@ loads nothing from other servers. Uploads and results are deleted when the progr
 import argparse
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
@@ -75,7 +74,6 @@ def main() -> int:
         except OSError:  # Gradio's message suggests options that this program lacks
             raise InputError(f"cannot listen on {args.host}, port {args.port}; the port may be taken: choose another "
                              "with --port") from None
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that visitors' files are deleted then, too
         print(f"Open http://{in_address(args.host)}:{args.port} in a browser; Ctrl-C ends the program", flush=True)
         page.block_thread()
     return 0

@@ -3,6 +3,7 @@
 import importlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,29 @@ def test_an_interrupt_is_told_and_a_bug_is_not_hidden(capsys):
     assert capsys.readouterr().err == "test_program.py: interrupted; the files written so far are complete\n"
     with pytest.raises(KeyError):
         main()
+
+
+def test_sigterm_leaves_no_half_written_file(capsys, tmp_path):
+    @program
+    def main() -> int:
+        with atomic_path(tmp_path / "matte.png") as temporary:
+            temporary.write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("still there")
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert main() == 143
+    assert capsys.readouterr().err == "test_program.py: terminated; the files written so far are complete\n"
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_one_of_several_processes_ends_at_once(monkeypatch):
+    """It may wait for the others in a collective operation, which no exception interrupts."""
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    before = signal.getsignal(signal.SIGTERM)
+    assert program(lambda: int(signal.getsignal(signal.SIGTERM) != before))() == 0
 
 
 def test_errors_of_worker_processes_keep_their_last_line():

@@ -3,15 +3,22 @@
 import functools
 import os
 import re
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 
 from utils.device import is_out_of_memory
 from utils.errors import ReportedError, one_line, printable, system_reason
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a program as Ctrl-C does, so that no half-written file stays."""
 
 
 def program(main: Callable[[], int]) -> Callable[[], int]:
@@ -27,7 +34,8 @@ def program(main: Callable[[], int]) -> Callable[[], int]:
             if hasattr(stream, "reconfigure"):  # not if replaced, as in a notebook
                 stream.reconfigure(errors="backslashreplace")
         try:
-            return main()
+            with sigterm_raises():
+                return main()
         except ReportedError as error:
             reason = str(error)
         except BrokenProcessPool:
@@ -44,17 +52,43 @@ def program(main: Callable[[], int]) -> Callable[[], int]:
                 reason = f"lost the connection to another process ({one_line(error)})"
             else:
                 raise
-        except KeyboardInterrupt:
-            report(name, "interrupted; the files written so far are complete")
-            return 130
+        except KeyboardInterrupt as error:
+            number = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+            ended = "terminated" if number == signal.SIGTERM else "interrupted"
+            report(name, f"{ended}; the files written so far are complete")
+            return 128 + number
         report(name, reason)
         return 1
 
     return run
 
 
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Makes SIGTERM raise `Terminated` within the block.
+
+    Not with several processes: one that waits for the others in a collective operation would not be interrupted.
+    """
+    if several_processes() or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def several_processes() -> bool:
+    """Whether a launcher started this process as one of several."""
+    return "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+
+
 def report(name: str, reason: str) -> None:
     """Prints why a program fails; with several processes also which one this is."""
-    several = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
-    rank = f" (process {os.environ['RANK']})" if several else ""
+    rank = f" (process {os.environ['RANK']})" if several_processes() else ""
     print(f"{name}{rank}: {reason}", file=sys.stderr)
