@@ -17,11 +17,9 @@ from training.model import set_arithmetic, training_model
 from training.run_log import RunLog, text_log
 from training.schedule import learning_rate
 from training.start import start_or_resume
-from training.state import TrainingState, remove_temporary, save_numbered, save_state
+from training.state import TrainingState, run_folder, save_numbered, save_state
 from training.step import StepResult, TrainingError, training_step
 from training.stop_signals import StopRequest
-from utils.checkpoint import checkpoint_folder
-from utils.config import save_config
 from utils.distributed import World, broadcast_from_main
 from utils.errors import system_reason
 
@@ -44,14 +42,12 @@ def train(config: EasyDict, world: World) -> int:
     layers = find_layers(config, config.train.seed)
     state = start_or_resume(config, world)
     model = training_model(state.network, config, world)
-    folder = checkpoint_folder(config)
     if world.is_main:
         log.info("training on %s, %d process(es): %d foregrounds, %d backgrounds, %d validation images, step %d of %d",
                  world.device, world.size, *map(len, layers), len(test_images), state.step, config.train.total_step)
-        remove_temporary(folder)
-        save_config(config, folder / "config.toml")
-    with (StopRequest() as stop,
+    with (run_folder(config, world) as folder,
           training_batches(config, world, state.step, layers, text_log(config)) as batches,
+          StopRequest() as stop,
           RunLog(config, world, state.step) as run_log,
           saved_on_full_disk(state, folder, world)):
         if 0 < state.step != state.validated and validation_due(state, config):  # the run was ended while validating

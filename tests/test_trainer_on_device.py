@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_runs import ALONE, ROOT, run_main, settings, table, weights
+from training_runs import ALONE, ROOT, config_of, run_main, settings, table, weights
 
 from dataloader.loader import prefetched
 from networks import build_network
+from trainer import train
 from training.model import training_model
 from utils.config import load_config
 
@@ -35,6 +36,20 @@ def test_samples_made_on_the_device_resume_exactly(tmp_path):
     assert {row["step"]: row["loss"] for row in table(resumed)} == {step: losses[step] for step in (5, 6, 7, 8)}
     expected = weights(whole)
     assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
+
+
+def test_a_signal_while_banks_are_filled_ends_at_once(monkeypatch, tmp_path):
+    """Nothing has been trained that would have to be saved."""
+    def fill(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("dataloader.loader.make_banks", fill)
+    config = config_of(tmp_path, tmp_path, data__train_fg="", data__train_alpha="", data__train_bg="",
+                       data__generated=5, data__generated_size=96, data__finish="true", data__on_device="true",
+                       data__test_merged="", data__test_alpha="", data__test_trimap="")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, ALONE)
+    assert [path.name for path in (tmp_path / "checkpoints" / "sample").glob("*.pth")] == []
 
 
 @pytest.mark.parametrize("works", [True, False])

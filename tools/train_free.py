@@ -168,9 +168,10 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
     clock = Clock(world, minutes, run.minutes_before, run.about["total"])
     if clock.is_over:
         raise TrainingError(f"{parts}: its {run.about['total']:g} minutes are over; give a larger --total")
-    with StopRequest() as stop, ExitStack() as resources:
+    with ExitStack() as resources:
         if config.data.on_device:
             run.banks = resources.enter_context(make_banks(config, world, run.about["samples"] // world.size))
+        stop = resources.enter_context(StopRequest())
         run_log = resources.enter_context(RunLog(config, world, run.first_step))
         clock.read(worked=True)
         stop_signal = 0

@@ -1,15 +1,22 @@
 """Training state, and saving it."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from easydict import EasyDict
+from filelock import FileLock, Timeout
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from networks import MattingNetwork, to_published_names
-from utils.checkpoint import save_checkpoint
+from utils.checkpoint import checkpoint_folder, save_checkpoint
+from utils.config import ConfigError, save_config
+from utils.distributed import World
+
+LOCK = ".lock"  # of the folder
 
 
 @dataclass
@@ -52,10 +59,34 @@ class TrainingState:
         return self.optimizer.param_groups[0]["lr"]
 
 
-def remove_temporary(folder: Path) -> None:
-    """Removes temporary files of a process that was killed while writing a checkpoint."""
-    for path in folder.glob(".*.pth.*.tmp"):
-        path.unlink()
+@contextmanager
+def run_folder(config: EasyDict, world: World) -> Iterator[Path]:
+    """The folder of a run's checkpoints, created, with its configuration; reserved for this run within the block.
+
+    Temporary files of a process that was killed while writing a checkpoint are removed.
+
+    Raises:
+        ConfigError: if another run that has not ended uses the folder.
+    """
+    folder = checkpoint_folder(config)
+    if not world.is_main:
+        yield folder
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)  # of the system: it ends with the process, however that ends
+    try:
+        with suppress(NotImplementedError):  # a file system without locks
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(f"{folder}: another run that has not ended saves its checkpoints here; choose another "
+                          "version, or end that one first") from None
+    try:
+        for path in folder.glob(".*.pth.*.tmp"):
+            path.unlink()
+        save_config(config, folder / "config.toml")
+        yield folder
+    finally:
+        lock.release()
 
 
 def save_state(path: Path, state: TrainingState) -> None:
