@@ -40,7 +40,8 @@ def main() -> int:
         world = join_world(device, args.local_rank)
         logging.basicConfig(level=config.log.logging_level if world.is_main else "WARNING", format="%(message)s")
         if world.size > 1 and not config.dist:
-            raise ConfigError(f"{args.config}: started as {world.size} processes, but dist is false")
+            raise ConfigError(f"{args.config}: started as {world.size} processes, but dist is false; expected "
+                              "dist = true (--set dist=true)")
         with logging_to_file(config, world):
             status = test(config, world) if args.phase == "test" else train(config, world)
         leave_world(world)

@@ -12,7 +12,7 @@ import numpy as np
 from easydict import EasyDict
 from tqdm import tqdm
 
-from dataloader.image_file import ImageFileError, read_grey, read_image
+from dataloader.image_file import ImageFileError, named_by, read_grey, read_image
 from dataloader.image_folders import Triple, find_test_images
 from evaluation.metrics import Errors, top_left
 from evaluation.report import print_table, write_csv, write_json
@@ -46,7 +46,8 @@ def test(config: EasyDict, world: World) -> int:
     Raises:
         ConfigError, ImageFileError, CheckpointError: if folders or weights are missing or do not fit.
     """
-    triples = find_test_images(*evaluation_folders(config))
+    with named_by("test.*"):
+        triples = find_test_images(*evaluation_folders(config))
     checkpoint = checkpoint_path(config, config.test.checkpoint)
     matting = Matting(load_network(checkpoint, **architecture(config)), world.device, border=0)
     output = Path(config.test.alpha_path) / config.version

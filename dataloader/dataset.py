@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dataloader.cache import decode, decode_cached, prepare_cache
-from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
+from dataloader.image_file import ImageFileError, TooManyBrokenFilesError, named_by
 from dataloader.image_folders import Background, Foreground, find_backgrounds, find_foregrounds, find_photographs
 from dataloader.sample import Cutout, Sample, SampleDraws, draw_sample, plain_sample, render_sample
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
@@ -193,17 +193,18 @@ def find_layers(config: EasyDict, drawing_seed: int) -> Layers:
         if not data[key] and not data.generated:
             raise ConfigError(f"data.{key} is not set; training needs the folder of its {kind}, "
                               "or data.generated for drawn ones")
-    photographs = find_photographs(data.photographs) if data.photographs else ()
-    foregrounds = find_foregrounds(data.train_fg, data.train_alpha or None) if data.train_fg else []
-    try:
+    with named_by("data.photographs"):
+        photographs = find_photographs(data.photographs) if data.photographs else ()
+    with named_by("data.train_fg, data.train_alpha" if data.train_alpha else "data.train_fg"):
+        foregrounds = find_foregrounds(data.train_fg, data.train_alpha or None) if data.train_fg else []
+    with named_by("data.cutouts"):
         cutouts = tuple(each.colours for each in find_foregrounds(data.cutouts)) if data.cutouts else ()
-    except ImageFileError as error:  # the key may be set by the configuration file, unknown to the user
-        raise ImageFileError(f"data.cutouts: {error}") from None
     foregrounds += [DrawnForeground(drawing_seed, number, data.generated_size, photographs, cutouts=cutouts)
                     for number in range(data.generated)]
-    backgrounds = find_backgrounds(data.train_bg) if data.train_bg else [
-        DrawnBackground(drawing_seed, number, data.generated_size, photographs)
-        for number in range(len(foregrounds))]
+    with named_by("data.train_bg"):
+        backgrounds = find_backgrounds(data.train_bg) if data.train_bg else [
+            DrawnBackground(drawing_seed, number, data.generated_size, photographs)
+            for number in range(len(foregrounds))]
     return foregrounds, backgrounds
 
 

@@ -43,6 +43,15 @@ class Photo(NamedTuple):
     profile: bytes | None  # ICC profile of these colours
 
 
+@contextmanager
+def named_by(key: str) -> Iterator[None]:
+    """Makes ImageFileErrors in the block begin with the configuration key that names the folder."""
+    try:
+        yield
+    except ImageFileError as error:
+        raise ImageFileError(f"{key}: {error}") from None
+
+
 def list_images(folder: str | Path) -> list[Path]:
     """The image files of a folder (by extension, without hidden files), sorted by name.
 

@@ -62,7 +62,8 @@ def check_inputs(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray,
     values = np.flatnonzero(np.bincount(trimap.ravel(), minlength=256))
     strange = [str(value) for value in values if value not in TRIMAP_VALUES]
     if strange:
-        raise ValueError(f"{names[2]} contains {len(strange)} values other than 0, 128 and 255: "
+        raise ValueError(f"{names[2]} contains {len(strange)} value{'s'[len(strange) == 1:]} other than 0, 128 and "
+                         "255: "
                          f"{', '.join(strange[:5])}{', ...' if len(strange) > 5 else ''}")
     if UNKNOWN_GREY not in values:
         raise ValueError(f"{names[2]} has no unknown pixels (128)")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from easydict import EasyDict
 
-from dataloader.image_file import ImageFileError, read_grey, read_image
+from dataloader.image_file import ImageFileError, named_by, read_grey, read_image
 from dataloader.image_folders import Triple, find_test_images
 from evaluation.metrics import check_inputs
 from evaluation.score import score
@@ -29,8 +29,12 @@ def validation_images(config: EasyDict) -> list[Triple]:
     Raises:
         ImageFileError: as `find_test_images`; also if no image is left.
     """
-    folders = (config.data.test_merged, config.data.test_alpha, config.data.test_trimap)
-    images = find_test_images(*folders) if all(folders) else []
+    keys = ("test_merged", "test_alpha", "test_trimap")
+    folders, unset = [config.data[key] for key in keys], [f"data.{key}" for key in keys if not config.data[key]]
+    if 0 < len(unset) < len(keys):
+        log.warning("no validation: %s not set", " and ".join(unset))
+    with named_by("data.test_*"):
+        images = find_test_images(*folders) if not unset else []
     with ThreadPoolExecutor(READERS) as pool:
         problems = list(pool.map(_trimap_problem, images))
     named = [problem for problem in problems if problem]

@@ -82,10 +82,17 @@ def chosen_network(args: argparse.Namespace) -> tuple[EasyDict, Path | None]:
     if checkpoint is not None and not checkpoint.exists():
         if version.startswith(PUBLISHED) and not args.checkpoint:
             raise InputError(f"{checkpoint}: no such file", advice=MISSING_PUBLISHED)
-        raise InputError(f"{checkpoint}: no such file" + ("" if args.checkpoint else f"; {TRAIN_FIRST}"))
+        raise InputError(f"{checkpoint}: no such file" + ("" if args.checkpoint else _trained_instead(checkpoint)))
     if args.checkpoint and not args.config and config.version == version:
         config.version = args.checkpoint.stem
     return config, checkpoint
+
+
+def _trained_instead(checkpoint: Path) -> str:
+    """What to do if the checkpoint of a configuration is missing."""
+    trained = [path for path in (checkpoint.with_name(f"{name}.pth") for name in ("best_model", "latest_model"))
+               if path.exists()]
+    return f"; its training's is --checkpoint={trained[0]}" if trained else f"; {TRAIN_FIRST}"
 
 
 def build_predictor(config: EasyDict, checkpoint: Path | None, device: torch.device | None, **options) -> Matting:

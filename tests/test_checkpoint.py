@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import torch
 from networks import build_network, to_published_names
 from utils.checkpoint import (
     CheckpointError,
+    checkpoint_path,
     load_network,
     load_weights,
     read_checkpoint,
     save_checkpoint,
 )
+from utils.config import load_config
 
 BASELINE = {"encoder": "res_shortcut_encoder_29", "decoder": "res_shortcut_decoder_22"}
 
@@ -168,6 +171,35 @@ def test_colour_samples_need_weights_for_them(tmp_path):
     save_checkpoint(tmp_path / "own.pth", build_network(width=0.1))
     with pytest.raises(CheckpointError, match=r"it is for model\.colour_samples=false$"):
         load_network(tmp_path / "own.pth", width=0.1, colour_samples=True)
+
+
+@pytest.mark.parametrize(("other", "cause"), [
+    ({"width": 0.2}, "; it may have been trained with another model.width"),
+    ({"width": 0.1, "trimap_channel": 1}, "; it may have been trained with another model.trimap_channel"),
+    ({"width": 0.2, "trimap_channel": 1},
+     "; it may have been trained with another model.trimap_channel and model.width"),
+    ({"width": 0.2, "colour_samples": True}, "; it is for model.colour_samples=false and another model.width"),
+])
+def test_the_likely_cause_of_other_shapes(tmp_path, other, cause):
+    save_checkpoint(tmp_path / "own.pth", build_network(width=0.1))
+    with pytest.raises(CheckpointError) as error:
+        load_network(tmp_path / "own.pth", **other)
+    assert str(error.value).endswith(cause)
+
+
+def test_checkpoints_by_name_and_by_path(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(overrides=["version=run"])
+    own = Path("checkpoints/run/best_model.pth")
+    own.parent.mkdir(parents=True)
+    for path in (own, Path("best.pth"), Path("mine.pt")):
+        path.touch()
+    assert {name: checkpoint_path(config, name) for name in (
+        "best_model", "best_model.pth", str(own), str(own.resolve()), "best.pth", "mine.pt", "other/none.pth", "none",
+        "none.pth")} == {
+        "best_model": own, "best_model.pth": own, str(own): own, str(own.resolve()): own.resolve(),
+        "best.pth": Path("best.pth"), "mine.pt": Path("mine.pt"), "other/none.pth": Path("other/none.pth"),
+        "none": own.with_name("none.pth"), "none.pth": own.with_name("none.pth")}
 
 
 def test_the_network_tells_how_it_was_built(tmp_path):

@@ -280,6 +280,9 @@ def test_a_label_of_ones_own_moves_no_weights(monkeypatch, tmp_path, arguments):
         chosen_network(args)
     assert str(error.value) == f"{Path('checkpoints/own/own.pth')}: no such file; train it first, " \
                                "or name a file with --checkpoint"
+    save_checkpoint(tmp_path / "checkpoints" / "own" / "best_model.pth", build_network(width=0.1))
+    with pytest.raises(InputError, match=r"own\.pth: no such file; its training's is --checkpoint=.*best_model\.pth$"):
+        chosen_network(args)
     save_checkpoint(tmp_path / "checkpoints" / "own" / "own.pth", build_network(width=0.1))
     config, checkpoint = chosen_network(args)
     assert (config.version, checkpoint) == ("mine" if arguments else "own", Path("checkpoints/own/own.pth"))

@@ -74,7 +74,7 @@ def test_each_bad_image_is_refused_and_the_rest_scored(monkeypatch, capsys, fold
     captured = capsys.readouterr()
     for line in ("perfect.png: no prediction named perfect.*", "blurred.png: no trimap named blurred.*",
                  "stranger.png: no alpha named stranger.*", "tenths.png is 4 x 4, but", "noisy_odd_size.png: cannot be",
-                 "low_contrast.png contains 1 values other than 0, 128 and 255: 100"):
+                 "low_contrast.png contains 1 value other than 0, 128 and 255: 100"):
         assert line in captured.err
     assert "mean of 3" in captured.out
     assert len(json.loads((folders / "errors.json").read_text())["failed"]) == 6

@@ -85,7 +85,7 @@ def test_largest_component_takes_the_first_in_column_order_among_equals():
     (np.zeros((4, 4), np.float32), None, "prediction is float32"),
     (np.zeros((4, 5), np.uint8), None, "prediction is 5 x 4, but alpha is 4 x 4"),
     (None, np.zeros((3, 4), np.uint8), "trimap is 4 x 3, but alpha is 4 x 4"),
-    (None, np.array([[0, 127, 128, 255]] * 4, np.uint8), "trimap contains 1 values other than 0, 128 and 255: 127"),
+    (None, np.array([[0, 127, 128, 255]] * 4, np.uint8), "trimap contains 1 value other than 0, 128 and 255: 127"),
     (None, np.zeros((4, 4), np.uint8), "trimap has no unknown pixels"),
 ])
 def test_impossible_inputs(prediction, trimap, message):

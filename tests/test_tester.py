@@ -101,9 +101,16 @@ def test_soft_trimaps_are_left_out_of_the_validation(data, tmp_path, caplog):
         if count < 3:
             assert len(validation_images(config)) == 3 - count
             assert f"{count} of 3 validation images cannot be scored: " in caplog.messages[-1]
-            assert "000000.png contains 1 values other than 0, 128 and 255: 127" in caplog.messages[-1]
+            assert "000000.png contains 1 value other than 0, 128 and 255: 127" in caplog.messages[-1]
     with pytest.raises(ImageFileError, match="3 of 3 validation images cannot be scored"):
         validation_images(config)
+
+
+def test_folders_set_in_part_are_no_validation(data, tmp_path, caplog):
+    assert not validation_images(config_of(data, tmp_path, data__test_alpha="", data__test_trimap=""))
+    assert caplog.messages == ["no validation: data.test_alpha and data.test_trimap not set"]
+    with pytest.raises(ImageFileError, match=r"^data\.test_\*: .*nowhere: no such folder"):
+        validation_images(config_of(data, tmp_path, data__test_merged=tmp_path / "nowhere"))
 
 
 def test_output_that_is_not_finite_has_no_score(data):

@@ -13,6 +13,7 @@ from training_runs import ALONE, ROOT, command, config_of, run_main, settings, s
 from networks import build_network
 from trainer import train
 from training.start import start_or_resume
+from training.state import run_folder
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint, save_checkpoint
 from utils.config import ConfigError, load_config
 
@@ -20,7 +21,7 @@ from utils.config import ConfigError, load_config
 def test_a_run_leaves_logs_and_checkpoints(finished):
     folder = finished / "checkpoints" / "sample"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "best_model.pth", "config.toml", "latest_model.pth", "step_00000003.pth", "step_00000006.pth"]
+        ".lock", "best_model.pth", "config.toml", "latest_model.pth", "step_00000003.pth", "step_00000006.pth"]
     rows = table(finished)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert rows[0]["learning_rate"] == pytest.approx(1e-3)  # half way through the warm-up to 2e-3
@@ -157,7 +158,10 @@ def test_truncated_checkpoint_is_refused_and_the_one_before_offered(data, finish
 
 
 @pytest.mark.parametrize(("more", "error", "message"), [
-    ({"train__resume_checkpoint": "none"}, CheckpointError, "none.pth: no such file"),
+    ({"train__resume_checkpoint": "lastest_model"}, CheckpointError,
+     "lastest_model.pth: no such file; .*sample holds latest_model, "),
+    ({"train__resume_checkpoint": "latest_model", "train__total_step": 5}, ConfigError,
+     "latest_model.pth: is at step 6; expected at most train.total_step, 5, or train.reset_lr=true"),
     ({"model__imagenet_pretrain": "true", "version": "other"}, ConfigError,
      "model.imagenet_pretrain_path: .*no such file"),
     ({"train__resume_checkpoint": "plain.pth"}, CheckpointError, "no training state; start from its weights with"),
@@ -168,6 +172,35 @@ def test_refused_starts(data, finished, monkeypatch, tmp_path, more, error, mess
     save_checkpoint("plain.pth", build_network(width=0.25))
     with pytest.raises(error, match=message):
         start_or_resume(config_of(data, finished, **more), ALONE)
+
+
+def test_a_resumed_run_tells_which_settings_are_other_ones(data, finished, tmp_path, caplog):
+    """If they are known; `reset_lr` begins at step 0 with any number of steps."""
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    known = tmp_path / "checkpoints" / "sample" / "config.toml"
+    more = {"train__resume_checkpoint": known.with_name("latest_model.pth"), "train__reset_lr": "true",
+            "train__total_step": 5, "train__seed": 7}
+    config = config_of(data, finished, **more)
+    known.rename(tmp_path / "known.toml")
+    assert start_or_resume(config, ALONE).step == 0
+    assert not caplog.messages
+    (tmp_path / "known.toml").rename(known)
+    start_or_resume(config, ALONE)
+    assert caplog.messages[-1].endswith("config.toml: train.total_step=5 (was 6), train.seed=7 (was 0), "
+                                        "train.reset_lr=True (was False)")
+
+
+def test_two_runs_do_not_share_a_folder(data, tmp_path):
+    """The second one is refused while the first one runs, before it removes temporary files; not afterwards."""
+    config = config_of(data, tmp_path)
+    with run_folder(config, ALONE) as folder:
+        temporary = folder / ".latest_model.pth.0123.tmp"
+        temporary.touch()
+        with pytest.raises(ConfigError, match="sample: another run that has not ended"), run_folder(config, ALONE):
+            pass
+        assert temporary.exists()
+    with run_folder(config, ALONE):
+        assert not temporary.exists()
 
 
 def test_an_earlier_run_is_not_overwritten(data, finished):
@@ -187,7 +220,8 @@ def test_started_in_parallel_without_dist(data, tmp_path):
 def test_missing_data(data, tmp_path):
     result = run_main("--local-rank=0", *settings(data, tmp_path, data__train_fg=tmp_path / "nowhere"))
     assert result.returncode == 1
-    assert result.stderr.strip() == f"main.py: {tmp_path / 'nowhere'}: no such folder"
+    assert result.stderr.strip() == f"main.py: data.train_fg, data.train_alpha: {tmp_path / 'nowhere'}: no such folder"
+    assert not list(tmp_path.iterdir())  # no empty log
 
 
 def test_broken_validation_image_costs_itself(data, tmp_path):

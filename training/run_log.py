@@ -137,10 +137,7 @@ def logging_to_file(config: EasyDict, world: World) -> Iterator[None]:
     if not world.is_main:
         yield
         return
-    path = text_log(config)
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = LogFile(path, encoding="utf-8", errors="backslashreplace")
+    handler = LogFile(text_log(config), encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter(FORMAT))
     logging.getLogger().addHandler(handler)
     try:
@@ -152,10 +149,14 @@ def logging_to_file(config: EasyDict, world: World) -> Iterator[None]:
 
 
 class LogFile(logging.FileHandler):
-    """A log file whose OSErrors, such as of a full disk, are raised; `logging` would print tracebacks."""
+    """A log file whose OSErrors, such as of a full disk, are raised; `logging` would print tracebacks.
+
+    With `delay` there is neither file nor folder before the first line.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         with naming(self.baseFilename):
+            Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:

@@ -16,10 +16,11 @@ from utils.checkpoint import (
     check_tensors,
     checkpoint_folder,
     checkpoint_path,
+    first_few,
     load_weights,
     read_checkpoint,
 )
-from utils.config import ConfigError, architecture
+from utils.config import ConfigError, architecture, flat, load_config
 from utils.device import is_out_of_memory
 from utils.distributed import World
 from utils.errors import one_line
@@ -55,8 +56,25 @@ def start_or_resume(config: EasyDict, world: World) -> TrainingState:
         restore(state, path)
         if config.train.reset_lr:
             state.step = state.validated = 0
+        if state.step > config.train.total_step:
+            raise ConfigError(f"{path}: is at step {state.step}; expected at most train.total_step, "
+                              f"{config.train.total_step}, or train.reset_lr=true")
         log.info("resumed %s at step %d", path, state.step)
+        if world.is_main:
+            log_changed_settings(config, path.parent / "config.toml")
     return state
+
+
+def log_changed_settings(config: EasyDict, before: Path) -> None:
+    """Logs which settings differ from those of an earlier run, saved in a file, if it is there."""
+    try:
+        earlier = flat(load_config(before))
+    except ConfigError:
+        return
+    changed = [f"{name}={value} (was {earlier[name]})" for name, value in flat(config).items()
+               if value != earlier[name] and name not in ("version", "train.resume_checkpoint")]
+    if changed:
+        log.warning("settings other than in %s: %s", before, ", ".join(changed))
 
 
 def load_initial_weights(network: MattingNetwork, config: EasyDict, world: World) -> None:
@@ -172,9 +190,11 @@ def _is_finite(value: object) -> bool:
 
 
 def _suggest_another(path: Path) -> str:
-    """A hint at the newest other readable checkpoint of the folder."""
+    """A hint at the other checkpoints of the folder: if the file is damaged, at the newest readable one."""
     others = sorted((other for other in path.parent.glob("*.pth") if other != path),
                     key=lambda other: other.stat().st_mtime, reverse=True)
+    if others and not path.exists():
+        return f"; {path.parent} holds {first_few([other.stem for other in others])}"
     for other in others:
         try:
             if "resume" in read_checkpoint(other):

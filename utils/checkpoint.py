@@ -44,8 +44,9 @@ def checkpoint_folder(config: EasyDict) -> Path:
 
 
 def checkpoint_path(config: EasyDict, name: str) -> Path:
-    """A checkpoint by its path (NAME.pth), or by its name in the run's folder, such as "best_model"."""
-    return Path(name) if name.endswith(".pth") else checkpoint_folder(config) / f"{name}.pth"
+    """A checkpoint by its name in the run's folder, such as "best_model" (with or without .pth), or by its path."""
+    path, own = Path(name), checkpoint_folder(config) / f"{name.removesuffix('.pth')}.pth"
+    return path if not own.exists() and (path.is_file() or path.name != name) else own
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -186,14 +187,18 @@ def _input_channels(weights: dict[str, Tensor]) -> int:
 
 def _likely_cause(missing: list[str], extra: list[str], reshaped: list[str], further_inputs: int) -> str:
     """The likely cause of a mismatch; `further_inputs`: input channels of the weights minus those of the network."""
+    other_width = any(not name.startswith(("encoder.conv1.", "encoder.shortcut.0.")) for name in reshaped)
     if abs(further_inputs) == CHANNELS:
-        return f"; it is for model.colour_samples={str(further_inputs > 0).lower()}"
+        width = " and another model.width" if other_width else ""
+        return f"; it is for model.colour_samples={str(further_inputs > 0).lower()}{width}"
     if any(name.startswith("encoder.gca.") for name in extra):
         return "; it has attention: choose resnet_gca_encoder_29 and res_gca_decoder_22"
     if missing and all(".gca." in name or ".guidance_head." in name for name in missing):
         return "; it is the baseline without attention: choose res_shortcut_encoder_29 and res_shortcut_decoder_22"
-    if any(name.startswith("encoder.conv1.") for name in reshaped):
-        return "; it may have been trained with another model.trimap_channel or model.width"
+    if reshaped:
+        channel = any(name.startswith("encoder.conv1.") for name in reshaped)
+        keys = ["model.trimap_channel"] * channel + ["model.width"] * other_width
+        return f"; it may have been trained with another {' and '.join(keys)}"
     if any(name.startswith(("conv1.", "layer1.")) for name in extra):
         return "; it looks like an encoder only, such as the ImageNet backbone (model.imagenet_pretrain_path)"
     return ""

@@ -35,7 +35,7 @@ def load_config(path: str | Path | None = None, overrides: list[str] | tuple[str
     """
     values = {name: key.default for name, key in KEYS.items()}
     if path is not None:
-        for name, value in _flat(_read_toml(Path(path))).items():
+        for name, value in flat(_read_toml(Path(path))).items():
             values[name] = _checked(name, value, str(path))
     for override in overrides:
         name, separator, text = override.partition("=")
@@ -80,14 +80,15 @@ def _read_toml(path: Path) -> dict:
         raise ConfigError(f"{path}: not valid TOML ({one_line(error)})") from None
 
 
-def _flat(tables: dict, prefix: str = "") -> dict:
-    flat = {}
+def flat(tables: dict, prefix: str = "") -> dict:
+    """A configuration's values by their full names, such as model.batch_size."""
+    values = {}
     for name, value in tables.items():
         if isinstance(value, dict) and f"{prefix}{name}" in _TABLES:
-            flat |= _flat(value, f"{prefix}{name}.")
+            values |= flat(value, f"{prefix}{name}.")
         else:
-            flat[f"{prefix}{name}"] = value
-    return flat
+            values[f"{prefix}{name}"] = value
+    return values
 
 
 def _nested(values: dict) -> EasyDict:

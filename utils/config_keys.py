@@ -87,7 +87,8 @@ KEYS = {
     "train.ema": Key(0.0, "decay of the moving average of the weights, which is then validated and saved; 0: none",
                      low=0, high=0.99999),
     "train.max_skipped": Key(20, "consecutive steps skipped for non-finite gradients before training stops", low=1),
-    "train.resume_checkpoint": Key(None, 'checkpoint to resume from, such as "latest_model"'),
+    "train.resume_checkpoint": Key(None, "checkpoint to resume from: a name in the run's folder, such as "
+                                         '"latest_model", or a path'),
     "train.reset_lr": Key(False, "restart the learning rate schedule when resuming"),
 
     "test.merged": Key(None, "folder of test images"),
@@ -97,7 +98,7 @@ KEYS = {
     "test.cpu": Key(False, "test on the CPU even if a GPU is available"),
     "test.alpha_path": Key("prediction", "folder for predictions"),
     "test.batch_size": Key(1, "test images per batch", low=1),
-    "test.checkpoint": Key("best_model", "checkpoint to test"),
+    "test.checkpoint": Key("best_model", "checkpoint to test: a name in the run's folder, or a path"),
     "test.fast_eval": Key(True, "only SAD and MSE, without the slower Grad and Conn"),
 
     "log.tensorboard_path": Key("logs/tensorboard", "folder of the TensorBoard logs"),
