@@ -8,7 +8,7 @@ from pathlib import Path
 
 from easydict import EasyDict
 
-from dataloader.dataset import find_layers
+from dataloader.dataset import Layers, find_layers
 from dataloader.image_folders import Triple
 from dataloader.loader import next_batches, to_device, training_batches
 from evaluation.validation import validate, validation_images
@@ -20,6 +20,7 @@ from training.start import start_or_resume
 from training.state import TrainingState, run_folder, save_numbered, save_state
 from training.step import StepResult, TrainingError, training_step
 from training.stop_signals import StopRequest
+from utils.config import save_config
 from utils.distributed import World, broadcast_from_main
 from utils.errors import system_reason
 
@@ -40,13 +41,19 @@ def train(config: EasyDict, world: World) -> int:
     set_arithmetic(config)
     test_images = validation_images(config)
     layers = find_layers(config, config.train.seed)
+    with run_folder(config, world) as folder:  # before a checkpoint is read that another run might still replace
+        return run_steps(config, world, test_images, layers, folder)
+
+
+def run_steps(config: EasyDict, world: World, test_images: list[Triple], layers: Layers, folder: Path) -> int:
+    """As `train`, with all files found and the folder reserved."""
     state = start_or_resume(config, world)
     model = training_model(state.network, config, world)
     if world.is_main:
         log.info("training on %s, %d process(es): %d foregrounds, %d backgrounds, %d validation images, step %d of %d",
                  world.device, world.size, *map(len, layers), len(test_images), state.step, config.train.total_step)
-    with (run_folder(config, world) as folder,
-          training_batches(config, world, state.step, layers, text_log(config)) as batches,
+        save_config(config, folder / "config.toml")
+    with (training_batches(config, world, state.step, layers, text_log(config)) as batches,
           StopRequest() as stop,
           RunLog(config, world, state.step) as run_log,
           saved_on_full_disk(state, folder, world)):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 import cv2
@@ -34,7 +34,8 @@ def training_batches(config: EasyDict, world: World, first_step: int, layers: La
     """
     if not config.data.on_device:
         data = make_training_dataset(config, config.train.seed, layers=layers)
-        yield iter(training_loader(data, config, world, first_step, log_file))
+        loader = training_loader(data, config, world, first_step, log_file)
+        yield chain.from_iterable([loader])  # lazily: starts the workers with the first batch
         return
     samples = first_step * config.train.accumulate * config.model.batch_size
     with (make_banks(config, world, samples, layers) as banks,

@@ -57,19 +57,42 @@ def test_sigterm_leaves_no_half_written_file(capsys, tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
             raise AssertionError("still there")
 
-    before = signal.getsignal(signal.SIGTERM)
-    assert main() == 143
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert main() == 143
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert capsys.readouterr().err == "test_program.py: terminated; the files written so far are complete\n"
     assert not list(tmp_path.iterdir())
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_one_of_several_processes_ends_at_once(monkeypatch):
-    """It may wait for the others in a collective operation, which no exception interrupts."""
+def test_a_second_sigterm_has_its_usual_effect():
+    @program
+    def main() -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    handlers, before = [], signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        assert main() == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert handlers == [signal.SIG_DFL]
+
+
+@pytest.mark.parametrize(("handler", "processes"), [(signal.SIG_IGN, 1), (signal.SIG_DFL, 2)])
+def test_sigterm_keeps_its_effect(monkeypatch, handler, processes):
+    """If the caller has it ignored; with several processes: no exception interrupts the wait for the others."""
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    before = signal.getsignal(signal.SIGTERM)
-    assert program(lambda: int(signal.getsignal(signal.SIGTERM) != before))() == 0
+    monkeypatch.setenv("WORLD_SIZE", str(processes))
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        assert program(lambda: int(signal.getsignal(signal.SIGTERM) != handler))() == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_errors_of_worker_processes_keep_their_last_line():

@@ -1,6 +1,7 @@
 """Training: it learns, processes agree, what is killed resumes exactly, what is broken is refused."""
 
 import copy
+import errno
 import os
 import shutil
 import signal
@@ -201,6 +202,32 @@ def test_two_runs_do_not_share_a_folder(data, tmp_path):
         assert temporary.exists()
     with run_folder(config, ALONE):
         assert not temporary.exists()
+    assert not folder.exists()  # no run has left anything there
+    with run_folder(config, ALONE):
+        (folder / "latest_model.pth").touch()
+    assert (folder / "latest_model.pth").exists()
+
+
+def test_a_checkpoint_is_read_when_no_other_run_can_replace_it(data, monkeypatch, tmp_path):
+    config = config_of(data, tmp_path)
+
+    def another_run(*_: object) -> None:
+        with run_folder(config, ALONE):
+            pass
+
+    monkeypatch.setattr("trainer.start_or_resume", another_run)
+    with pytest.raises(ConfigError, match="another run that has not ended"):
+        train(config, ALONE)
+
+
+def test_a_file_system_without_locks(data, monkeypatch, tmp_path, caplog):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    with run_folder(config_of(data, tmp_path), ALONE) as folder:
+        assert caplog.messages == [f"{folder} cannot be locked ([Errno {errno.ENOLCK}] No locks available); "
+                                   "start no other run of this version"]
 
 
 def test_an_earlier_run_is_not_overwritten(data, finished):
@@ -221,7 +248,7 @@ def test_missing_data(data, tmp_path):
     result = run_main("--local-rank=0", *settings(data, tmp_path, data__train_fg=tmp_path / "nowhere"))
     assert result.returncode == 1
     assert result.stderr.strip() == f"main.py: data.train_fg, data.train_alpha: {tmp_path / 'nowhere'}: no such folder"
-    assert not list(tmp_path.iterdir())  # no empty log
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []  # no empty log
 
 
 def test_broken_validation_image_costs_itself(data, tmp_path):

@@ -13,11 +13,13 @@ import pytest
 import torch
 from training_runs import ALONE, ROOT, config_of, run_main, settings, table, weights
 
+from dataloader.image_file import ImageFileError
 from dataloader.loader import prefetched
 from networks import build_network
 from trainer import train
 from training.model import training_model
 from utils.config import load_config
+from utils.processes import process_pool
 
 
 def test_samples_made_on_the_device_resume_exactly(tmp_path):
@@ -38,18 +40,21 @@ def test_samples_made_on_the_device_resume_exactly(tmp_path):
     assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
 
 
-def test_a_signal_while_banks_are_filled_ends_at_once(monkeypatch, tmp_path):
+def test_signals_while_banks_are_filled_have_their_usual_effect(monkeypatch, tmp_path):
     """Nothing has been trained that would have to be saved."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    usual = [signal.getsignal(number) for number in numbers]
+
     def fill(*_: object) -> None:
-        signal.raise_signal(signal.SIGINT)
+        assert [signal.getsignal(number) for number in numbers] == usual
+        raise ImageFileError("filled")
 
     monkeypatch.setattr("dataloader.loader.make_banks", fill)
     config = config_of(tmp_path, tmp_path, data__train_fg="", data__train_alpha="", data__train_bg="",
                        data__generated=5, data__generated_size=96, data__finish="true", data__on_device="true",
                        data__test_merged="", data__test_alpha="", data__test_trimap="")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(ImageFileError, match="filled"):
         train(config, ALONE)
-    assert [path.name for path in (tmp_path / "checkpoints" / "sample").glob("*.pth")] == []
 
 
 @pytest.mark.parametrize("works", [True, False])
@@ -115,6 +120,15 @@ def test_batches_for_gpus_are_made_ahead_on_a_stream_of_their_own(monkeypatch):
     assert events[0] == "waits for the network's"
     assert events.count("used on the network's") == 4
     assert 2 <= events.count("synchronised") <= 5  # no more than one or two ahead
+
+
+def test_an_exception_drops_tasks_that_have_not_begun(tmp_path):
+    """Such as SIGTERM's: the files of thousands of tasks would be waited for."""
+    with pytest.raises(KeyboardInterrupt), process_pool(1) as pool:
+        for number in range(100):
+            pool.submit(Path.touch, tmp_path / str(number))
+        raise KeyboardInterrupt
+    assert len(list(tmp_path.iterdir())) < 10
 
 
 def test_processes_end_with_their_parent(tmp_path):

@@ -19,7 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from networks import MattingOutput
 from training.board import Board
 from utils.distributed import World
-from utils.file_writing import atomic_path, naming
+from utils.file_writing import atomic_path, check_writable, naming
 from utils.preprocessing import UNKNOWN
 from utils.tensors import denormalise
 from utils.visualisation import offset_picture, panel
@@ -137,7 +137,9 @@ def logging_to_file(config: EasyDict, world: World) -> Iterator[None]:
     if not world.is_main:
         yield
         return
-    handler = LogFile(text_log(config), encoding="utf-8", errors="backslashreplace", delay=True)
+    path = text_log(config)
+    check_writable(path.parent)
+    handler = LogFile(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter(FORMAT))
     logging.getLogger().addHandler(handler)
     try:
@@ -149,14 +151,10 @@ def logging_to_file(config: EasyDict, world: World) -> Iterator[None]:
 
 
 class LogFile(logging.FileHandler):
-    """A log file whose OSErrors, such as of a full disk, are raised; `logging` would print tracebacks.
-
-    With `delay` there is neither file nor folder before the first line.
-    """
+    """A log file whose OSErrors, such as of a full disk, are raised; `logging` would print tracebacks."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with naming(self.baseFilename):
-            Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:

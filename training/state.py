@@ -1,8 +1,10 @@
 """Training state, and saving it."""
 
+import logging
 import math
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +15,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from networks import MattingNetwork, to_published_names
 from utils.checkpoint import checkpoint_folder, save_checkpoint
-from utils.config import ConfigError, save_config
-from utils.distributed import World
+from utils.config import ConfigError
+from utils.distributed import World, all_reduce_sum
+from utils.errors import one_line
 
-LOCK = ".lock"  # of the folder
+LOCK = ".lock"  # in the folder
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -61,32 +66,41 @@ class TrainingState:
 
 @contextmanager
 def run_folder(config: EasyDict, world: World) -> Iterator[Path]:
-    """The folder of a run's checkpoints, created, with its configuration; reserved for this run within the block.
+    """The folder of a run's checkpoints, reserved for this run within the block; removed afterwards if still empty.
 
     Temporary files of a process that was killed while writing a checkpoint are removed.
 
     Raises:
-        ConfigError: if another run that has not ended uses the folder.
+        ConfigError: on all processes, if another run that has not ended uses the folder.
     """
     folder = checkpoint_folder(config)
-    if not world.is_main:
-        yield folder
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)  # of the system: it ends with the process, however that ends
-    try:
-        with suppress(NotImplementedError):  # a file system without locks
-            lock.acquire(timeout=0)
-    except Timeout:
+    lock = reserve(folder) if world.is_main else None
+    refused = world.is_main and lock is None
+    if all_reduce_sum(world, torch.tensor(float(refused), device=world.device)).item():
         raise ConfigError(f"{folder}: another run that has not ended saves its checkpoints here; choose another "
-                          "version, or end that one first") from None
+                          f"version, or end that one first (if there is none: remove {folder / LOCK})")
     try:
-        for path in folder.glob(".*.pth.*.tmp"):
+        for path in folder.glob(".*.pth.*.tmp") if world.is_main else ():
             path.unlink()
-        save_config(config, folder / "config.toml")
         yield folder
     finally:
-        lock.release()
+        if world.is_main:
+            lock.release()
+            if {path.name for path in folder.iterdir()} <= {LOCK}:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def reserve(folder: Path) -> FileLock | None:
+    """A lock of a folder, which is created; it ends with this process, however that ends. None if another has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    except (OSError, NotImplementedError) as error:
+        log.warning("%s cannot be locked (%s); start no other run of this version", folder, one_line(error))
+    return lock
 
 
 def save_state(path: Path, state: TrainingState) -> None:

@@ -32,8 +32,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise FileExistsError(errno.EEXIST, "exists and is not a regular file", str(path))
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.open("xb").close()
         try:
+            temporary.open("xb").close()
             yield temporary
             _sync(temporary)
             temporary.replace(path)

@@ -16,14 +16,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def process_pool(processes: int) -> ProcessPoolExecutor:
+class ProcessPool(ProcessPoolExecutor):
+    """A pool whose `with` block, if an exception ends it, drops the tasks that have not begun."""
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        self.shutdown(wait=True, cancel_futures=error is not None)
+
+
+def process_pool(processes: int) -> ProcessPool:
     """A pool of processes, at most four per core, that use one core each.
 
     They leave signals to the caller, and end with it.
     """
     processes = min(processes, 4 * (os.cpu_count() or 1))  # all are started at once
     context = multiprocessing.get_context("spawn")  # forking a process that has threads can hang
-    return ProcessPoolExecutor(processes, context, _start_worker)
+    return ProcessPool(processes, context, _start_worker)
 
 
 def _start_worker() -> None:

@@ -65,22 +65,24 @@ def program(main: Callable[[], int]) -> Callable[[], int]:
 
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Makes SIGTERM raise `Terminated` within the block.
+    """Makes SIGTERM raise `Terminated` within the block; a second one ends the process at once, as without this.
 
     Not with several processes: one that waits for the others in a collective operation would not be interrupted.
     """
-    if several_processes() or threading.current_thread() is not threading.main_thread():
+    usual = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # not ignored by the caller, nor handled
+    if not usual or several_processes() or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def terminate(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         raise Terminated
 
-    previous = signal.signal(signal.SIGTERM, terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def several_processes() -> bool:
