@@ -177,6 +177,7 @@ def test_refused_starts(data, finished, monkeypatch, tmp_path, more, error, mess
 
 def test_a_resumed_run_tells_which_settings_are_other_ones(data, finished, tmp_path, caplog):
     """If they are known; `reset_lr` begins at step 0 with any number of steps."""
+    caplog.set_level("INFO", "training")
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     known = tmp_path / "checkpoints" / "sample" / "config.toml"
     more = {"train__resume_checkpoint": known.with_name("latest_model.pth"), "train__reset_lr": "true",
@@ -184,7 +185,7 @@ def test_a_resumed_run_tells_which_settings_are_other_ones(data, finished, tmp_p
     config = config_of(data, finished, **more)
     known.rename(tmp_path / "known.toml")
     assert start_or_resume(config, ALONE).step == 0
-    assert not caplog.messages
+    assert [line.split()[0] for line in caplog.messages] == ["resumed"]
     (tmp_path / "known.toml").rename(known)
     start_or_resume(config, ALONE)
     assert caplog.messages[-1].endswith("config.toml: train.total_step=5 (was 6), train.seed=7 (was 0), "

@@ -66,15 +66,16 @@ def start_or_resume(config: EasyDict, world: World) -> TrainingState:
 
 
 def log_changed_settings(config: EasyDict, before: Path) -> None:
-    """Logs which settings differ from those of an earlier run, saved in a file, if it is there."""
+    """Logs which settings of the training differ from those of an earlier run, saved in a file, if it is there."""
     try:
         earlier = flat(load_config(before))
     except ConfigError:
         return
     changed = [f"{name}={value} (was {earlier[name]})" for name, value in flat(config).items()
-               if value != earlier[name] and name not in ("version", "train.resume_checkpoint")]
+               if value != earlier[name] and name.startswith(("model.", "data.", "train."))
+               and name != "train.resume_checkpoint"]
     if changed:
-        log.warning("settings other than in %s: %s", before, ", ".join(changed))
+        log.info("settings other than in %s: %s", before, ", ".join(changed))
 
 
 def load_initial_weights(network: MattingNetwork, config: EasyDict, world: World) -> None:

@@ -234,7 +234,7 @@ def about_files(run: Run, folder: Path, before: dict) -> list[str]:
     written = sorted(path for path in (folder / "out").rglob("*") if path.is_file() and not path.is_symlink())
     found += [f"left behind: {path.name}" for path in written if path.suffix == ".tmp" or ".tmp" in path.suffixes]
     for path in (path for path in written if str(path.relative_to(folder)) not in before):
-        if not path.stat().st_size and path.suffix != ".log":
+        if not path.stat().st_size and path.suffix != ".log" and path.name != ".lock":
             found.append(f"{path.name} is empty")
         elif path.suffix == ".png":
             try:
