@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -34,8 +34,8 @@ def training_batches(config: EasyDict, world: World, first_step: int, layers: La
     """
     if not config.data.on_device:
         data = make_training_dataset(config, config.train.seed, layers=layers)
-        loader = training_loader(data, config, world, first_step, log_file)
-        yield chain.from_iterable([loader])  # lazily: starts the workers with the first batch
+        with closing(loaded(training_loader(data, config, world, first_step, log_file))) as batches:
+            yield batches
         return
     samples = first_step * config.train.accumulate * config.model.batch_size
     with (make_banks(config, world, samples, layers) as banks,
@@ -53,6 +53,20 @@ def training_loader(dataset: TrainingData, config: EasyDict, world: World, first
     return DataLoader(dataset, batch_sampler=order, num_workers=workers, pin_memory=world.device.type == "cuda",
                       worker_init_fn=partial(start_worker, log_file=log_file) if workers else None,
                       multiprocessing_context="spawn" if workers else None)
+
+
+def loaded(loader: DataLoader) -> Iterator[dict]:
+    """A DataLoader's batches. Its workers start with the first one, and end with the last, an error, or `close`.
+
+    Left to the garbage collector, as after an error, workers may not be told to end; as they ignore SIGTERM, the
+    program would wait for them forever.
+    """
+    batches = iter(loader)
+    try:
+        yield from batches
+    finally:
+        if loader.num_workers:
+            batches._shutdown_workers()  # there is no public way
 
 
 def start_worker(_: int, log_file: str | Path | None = None) -> None:

@@ -1,10 +1,10 @@
 """The training set's samples, whatever the workers, and what broken files do to them."""
 
 import logging
+import multiprocessing
 from functools import partial
 from pathlib import Path
 
-import cv2
 import pytest
 import torch
 from generated_images import write_training_set
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from dataloader.dataset import TooManyBrokenFilesError, TrainingData, make_training_dataset
 from dataloader.image_folders import find_backgrounds, find_foregrounds
-from dataloader.loader import start_worker
+from dataloader.loader import loaded, start_worker
 from dataloader.sampler import StepBatches
 from utils.config import ConfigError, load_config
 from utils.tensors import normalise
@@ -36,12 +36,16 @@ def same(one: dict, other: dict) -> bool:
         for key, value in one.items())
 
 
-def samples(data: TrainingData, workers: int = 0, epoch: int = 0) -> list[dict]:
-    """All samples of an epoch, in order. Forked workers start faster than the spawned ones that training has."""
-    cv2.setNumThreads(1)  # forked processes lack the other threads
+def samples(data: TrainingData, workers: int = 0, epoch: int = 0, log_file: Path | None = None) -> list[dict]:
+    """All samples of an epoch, in order.
+
+    Workers come from a server that has imported PyTorch, faster than the spawned ones that training has.
+    """
+    multiprocessing.set_forkserver_preload(["dataloader.dataset"])
     keys = [(epoch, number) for number in range(len(data))]
-    return list(DataLoader(data, batch_size=None, sampler=keys, num_workers=workers, worker_init_fn=start_worker,
-                           multiprocessing_context="fork" if workers else None))
+    return list(loaded(DataLoader(data, batch_size=None, sampler=keys, num_workers=workers,
+                                  worker_init_fn=partial(start_worker, log_file=log_file),
+                                  multiprocessing_context="forkserver" if workers else None)))
 
 
 def damage(path: Path) -> None:
@@ -141,7 +145,7 @@ def test_broken_files_cost_a_sample_and_are_named_once(folder, tmp_path, workers
     logger = logging.getLogger("dataloader.dataset")
     logger.addHandler(handler)
     data = training_data(folder)
-    rounds = [samples(data, workers) for _ in range(3)]
+    rounds = [samples(data, workers, log_file=tmp_path / "log") for _ in range(3)]
     logger.removeHandler(handler)
     lines = (tmp_path / "log").read_text().splitlines()
     assert len(lines) == 1
@@ -182,6 +186,7 @@ def test_too_many_broken_files_stop_training(tmp_path, workers):
     with pytest.raises(TooManyBrokenFilesError, match=r"6 of 12 backgrounds are unreadable, .*b\d\.jpg"):
         for _ in range(2):
             samples(data, workers)
+    assert not multiprocessing.active_children()  # they ignore SIGTERM: the program would never end
     assert len(samples(training_data(folder, broken_share=0.5), workers)) == 12
 
 

@@ -26,7 +26,7 @@ from easydict import EasyDict
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.dataset import make_training_dataset
-from dataloader.loader import next_batches, prefetched, to_device, training_loader
+from dataloader.loader import loaded, next_batches, prefetched, to_device, training_loader
 from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.layer_banks import LayerBanks
 from evaluation.validation import validate, validation_images
@@ -192,7 +192,7 @@ def stage_batches(run: TimedRun, stage: Stage, config: EasyDict) -> Iterator[dic
         return prefetched(alternating_batches(run, stage), run.world.device)
     # A cache keeps foregrounds for all stages; without one each stage has its own.
     data = make_training_dataset(config, config.train.seed, run.config.train.seed if config.data.cache else None)
-    return (batch for batch in training_loader(data, config, run.world, 0, text_log(config)))
+    return loaded(training_loader(data, config, run.world, 0, text_log(config)))
 
 
 def alternating_batches(run: TimedRun, stage: Stage) -> Iterator[dict]:
