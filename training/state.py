@@ -86,7 +86,7 @@ def run_folder(config: EasyDict, world: World) -> Iterator[Path]:
     finally:
         if world.is_main:
             lock.release()
-            if {path.name for path in folder.iterdir()} <= {LOCK}:
+            if folder.exists() and {path.name for path in folder.iterdir()} <= {LOCK}:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
