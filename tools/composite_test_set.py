@@ -142,15 +142,11 @@ def merge_all(merges: list[Merge], processes: int) -> dict[str, str]:
     failed = {}
     with process_pool(processes) as pool:
         tasks = {merge.output.name: pool.submit(merge_files, merge) for merge in merges}
-        try:
-            for name, task in tqdm(tasks.items(), "merging", unit="image", disable=None):
-                try:
-                    task.result()
-                except ImageFileError as error:
-                    failed[name] = str(error)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for name, task in tqdm(tasks.items(), "merging", unit="image", disable=None):
+            try:
+                task.result()
+            except ImageFileError as error:
+                failed[name] = str(error)
     return failed
 
 
