@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from matting.folded_network import compile_stages, folded
-from matting.tiling import CELL, largest_tile, run_tiled, working_memory
+from matting.tiling import CELL, Report, largest_tile, run_tiled, working_memory
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from utils.boxes import Box
 from utils.checkpoint import load_network
@@ -87,41 +87,46 @@ class Matting:
         """
         return self.predict(image, trimap).alpha
 
-    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
+    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
+                report: Report = lambda done, total: None) -> Matte:
         """Alpha, and the attention offsets.
 
         Args:
             image: (H, W, 3) uint8 RGB, of any size from 1 x 1 up; or a Pillow image: grey, RGB, palette,
                 CMYK, with or without alpha, which is ignored. EXIF orientation is applied.
             trimap: (H, W) uint8: background below 85, foreground from 170, unknown between; or a Pillow image.
+            report: called after each tile with the number of tiles done and of all tiles.
 
         Raises:
             ValueError: for arrays of another shape or type, and Pillow images of more than 8 bits.
         """
-        return self.predict_batch([as_pair(image, trimap)])[0]
+        return self.predict_batch([as_pair(image, trimap)], report)[0]
 
     @torch.inference_mode()
-    def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
+    def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]],
+                      report: Report = lambda done, total: None) -> list[Matte]:
         """`predict` for several (image, trimap) of one size at once.
 
         Raises:
             ValueError: also if their sizes differ.
         """
         labels = checked_labels(pairs)
-        output = self._run_within_memory([image for image, _ in pairs], labels)
+        output = self._run_within_memory([image for image, _ in pairs], labels, report)
         return [self._matte(output, i, label) for i, label in enumerate(labels)]
 
-    def _run_within_memory(self, images: list[np.ndarray], labels: list[np.ndarray]) -> MattingOutput:
+    def _run_within_memory(self, images: list[np.ndarray], labels: list[np.ndarray],
+                           report: Report) -> MattingOutput:
         """`_run`, repeated with half the memory limit if memory runs out."""
         limit = self.memory_limit or default_memory_limit(self.device)
         for _ in range(MEMORY_ATTEMPTS - 1):
-            output = unless_out_of_memory(self._run, images, labels, limit)
+            output = unless_out_of_memory(self._run, images, labels, limit, report)
             if output is not None:
                 return output
             limit //= 2
-        return self._run(images, labels, limit)
+        return self._run(images, labels, limit, report)
 
-    def _run(self, images: list[np.ndarray], labels: list[np.ndarray], memory_limit: int) -> MattingOutput:
+    def _run(self, images: list[np.ndarray], labels: list[np.ndarray], memory_limit: int,
+             report: Report) -> MattingOutput:
         """The network's output for padded images; alpha is 0 in cells of 8 x 8 pixels without unknown ones."""
         pad = padding(*labels[0].shape, self.border)
         images = [np.pad(image, (*pad, (0, 0)), mode="reflect") for image in images]
@@ -143,7 +148,7 @@ class Matting:
                 module.memory_budget = working
         with arithmetic(self.device, self.precision):
             return run_tiled(self.network, read, torch.from_numpy(unknown).float().to(self.device), wanted,
-                             largest_tile(working, len(images), self.device, has_colours))
+                             largest_tile(working, len(images), self.device, has_colours), report)
 
     def _matte(self, output: MattingOutput, i: int, labels: np.ndarray) -> Matte:
         """The i-th matte of a batch, without padding, with known pixels set."""

@@ -34,6 +34,8 @@ COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 12_000, 1_700  # additional with colour 
 CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels per chunk of colour channels, for caches or memory
 LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and are no faster
 
+Report = Callable[[int, int], object]  # called with the number of tiles done, and of all tiles
+
 
 def working_memory(memory_limit: int, n: int, height: int, width: int, has_colours: bool = False) -> int:
     """Bytes left for tiles and attention, for a batch of n with features at 1/8 of height x width; may be 0.
@@ -50,7 +52,7 @@ def largest_tile(working: int, n: int, device: torch.device, has_colours: bool =
 
 
 def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, wanted: np.ndarray,
-              tile_cells: int) -> MattingOutput:
+              tile_cells: int, report: Report = lambda done, total: None) -> MattingOutput:
     """The output of `network` for an image, with alpha computed where wanted and 0 elsewhere.
 
     Args:
@@ -58,14 +60,19 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
         unknown: (N, 1, H/8, W/8), every eighth pixel of the unknown mask, 1 unknown, 0 known.
         wanted: (H/8, W/8) bool, the cells in which alpha is wanted for any image.
         tile_cells: most cells of a tile with its margin; the smallest tiles may exceed it.
+        report: called after each tile with the number of tiles done and of all tiles, those of both passes.
     """
+    height, width = unknown.shape[2:]
+    first = cover(np.ones((height, width), bool), tile_cells, STEM_MARGIN)
+    second = cover(wanted, tile_cells, QUARTER_MARGIN)
+    total = len(first) + len(second)
     if network.colour_channels is not None:
         read = _with_colours(network, read, unknown, tile_cells)
-    quarter, eighth, attended = _coarse(network, read, unknown, tile_cells)
-    n, _, height, width = unknown.shape
-    alpha = torch.zeros(n, 1, height * CELL, width * CELL, device=unknown.device)
-    for tile in cover(wanted, tile_cells, QUARTER_MARGIN):
+    quarter, eighth, attended = _coarse(network, read, unknown, first, lambda done: report(done, total))
+    alpha = torch.zeros(len(unknown), 1, height * CELL, width * CELL, device=unknown.device)
+    for done, tile in enumerate(second, start=len(first) + 1):
         tile.times(CELL).of(alpha).copy_(_tile_alpha(network, read, quarter, eighth, tile))
+        report(done, total)
     return matting_output(alpha, *attended)
 
 
@@ -110,13 +117,13 @@ def _strips(box: Box, most: int) -> list[Box]:
     return [box._replace(top=top, bottom=min(box.bottom, top + rows)) for top in range(box.top, box.bottom, rows)]
 
 
-def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,
-            tile_cells: int) -> tuple[Tensor, Tensor, list[AttentionMaps | None]]:
+def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, tiles: list[Box],
+            report: Callable[[int], object]) -> tuple[Tensor, Tensor, list[AttentionMaps | None]]:
     """The encoder's features at 1/4, the decoder's at 1/8, and the attention maps."""
     encoder = network.encoder
     height, width = unknown.shape[2:]
     quarter = guidance = None
-    for tile in cover(np.ones((height, width), bool), tile_cells, STEM_MARGIN):
+    for done, tile in enumerate(tiles, start=1):
         grown = tile.grown(STEM_MARGIN, height, width)
         full = read(grown.times(CELL))
         inner = tile.seen_from(grown)
@@ -124,6 +131,7 @@ def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Ten
         quarter = _pasted(quarter, tile.times(2), part, 2 * height, 2 * width)
         if encoder.guidance_head is not None:
             guidance = _pasted(guidance, tile, inner.of(encoder.guidance(full)), height, width)
+        report(done)
     features = encoder.coarse(quarter, guidance, unknown)
     eighth, attended = network.decoder.eighth(features)
     return quarter, eighth, [features.attended, attended]

@@ -175,12 +175,22 @@ class Failing:
         self.run_tiled, self.left, self.error, self.tiles = predictor.run_tiled, times, error, []
         monkeypatch.setattr(predictor, "run_tiled", self)
 
-    def __call__(self, network, read, unknown, wanted, tile_cells):
+    def __call__(self, network, read, unknown, wanted, tile_cells, report):
         self.tiles.append(tile_cells)
         self.left -= 1
         if self.left >= 0:
             raise self.error
-        return self.run_tiled(network, read, unknown, wanted, tile_cells)
+        return self.run_tiled(network, read, unknown, wanted, tile_cells, report)
+
+
+def test_each_tile_is_reported(network):
+    """Without memory to speak of, tiles are as small as they get."""
+    image, trimap = random_pair(160, 160)
+    reports = []
+    Matting(network, "cpu", memory_limit=1).predict(image, trimap, lambda *counts: reports.append(counts))
+    total = reports[-1][1]
+    assert total > 2
+    assert reports == [(done, total) for done in range(1, total + 1)]
 
 
 def test_running_out_of_memory_halves_the_limit(monkeypatch, network, matting):
