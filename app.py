@@ -22,6 +22,7 @@ from starlette.middleware import Middleware
 from matting.cutout import check_pymatting
 from matting.options import add_matting_arguments, build_predictor, chosen_network
 from utils.arguments import memory_size, port_number, positive_int
+from utils.device import usable_device
 from utils.errors import InputError, system_reason
 from utils.program import program
 from webpage.gate import Gate
@@ -63,7 +64,7 @@ def main() -> int:
         raise InputError(f"--host {args.host}: {system_reason(error)}") from None
     check_pymatting()
     config, checkpoint = chosen_network(args)
-    matting = build_predictor(config, checkpoint, args.device, precision=args.precision,
+    matting = build_predictor(config, checkpoint, usable_device(args.device), precision=args.precision,
                               memory_limit=args.memory_limit)
     with uploads_folder() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}

@@ -22,15 +22,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataloader.image_file import list_images
 from matting.cutout_files import add_cutout_arguments, cutout_files
 from matting.ensemble import Ensemble
 from matting.matte_folder import matte_folder
 from matting.onnx_predictor import OnnxMatting
 from matting.options import add_matting_arguments, build_predictor, chosen_network
 from utils.arguments import any_path, positive_int, scale_factor
+from utils.device import usable_device
 from utils.distributed import ALONE, World, all_gather, join_world, leave_world, world_size
 from utils.errors import InputError, printable
-from utils.program import program
+from utils.program import announce, program
 
 if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
     from matting.matte_folder import Predictor
@@ -70,6 +72,8 @@ def parse_arguments() -> argparse.Namespace:
 @program
 def main() -> int:
     args = parse_arguments()
+    images, trimaps = (len(list_images(folder)) for folder in (args.image_dir, args.trimap_dir))
+    announce("demo.py", f"images: {images} in {args.image_dir}; trimaps: {trimaps} in {args.trimap_dir}")
     if args.onnx:
         return run_onnx(args)
     check_torch()
@@ -87,7 +91,7 @@ def check_torch() -> None:
 def run(args: argparse.Namespace) -> int:
     """Mattes the folder with a checkpoint; returns the exit status, the same for all processes."""
     config, checkpoint = chosen_network(args)
-    world = join_world(args.device)
+    world = join_world(usable_device(args.device))
     if checkpoint is None and world.is_main:
         print("RANDOM WEIGHTS: the mattes only show that the program runs")
     start = time.perf_counter()

@@ -15,7 +15,7 @@ from evaluation.report import print_table, write_csv, write_json
 from evaluation.score import score_folders
 from utils.arguments import any_path, positive_int
 from utils.errors import system_reason
-from utils.program import program, report
+from utils.program import announce, program, report
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -34,6 +34,7 @@ def parse_arguments() -> argparse.Namespace:
 @program
 def main() -> int:
     args = parse_arguments()
+    announce("evaluate.py", f"mattes in {args.pred_dir}, alphas in {args.alpha_dir}")
     errors, failed = score_folders(args.pred_dir, args.alpha_dir, args.trimap_dir, args.processes)
     for reason in failed.values():
         print(f"not scored: {reason}", file=sys.stderr)

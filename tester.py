@@ -5,12 +5,12 @@ import json
 import logging
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 from easydict import EasyDict
-from tqdm import tqdm
 
 from dataloader.image_file import ImageFileError, named_by, read_grey, read_image
 from dataloader.image_folders import Triple, find_test_images
@@ -26,6 +26,7 @@ from utils.distributed import World, all_gather, barrier
 from utils.file_writing import atomic_path, write_png
 from utils.preprocessing import STRIDE, alpha_to_uint8, set_known, size_text, trimap_labels
 from utils.processes import process_pool
+from utils.progress_bar import ProgressBar, batch_name
 from utils.visualisation import contact_sheet, error_map, panel
 
 WORST_SHOWN = 10
@@ -107,11 +108,11 @@ def predict_and_score(matting: Matting, triples: list[Triple], output: Path, con
         File name -> errors, and file name -> reason for each that could not be scored.
     """
     errors, failed, tasks = {}, {}, {}
-    bar = tqdm(total=len(triples), unit="image", disable=None if world.is_main else True)
+    bar = ProgressBar(len(triples), "predicting", shown=world.is_main)
     multiple = STRIDE if config.test.scale == "crop" else 1
     with bar, process_pool(max(1, os.cpu_count() // world.size)) as pool:
         for batch in batches_of_equal(triples, lambda triple: triple.size, config.test.batch_size):
-            failed |= write_predictions(matting, batch, output, config.test.scale)
+            failed |= write_predictions(matting, batch, output, config.test.scale, bar)
             for triple in batch:
                 if triple.image.name not in failed:
                     tasks[triple.image.name] = pool.submit(score_files, output_path(output, triple), triple.alpha,
@@ -125,7 +126,8 @@ def predict_and_score(matting: Matting, triples: list[Triple], output: Path, con
     return errors, failed
 
 
-def write_predictions(matting: Matting, batch: list[Triple], output: Path, scale: str) -> dict[str, str]:
+def write_predictions(matting: Matting, batch: list[Triple], output: Path, scale: str,
+                      bar: ProgressBar) -> dict[str, str]:
     """Writes those predictions of a batch that do not exist yet.
 
     Returns:
@@ -139,7 +141,9 @@ def write_predictions(matting: Matting, batch: list[Triple], output: Path, scale
             except ImageFileError as error:
                 failed[triple.image.name] = str(error)
     scaled = [at_scale(*pair, scale) for pair in pairs.values()]
-    mattes = batch_or_one_by_one(matting.predict_batch, scaled) if scaled else []
+    name = batch_name([triple.image.name for triple in batch])
+    predict = partial(matting.predict_batch, report=partial(bar.within, name))
+    mattes = batch_or_one_by_one(predict, scaled) if scaled else []
     for (triple, (image, trimap)), matte in zip(pairs.items(), mattes, strict=True):
         if matte is None:
             failed[triple.image.name] = f"{triple.image}: not enough memory for {size_text(image)} pixels"

@@ -16,6 +16,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("attention_speed.py: loading PyTorch", file=sys.stderr)
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -20,6 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("colour_sample_variants.py: loading PyTorch", file=sys.stderr)
+
 import cv2
 import torch
 from torch import Tensor

@@ -4,7 +4,11 @@
 """
 
 import argparse
+import sys
 import time
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("generated.py: loading PyTorch", file=sys.stderr)
 
 import cv2
 import numpy as np

@@ -18,6 +18,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("inference.py: loading PyTorch", file=sys.stderr)
+
 import cv2
 import numpy as np
 import torch
@@ -28,7 +31,7 @@ from benchmarks.memory import peak_memory
 from benchmarks.published import published_network, random_network
 from matting.predictor import Matting
 from utils.arguments import any_path
-from utils.device import default_device, device_argument
+from utils.device import default_device, usable_device
 from utils.precision import arithmetic
 from utils.preprocessing import UNKNOWN, trimap_labels
 from utils.tensors import encode_trimap, normalise
@@ -182,7 +185,7 @@ def plot_scaling(rows: list[dict], path: Path) -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare the network as published with the predictor.")
-    parser.add_argument("--device", type=device_argument, default=default_device(), help="default: %(default)s")
+    parser.add_argument("--device", help="default: CUDA if available")
     parser.add_argument("--sizes", type=int, nargs="+", help="sides of square images, instead of the default sizes")
     parser.add_argument("--unknown", type=float, nargs="+", default=[0.3], help="unknown shares for --sizes")
     parser.add_argument("--scaling", type=any_path, metavar="PNG", help="measure sides from 256 to 4096 and plot them")
@@ -190,7 +193,9 @@ def parse_arguments() -> argparse.Namespace:
     for internal in ("--worker", "--alpha"):
         parser.add_argument(internal, help=argparse.SUPPRESS)
     parser.add_argument("--size", nargs=3, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.device = usable_device(args.device) or default_device()
+    return args
 
 
 def main() -> None:

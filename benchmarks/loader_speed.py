@@ -7,9 +7,13 @@ same samples and random draws. "Cached": foregrounds are decoded beforehand.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from pathlib import Path
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("loader_speed.py: loading PyTorch", file=sys.stderr)
 
 import cv2
 import numpy as np

@@ -17,9 +17,11 @@ from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("methods.py: loading PyTorch", file=sys.stderr)
+
 import numpy as np
 import torch
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -32,6 +34,7 @@ from utils.config import architecture, load_config
 from utils.errors import InputError
 from utils.preprocessing import alpha_to_uint8
 from utils.program import program
+from utils.progress_bar import in_steps
 
 # PyMatting's: closed form, KNN, large kernel, learning based, random walk.
 METHODS = ("cf", "knn", "lkm", "lbdm", "rw")
@@ -77,12 +80,12 @@ def compare(methods: dict[str, Method], folder: Path) -> tuple[dict[str, np.ndar
     triples = find_test_images(*(folder / part for part in ("merged", "alpha", "trimap")))
     for method in methods.values():
         warm_up(method)
-    for triple in tqdm(triples, unit="image", disable=None):
+    for triple in in_steps(triples, len(triples), "matting"):
         try:
             image, truth, trimap = read_image(triple.image), read_grey(triple.alpha), read_grey(triple.trimap)
             row = {name: timed_errors(method, image, truth, trimap) for name, method in methods.items()}
         except ValueError as error:
-            tqdm.write(f"{triple.image}: left out ({error})", file=sys.stderr)
+            print(f"{triple.image}: left out ({error})", file=sys.stderr)
             failed.append(error)
             continue
         for name, values in row.items():

@@ -13,6 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("samples.py: loading PyTorch", file=sys.stderr)
+
 import cv2
 import torch
 from torch.utils.data import DataLoader
@@ -25,7 +28,7 @@ from dataloader.on_device.batches import DeviceSamples, make_banks
 from dataloader.on_device.recipe import PRESENT, REALISTIC
 from utils.arguments import any_path, positive_int
 from utils.config import load_config
-from utils.device import device_argument
+from utils.device import usable_device
 from utils.distributed import World
 from utils.program import program
 
@@ -53,8 +56,9 @@ def main() -> int:
     parser.add_argument("--drawings", type=positive_int, default=200, help="default: %(default)s")
     parser.add_argument("--crops", type=positive_int, nargs="+", default=[64, 96, 128, 160, 256, 512])
     parser.add_argument("--threads", type=positive_int, default=1, help="default: %(default)s")
-    parser.add_argument("--device", type=device_argument, default=torch.device("cpu"), help="default: cpu")
+    parser.add_argument("--device", default="cpu", help="default: cpu")
     args = parser.parse_args()
+    args.device = usable_device(args.device)
     cv2.setNumThreads(1)
     torch.set_num_threads(args.threads)
     compare(args)

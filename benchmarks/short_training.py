@@ -1,11 +1,11 @@
 """A short training with the recipe of the free weights, for benchmarks that compare training inputs."""
 
 import math
+import sys
 from collections.abc import Iterator
 
 import torch
 from easydict import EasyDict
-from tqdm import tqdm
 
 from networks import MattingNetwork
 from training.batchnorm_recalibration import recalibrate
@@ -13,6 +13,7 @@ from training.model import training_model
 from training.state import TrainingState
 from training.step import optimise
 from utils.distributed import World
+from utils.progress_bar import in_steps
 from utils.tensors import unknown_mask
 
 EMA = 0.99  # shorter than in long trainings
@@ -27,7 +28,7 @@ def train_shortly(network: MattingNetwork, batches: Iterator[dict], config: Easy
     state = TrainingState.of(network.to(memory_format=torch.channels_last), config)
     model = training_model(network, config, ON_CPU)
     errors = []
-    for step in tqdm(range(steps), desc=description, disable=None):
+    for step in in_steps(range(steps), steps, description, "step", sys.stderr):
         rate = config.train.G_lr * min(1, (step + 1) / WARMUP) * (1 + math.cos(math.pi * step / steps)) / 2
         for group in state.optimizer.param_groups:
             group["lr"] = rate

@@ -17,6 +17,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("training_data.py: loading PyTorch", file=sys.stderr)
+
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

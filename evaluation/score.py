@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey
 from evaluation.metrics import Errors, matting_errors, top_left
 from utils.processes import process_pool
+from utils.progress_bar import in_steps
 
 
 def score(prediction: np.ndarray, truth: np.ndarray, trimap: np.ndarray, fast: bool = False, multiple: int = 1,
@@ -63,7 +63,7 @@ def score_folders(prediction_dir: Path, alpha_dir: Path, trimap_dir: Path,
     errors = {}
     with process_pool(processes) as pool:
         tasks = {name: pool.submit(score_files, *paths) for name, paths in triples.items()}
-        for name, task in tqdm(tasks.items(), "scoring", unit="image", disable=None):
+        for name, task in in_steps(tasks.items(), len(tasks), "scoring"):
             try:
                 errors[name] = task.result()
             except ValueError as error:

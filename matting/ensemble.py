@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.device import available_memory
 from utils.preprocessing import UNKNOWN, Matte, as_pair, set_known, trimap_labels
+from utils.progress_bar import Report
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,20 +42,34 @@ class Ensemble:
         """Alpha (H, W) float32 in 0..1; arguments as in `Matting.predict`."""
         return self.predict(image, trimap).alpha
 
-    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
+    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
+                report: Report = lambda done, total: None) -> Matte:
         """Mean alpha, and the first version's attention offsets; arguments as in `Matting.predict`."""
-        return self.predict_batch([as_pair(image, trimap)])[0]
+        return self.predict_batch([as_pair(image, trimap)], report)[0]
 
-    def predict_batch(self, pairs: Sequence[Pair]) -> list[Matte]:
-        """`predict` for several images of one size."""
+    def predict_batch(self, pairs: Sequence[Pair], report: Report = lambda done, total: None) -> list[Matte]:
+        """`predict` for several images of one size; `report` gets the tiles of all versions, estimated by their area"""
         mattes: list[list[Matte]] = []
+        shares = np.repeat(np.square(self.scales), 1 + self.flip)
+        shares = shares / shares.sum()
         for scale in self.scales:
             resized = [_resized(pair, scale) for pair in pairs]
-            mattes.append(self.matting.predict_batch(resized))
+            mattes.append(self.matting.predict_batch(resized, _part_of(report, shares, len(mattes))))
             if self.flip:
-                mirrored = self.matting.predict_batch([_mirrored(pair) for pair in resized])
+                mirrored = self.matting.predict_batch([_mirrored(pair) for pair in resized],
+                                                      _part_of(report, shares, len(mattes)))
                 mattes.append([matte._replace(alpha=matte.alpha[:, ::-1]) for matte in mirrored])
         return [_mean([version[i] for version in mattes], trimap) for i, (_, trimap) in enumerate(pairs)]
+
+
+def _part_of(report: Report, shares: np.ndarray, number: int) -> Report:
+    """What reports a version's tiles as a part of all versions', of which each takes its share of the work."""
+    def report_part(done: int, total: int) -> None:
+        before = total * shares[:number].sum() / shares[number]
+        after = total * shares[number + 1:].sum() / shares[number]
+        report(round(before) + done, round(before) + total + round(after))
+
+    return report_part
 
 
 def _mirrored(pair: Pair) -> Pair:

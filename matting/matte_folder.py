@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from dataloader.image_file import (
     IMAGE_EXTENSIONS,
@@ -34,6 +33,7 @@ from utils.errors import one_line, printable
 from utils.file_writing import check_writable, write_png
 from utils.preprocessing import Matte, alpha_to_uint8, size_text, trimap_labels, unknown_share
 from utils.processes import in_advance
+from utils.progress_bar import ProgressBar, batch_name
 
 if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
     from matting.ensemble import Ensemble
@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
 
     Predictor = Matting | OnnxMatting | Ensemble
 
+LARGE = 4_000_000  # pixels of an image that is announced where no bar is shown
 OFFSET_SUFFIXES = {"_offset1": "an offset picture", "_offset2": "an offset picture"}
 
 # Errors are passed along in place of their image and reported in order.
@@ -88,14 +89,14 @@ def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: 
     read = partial(read_job, trimaps=trimaps, trimap_dir=trimap_dir, with_photo=bool(extra.suffixes),
                    clashes=output_clashes(images, OFFSET_SUFFIXES | extra.suffixes))
     write = partial(write_result, folder=output, extra=extra)
-    bar = tqdm(total=len(share), unit="image", disable=None if world.is_main else True)
+    bar = ProgressBar(len(share), "matting", shown=world.is_main)
     for path in other_files(image_dir) if world.is_main else ():
         bar.write(f"skipped: {printable(str(path))}: not one of {', '.join(IMAGE_EXTENSIONS)}", file=sys.stderr)
     written = 0
     with bar, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         jobs = in_advance(reader, read, share, ahead=batch_size + 1)
         results = (result for batch in batches_of_equal(jobs, image_size, batch_size)
-                   for result in predict_jobs(matting, batch))
+                   for result in predict_jobs(matting, batch, bar))
         for outcome in in_advance(writer, write, results, ahead=1):
             failed = isinstance(outcome, ImageFileError)
             bar.write(f"failed: {outcome}" if failed else outcome, file=sys.stderr if failed else sys.stdout)
@@ -153,14 +154,18 @@ def image_size(job: Job | ImageFileError) -> tuple[int, int] | None:
     return job.trimap.shape if isinstance(job, Job) else None
 
 
-def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError]) -> Iterator[MatteResult | ImageFileError]:
+def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError],
+                 bar: ProgressBar) -> Iterator[MatteResult | ImageFileError]:
     """The mattes of images of one size; an error for one that does not fit into memory or gets no finite matte."""
     if isinstance(jobs[0], ImageFileError):
         yield from jobs
         return
-    start = time.perf_counter()
+    start, name = time.perf_counter(), batch_name([job.path.name for job in jobs])
+    if jobs[0].trimap.size * len(jobs) >= LARGE:
+        bar.note(f"{name}: {size_text(jobs[0].image)}, begun")
+    predict = partial(matting.predict_batch, report=partial(bar.within, name))
     try:
-        mattes = batch_or_one_by_one(matting.predict_batch, [(job.image, job.trimap) for job in jobs])
+        mattes = batch_or_one_by_one(predict, [(job.image, job.trimap) for job in jobs])
     except cv2.error as error:  # such as for more than 32767 pixels on a side that are to be rescaled
         yield from (ImageFileError(f"{job.path}: its matte cannot be computed ({one_line(error)})") for job in jobs)
         return

@@ -21,6 +21,7 @@ from utils.preprocessing import (
     padding,
     trimap_planes,
 )
+from utils.progress_bar import Report
 
 METADATA = ("version", "trimap_channel", "width", "encoder", "decoder", "stride")  # written by tools/export_onnx.py
 
@@ -67,15 +68,17 @@ class OnnxMatting:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
         return self.predict(image, trimap).alpha
 
-    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> Matte:
-        """Alpha, without attention offsets. Arguments and errors as in `Matting.predict`.
+    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
+                report: Report = lambda done, total: None) -> Matte:
+        """Alpha, without attention offsets. Arguments and errors as in `Matting.predict`; all is one step.
 
         Raises:
             MemoryError: if memory does not suffice.
         """
-        return self.predict_batch([as_pair(image, trimap)])[0]
+        return self.predict_batch([as_pair(image, trimap)], report)[0]
 
-    def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]]) -> list[Matte]:
+    def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]],
+                      report: Report = lambda done, total: None) -> list[Matte]:
         """`predict` for several (image, trimap) of one size at once."""
         labels = checked_labels(pairs)
         if not any((label == UNKNOWN).any() for label in labels):
@@ -87,6 +90,7 @@ class OnnxMatting:
         trimaps = np.stack([trimap_planes(np.pad(label, pad, mode="reflect"), self.trimap_channel)
                             for label in labels])
         alphas = self._run(images, trimaps)
+        report(1, 1)
         return [Matte(finished_alpha(alpha[0], label, self.border), (), ())
                 for alpha, label in zip(alphas, labels, strict=True)]
 

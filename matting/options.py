@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.arguments import PRECISIONS, add_config_arguments, any_path, memory_size
-from utils.device import device_argument
 from utils.errors import InputError
 
 if TYPE_CHECKING:  # the ONNX demo runs without PyTorch and easydict
@@ -43,8 +42,8 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> argparse._Mutually
 
 
 def add_device_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds --device."""
-    parser.add_argument("--device", type=device_argument, metavar="NAME",
+    """Adds --device, the name that `utils.device.usable_device` takes."""
+    parser.add_argument("--device", metavar="NAME",
                         help="compute device, such as cpu or cuda:1 (default: CUDA if available)")
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from matting.folded_network import compile_stages, folded
-from matting.tiling import CELL, Report, largest_tile, run_tiled, working_memory
+from matting.tiling import CELL, largest_tile, run_tiled, working_memory
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from utils.boxes import Box
 from utils.checkpoint import load_network
@@ -15,6 +15,7 @@ from utils.device import default_device, default_memory_limit, unless_out_of_mem
 from utils.errors import InputError
 from utils.precision import AUTOCAST, arithmetic
 from utils.preprocessing import BORDER, UNKNOWN, Matte, as_pair, checked_labels, finished_alpha, padding
+from utils.progress_bar import Report
 from utils.tensors import encode_trimap, normalise
 
 COMPILES_COLOURS = "2.11"  # version of PyTorch

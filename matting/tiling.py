@@ -18,6 +18,7 @@ from networks.encoder import AttentionMaps
 from networks.known_colours import GRID, cell_means, known_colours
 from networks.matting_network import MattingNetwork, MattingOutput, matting_output
 from utils.boxes import Box, cover
+from utils.progress_bar import Report
 
 CELL = 8  # tiles consist of cells of 8 x 8 pixels, one position at 1/8 each
 
@@ -33,8 +34,6 @@ WHOLE_BYTES = 2_500  # of the image: held while tiles or attention are computed
 COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 12_000, 1_700  # additional with colour samples
 CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels per chunk of colour channels, for caches or memory
 LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and are no faster
-
-Report = Callable[[int, int], object]  # called with the number of tiles done, and of all tiles
 
 
 def working_memory(memory_limit: int, n: int, height: int, width: int, has_colours: bool = False) -> int:

@@ -53,7 +53,7 @@ def served(tmp_path_factory) -> Iterator[SimpleNamespace]:
     find = socket.getaddrinfo
     patch.setattr(socket, "getaddrinfo", lambda host, *args, **options: connected.append((host,)) or find(
         host, *args, **options))  # names are asked for elsewhere before anything connects
-    config = load_config("config/sample.toml", ["model.width=0.1"])
+    config = load_config("config/trial.toml", ["model.width=0.1"])
     matting, mattes = build_predictor(config, None, "cpu"), []
     predict = matting.predict
     patch.setattr(matting, "predict", lambda *pair: mattes.append((pair, predict(*pair))) or mattes[-1][1])
@@ -224,7 +224,7 @@ def test_a_taken_port_is_told(monkeypatch, capsys):
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        monkeypatch.setattr(sys, "argv", ["app.py", "--random-weights", "--config", "config/sample.toml", "--device",
+        monkeypatch.setattr(sys, "argv", ["app.py", "--random-weights", "--config", "config/trial.toml", "--device",
                                           "cpu", "--port", str(port)])
         assert app.main() == 1
     assert capsys.readouterr().err == (f"app.py: cannot listen on 127.0.0.1, port {port}; the port may be taken: "
@@ -256,7 +256,7 @@ def test_results_of_the_latest_are_kept(monkeypatch, tmp_path):
     monkeypatch.setattr(events, "KEPT_RESULTS", 2)
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     trimap = np.full((64, 64), 128, np.uint8)
-    matting = build_predictor(load_config("config/sample.toml", ["model.width=0.1"]), None, "cpu")
+    matting = build_predictor(load_config("config/trial.toml", ["model.width=0.1"]), None, "cpu")
     results = OrderedDict()
     session = events.Session("photo", Photo(image, image, None), trimap)
     sessions = [events.compute(matting, results, session, None, events.COLOUR, "#102030", None,
@@ -280,7 +280,7 @@ def test_a_port_beyond_the_last_is_refused(monkeypatch, capsys):
 
 def test_a_stopped_program_leaves_no_files(tmp_path):
     """Started as a program, and ended as a service manager ends it."""
-    command = [sys.executable, "app.py", "--random-weights", "--config", "config/sample.toml", "--device", "cpu",
+    command = [sys.executable, "app.py", "--random-weights", "--config", "config/trial.toml", "--device", "cpu",
                "--port", str(free_port())]
     with subprocess.Popen(command, cwd=DEMO.parent, env={**os.environ, "TMPDIR": str(tmp_path)},
                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as program:

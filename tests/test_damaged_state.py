@@ -54,7 +54,7 @@ DAMAGES = [
 
 @pytest.fixture(scope="module")
 def narrow(data, tmp_path_factory) -> Path:
-    """A tiny training state, for the version "sample"."""
+    """A tiny training state, for the version "trial"."""
     run = tmp_path_factory.mktemp("narrow")
     assert trainer.train(config_of(data, run, model__width=0.1, train__total_step=2), ALONE) == 0
     return run
@@ -62,9 +62,9 @@ def narrow(data, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def copy(narrow, tmp_path) -> Path:
-    path = tmp_path / "checkpoints" / "sample" / "latest_model.pth"
+    path = tmp_path / "checkpoints" / "trial" / "latest_model.pth"
     path.parent.mkdir(parents=True)
-    path.write_bytes((narrow / "checkpoints" / "sample" / "latest_model.pth").read_bytes())
+    path.write_bytes((narrow / "checkpoints" / "trial" / "latest_model.pth").read_bytes())
     return path
 
 
@@ -91,7 +91,7 @@ def test_a_validation_that_was_killed_is_made_up_for(data, monkeypatch, tmp_path
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(trainer, "validate", killed)
         trainer.train(config, ALONE)
-    folder = tmp_path / "checkpoints" / "sample"
+    folder = tmp_path / "checkpoints" / "trial"
     assert not (folder / "best_model.pth").exists()
     again = resumed(data, tmp_path, train__total_step=2, train__val_step=2)
     assert trainer.train(again, ALONE) == 0
@@ -121,7 +121,7 @@ def test_a_full_disk_ends_the_training_saved(data, monkeypatch, caplog, tmp_path
         trainer.train(config, ALONE)
     assert str(error.value) == ("some/file: no space left on device; training stopped at step 1, where "
                                 "train.resume_checkpoint=latest_model goes on")
-    assert steps_saved(tmp_path / "checkpoints" / "sample" / "latest_model.pth") == 1
+    assert steps_saved(tmp_path / "checkpoints" / "trial" / "latest_model.pth") == 1
 
 
 def test_a_checkpoint_that_does_not_fit_on_the_disk(data, tmp_path):
@@ -134,7 +134,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk(data, tmp_path):
         command(*arguments, "--set", "train.resume_checkpoint=latest_model"), cwd=ROOT, capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=300,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
-    folder = tmp_path / "checkpoints" / "sample"
+    folder = tmp_path / "checkpoints" / "trial"
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
         f"main.py: {folder / 'step_00000003.pth'}: file too large; training stopped at step 3, which could not be "
@@ -206,7 +206,7 @@ def test_half_a_marker_of_predictions_means_new_ones(tmp_path):
 
 def test_a_damaged_table_keeps_its_good_rows(data, tmp_path):
     config = config_of(data, tmp_path)
-    table = tmp_path / "log" / "sample.csv"
+    table = tmp_path / "log" / "trial.csv"
     table.parent.mkdir()
     table.write_bytes(b"step,loss\n1,0.5\nx,0.4\n2\n\x80\0,1\n2,0.3\n3,0.2\n")
     with RunLog(config, ALONE, 2):
@@ -215,4 +215,4 @@ def test_a_damaged_table_keeps_its_good_rows(data, tmp_path):
 
 
 def test_the_loss_of_the_step_is_saved(finished):
-    assert np.isfinite(read_checkpoint(finished / "checkpoints" / "sample" / "latest_model.pth")["loss"])
+    assert np.isfinite(read_checkpoint(finished / "checkpoints" / "trial" / "latest_model.pth")["loss"])

@@ -26,6 +26,7 @@ from utils.checkpoint import save_checkpoint
 from utils.errors import InputError
 from utils.file_writing import write_png
 from utils.preprocessing import Matte, alpha_to_uint8
+from utils.progress_bar import ProgressBar
 
 ROOT = Path(__file__).parent.parent
 BASELINE = ["--config", str(ROOT / "config" / "baseline-dist.toml")]
@@ -73,8 +74,9 @@ def test_mattes_and_offset_pictures(monkeypatch, capsys, pictures, networks):
     assert offsets.shape == (512, 512, 3)  # 8 x 8 positions
     lines = capsys.readouterr().out.splitlines()
     unknown = (read_grey(pictures / "trimaps" / "a.png") == 128).mean()
-    assert lines[0].startswith(f"a.png: 50 x 40, {unknown:.1%} unknown, ")
-    assert lines[1].startswith("1 of 1 mattes in ")
+    assert lines[0] == f"demo.py: images: 1 in {pictures / 'images'}; trimaps: 1 in {pictures / 'trimaps'}"
+    assert lines[1].startswith(f"a.png: 50 x 40, {unknown:.1%} unknown, ")
+    assert lines[2].startswith("1 of 1 mattes in ")
 
 
 def test_baseline_has_no_offset_pictures(monkeypatch, pictures, networks):
@@ -119,7 +121,7 @@ def test_running_out_of_memory_costs_one_image(monkeypatch, capsys, pictures, ne
         write_png(pictures / kind / "b.png", picture)
     predict_batch, calls = Matting.predict_batch, []
 
-    def failing_once(self, pairs):
+    def failing_once(self, pairs, report):
         calls.append(pairs)
         if len(calls) == 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -143,7 +145,7 @@ def test_batches_of_one_size(monkeypatch, capsys, pictures, networks):
     alone = {path.name: read_grey(path) for path in folder.iterdir()}
     predict_batch, sizes = Matting.predict_batch, []
 
-    def limited(self, pairs):
+    def limited(self, pairs, report):
         sizes.append(len(pairs))
         if len(pairs) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -253,8 +255,8 @@ def test_included_samples():
 def test_mattes_that_are_not_finite_are_failures(tmp_path, precision, advice):
     job = matte_folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), 1.0, None)
     mattes = [Matte(np.full((4, 5), level, np.float32), (), ()) for level in (np.nan, 1)]
-    matting = SimpleNamespace(predict_batch=lambda pairs: mattes, precision=precision)
-    failure, result = matte_folder.predict_jobs(matting, [job, job])
+    matting = SimpleNamespace(predict_batch=lambda pairs, report: mattes, precision=precision)
+    failure, result = matte_folder.predict_jobs(matting, [job, job], ProgressBar(2, "matting"))
     assert str(failure) == f"{job.path}: the network's output contains NaN or Inf; {advice}"
     assert result.matte is mattes[1]
 

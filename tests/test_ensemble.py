@@ -7,6 +7,8 @@ from PIL import Image
 from matting.ensemble import Ensemble
 from utils.preprocessing import Matte
 
+TILES = 4
+
 
 class LeftToRight:
     """A predictor that finds alpha to grow from 0 at the left to 1 at the right, whatever it is shown."""
@@ -16,8 +18,10 @@ class LeftToRight:
     def __init__(self):
         self.seen = []
 
-    def predict_batch(self, pairs):
+    def predict_batch(self, pairs, report=lambda done, total: None):
         self.seen += [trimap.shape for _, trimap in pairs]
+        for done in range(1, TILES + 1):
+            report(done, TILES)
         return [Matte(np.tile(np.linspace(0, 1, trimap.shape[1], dtype=np.float32), (trimap.shape[0], 1)), (), ())
                 for _, trimap in pairs]
 
@@ -36,6 +40,17 @@ def test_scales_are_resized_back():
     alpha = Ensemble(predictor, scales=(1, 0.5, 1.5))(IMAGE, ALL_UNKNOWN)
     assert predictor.seen == [(20, 40), (10, 20), (30, 60)]
     assert np.abs(alpha[:, 5:-5] - np.linspace(0, 1, 40)[5:-5]).max() < 0.01
+
+
+def test_progress_is_that_of_all_versions():
+    """Half the sides are a quarter of the work: with a flip of both, 4 + 4 + 4 / 4 + 4 / 4 = 10 of the first's tiles."""
+    reported = []
+    Ensemble(LeftToRight(), flip=True, scales=(1, 0.5)).predict(IMAGE, ALL_UNKNOWN, lambda *both: reported.append(both))
+    assert reported[:8] == [(done, 10) for done in range(1, 9)]
+    shares = [done / total for done, total in reported]
+    assert shares == sorted(shares)
+    assert len(shares) == 16
+    assert shares[-1] == 1
 
 
 def test_known_pixels_stay_known():
@@ -65,7 +80,7 @@ def test_thin_unknown_bands_stay_unknown():
     seen = []
     predictor = LeftToRight()
     predict = predictor.predict_batch
-    predictor.predict_batch = lambda pairs: seen.extend(pairs) or predict(pairs)
+    predictor.predict_batch = lambda pairs, report: seen.extend(pairs) or predict(pairs)
     Ensemble(predictor, scales=(0.25,))(IMAGE, trimap)
     assert np.flatnonzero(seen[0][1][0] == 128).tolist() == [5]
 

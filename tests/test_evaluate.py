@@ -32,7 +32,8 @@ def run(monkeypatch, folders: Path, *more: str) -> int:
 def test_table_csv_and_json(monkeypatch, capsys, folders):
     files = ["--csv", str(folders / "out" / "errors.csv"), "--json", str(folders / "errors.json")]
     assert run(monkeypatch, folders, "--per-image", "--processes", "2", *files) == 0
-    lines = capsys.readouterr().out.splitlines()
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == f"evaluate.py: mattes in {folders / 'pred'}, alphas in {folders / 'gt'}"
     assert lines[0].split() == ["SAD", "MSE", "Grad", "Conn"]
     assert lines[1].split()[0] == "all_zero_prediction.png"
     assert lines[-1].split()[:3] == ["mean", "of", "8"]
@@ -52,7 +53,7 @@ def test_table_csv_and_json(monkeypatch, capsys, folders):
 
 def test_without_per_image_only_the_mean(monkeypatch, capsys, folders):
     assert run(monkeypatch, folders) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_other_extension(monkeypatch, folders):

@@ -19,6 +19,7 @@ from tester import write_predictions
 from utils.checkpoint import load_network
 from utils.file_writing import write_png
 from utils.preprocessing import Matte
+from utils.progress_bar import ProgressBar
 
 
 def test_test_phase(data, finished):
@@ -26,11 +27,13 @@ def test_test_phase(data, finished):
     arguments = settings(data, finished)
     result = run_main(*arguments, "--phase=test")
     assert result.returncode == 0, result.stderr
-    output = finished / "prediction" / "sample"
+    output = finished / "prediction" / "trial"
     names = ["000000.png", "000001.png", "000002.png"]
     assert sorted(path.name for path in output.iterdir()) == [
         *names, "errors.csv", "errors.json", "made_with.json", "worst_images"]
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["SAD", *names, "mean"]
+    first, *lines = result.stdout.splitlines()
+    assert first == "main.py: testing, configured by config/trial.toml"
+    assert [line.split()[0] for line in lines] == ["SAD", *names, "mean"]
     errors = (output / "errors.csv").read_text()
     scored = subprocess.run([sys.executable, "evaluate.py", "--pred-dir", str(output), "--alpha-dir",
                              str(data / "test" / "alpha"), "--trimap-dir", str(data / "test" / "trimap"),
@@ -51,29 +54,29 @@ def test_other_scales(data, finished, tmp_path, scale):
     result = run_main(*settings(data, finished, test__scale=scale, test__alpha_path=tmp_path, test__fast_eval="true"),
                       "--phase=test")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[0].split() == ["SAD", "MSE"]
+    assert result.stdout.splitlines()[1].split() == ["SAD", "MSE"]
     height, width = read_grey(data / "test" / "alpha" / "000000.png").shape
     expected = (height // 32 * 32, width // 32 * 32) if scale == "crop" else (height, width)
-    assert read_grey(tmp_path / "sample" / "000000.png").shape == expected
+    assert read_grey(tmp_path / "trial" / "000000.png").shape == expected
 
 
 def test_folder_of_other_pictures_is_left_alone(data, finished, tmp_path):
-    (tmp_path / "sample").mkdir()
-    shutil.copy(data / "test" / "alpha" / "000000.png", tmp_path / "sample" / "holiday.png")
+    (tmp_path / "trial").mkdir()
+    shutil.copy(data / "test" / "alpha" / "000000.png", tmp_path / "trial" / "holiday.png")
     result = run_main(*settings(data, finished, test__alpha_path=tmp_path), "--phase=test")
     assert result.returncode == 1
     assert "holds images that are not predictions of this program" in result.stderr
-    assert (tmp_path / "sample" / "holiday.png").exists()
+    assert (tmp_path / "trial" / "holiday.png").exists()
 
 
 def test_predictions_of_other_trimaps_are_not_taken(data, finished, tmp_path):
     """The same weights and names, but another folder of trimaps: everything is predicted anew."""
     assert run_main(*settings(data, finished, test__alpha_path=tmp_path), "--phase=test").returncode == 0
-    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "sample").glob("*.png")}
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trial").glob("*.png")}
     shutil.copytree(data / "test" / "trimap", tmp_path / "trimap")
     arguments = settings(data, finished, test__alpha_path=tmp_path, test__trimap=tmp_path / "trimap")
     assert run_main(*arguments, "--phase=test").returncode == 0
-    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "sample").glob("*.png")}
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trial").glob("*.png")}
     assert before.keys() == after.keys()
     assert all(after[name] > before[name] for name in after)
 
@@ -82,9 +85,9 @@ def test_validation_during_training_scores_as_the_test_phase(data, finished, tmp
     """The same weights, images and trimaps give the same SAD and MSE, from 8-bit alpha where the trimap is 128."""
     arguments = settings(data, finished, test__alpha_path=tmp_path, test__checkpoint="latest_model")
     assert run_main(*arguments, "--phase=test").returncode == 0
-    tested = json.loads((tmp_path / "sample" / "errors.json").read_text())["mean"]
+    tested = json.loads((tmp_path / "trial" / "errors.json").read_text())["mean"]
     config = config_of(data, finished)
-    network = load_network(finished / "checkpoints" / "sample" / "latest_model.pth")
+    network = load_network(finished / "checkpoints" / "trial" / "latest_model.pth")
     validated = validate(Matting(network, "cpu", border=0), validation_images(config), ALONE)
     assert validated == pytest.approx({"sad": tested["sad"], "mse": tested["mse"]}, rel=1e-6)
 
@@ -122,8 +125,8 @@ def test_output_that_is_not_finite_has_no_score(data):
 
 def test_predictions_that_are_not_finite_are_not_written(data, tmp_path):
     images = find_test_images(*(data / "test" / kind for kind in ("merged", "alpha", "trimap")))
-    network = SimpleNamespace(predict_batch=lambda pairs: [
+    network = SimpleNamespace(predict_batch=lambda pairs, report: [
         Matte(np.full(trimap.shape, np.inf, np.float32), (), ()) for _, trimap in pairs])
-    failed = write_predictions(network, images[:1], tmp_path, "origin")
+    failed = write_predictions(network, images[:1], tmp_path, "origin", ProgressBar(1, "predicting"))
     assert failed == {"000000.png": f"{images[0].image}: the network's output contains NaN or Inf"}
     assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ from utils.config import ConfigError, load_config
 
 
 def test_a_run_leaves_logs_and_checkpoints(finished):
-    folder = finished / "checkpoints" / "sample"
+    folder = finished / "checkpoints" / "trial"
     assert sorted(path.name for path in folder.iterdir()) == [
         ".lock", "best_model.pth", "config.toml", "latest_model.pth", "step_00000003.pth", "step_00000006.pth"]
     rows = table(finished)
@@ -31,9 +31,9 @@ def test_a_run_leaves_logs_and_checkpoints(finished):
     assert content["iter"] == 6
     assert content["loss"] == pytest.approx(rows[-1]["loss"], rel=1e-6)
     assert load_config(folder / "config.toml").model.width == 0.25
-    text = (finished / "log" / "sample.log").read_text()
+    text = (finished / "log" / "trial.log").read_text()
     assert text.count("validation at step") == 3
-    assert list((finished / "board" / "sample").iterdir())
+    assert list((finished / "board" / "trial").iterdir())
 
 
 def test_killed_again_and_again_it_ends_with_the_same_weights(data, tmp_path):
@@ -41,7 +41,7 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(data, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     more = {"train__total_step": 30, "data__test_merged": "", "log__checkpoint_step": 1000}
     assert run_main(*settings(data, whole, **more)).returncode == 0
-    latest = killed / "checkpoints" / "sample" / "latest_model.pth"
+    latest = killed / "checkpoints" / "trial" / "latest_model.pth"
     resume, done = {}, 0
     for _ in range(2):
         process = subprocess.Popen(command(*settings(data, killed, **more, **resume)), cwd=ROOT,
@@ -59,18 +59,18 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(data, tmp_path):
     assert [name for name in expected if not torch.equal(expected[name], resumed[name])] == []
     assert [row["loss"] for row in table(killed)] == [row["loss"] for row in table(whole)]
     assert not list(latest.parent.glob(".*.tmp"))
-    assert f"resumed {latest} at step {done}" in (killed / "log" / "sample.log").read_text()
+    assert f"resumed {latest} at step {done}" in (killed / "log" / "trial.log").read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_save_and_stop(data, finished, tmp_path, number):
     process = subprocess.Popen(command(*settings(data, tmp_path, train__total_step=1000)), cwd=ROOT,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    wait_until((tmp_path / "log" / "sample.csv").exists, process)
+    wait_until((tmp_path / "log" / "trial.csv").exists, process)
     process.send_signal(number)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + number, output
-    content = read_checkpoint(tmp_path / "checkpoints" / "sample" / "latest_model.pth")
+    content = read_checkpoint(tmp_path / "checkpoints" / "trial" / "latest_model.pth")
     assert content["resume"]["step"] == table(tmp_path)[-1]["step"]
     assert "resume with train.resume_checkpoint=latest_model" in output
 
@@ -97,8 +97,8 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
         for row, expected in zip(tables[name], tables["one"], strict=True):
             for column in ("loss", "rec", "comp"):
                 assert row[column] == pytest.approx(expected[column], rel=2e-4)
-        text = (tmp_path / name / "log" / "sample.log").read_text().splitlines()
-        expected = (tmp_path / "one" / "log" / "sample.log").read_text().splitlines()
+        text = (tmp_path / name / "log" / "trial.log").read_text().splitlines()
+        expected = (tmp_path / "one" / "log" / "trial.log").read_text().splitlines()
         assert validation_mse(text) == pytest.approx(validation_mse(expected), rel=1e-3)
 
 
@@ -108,9 +108,9 @@ def test_colour_samples_from_a_network_without(data, tmp_path):
     result = run_main(*settings(data, tmp_path, model__colour_samples="true", train__total_step=2, dist="true",
                                 model__init_checkpoint=tmp_path / "plain.pth"), processes=2)
     assert result.returncode == 0, result.stderr
-    log = (tmp_path / "log" / "sample.log").read_text()
+    log = (tmp_path / "log" / "trial.log").read_text()
     assert "it has no colour samples: their input channels start at zero in encoder.conv1.module.weight_bar" in log
-    path = tmp_path / "checkpoints" / "sample" / "latest_model.pth"
+    path = tmp_path / "checkpoints" / "trial" / "latest_model.pth"
     assert load_network(path).architecture["colour_samples"] is True
     assert weights(tmp_path)["encoder.conv1.module.weight_bar"][:, 6:].any()
 
@@ -126,7 +126,7 @@ def test_precision_and_average_options(data, tmp_path):
             "train__comp_weight": 0.1, "train__total_step": 3, "data__workers": 1, "log__checkpoint_step": 2}
     result = run_main(*settings(data, tmp_path, **more))
     assert result.returncode == 0, result.stderr
-    folder = tmp_path / "checkpoints" / "sample"
+    folder = tmp_path / "checkpoints" / "trial"
     averaged, raw = weights(tmp_path), read_checkpoint(folder / "latest_model.pth")["resume"]["weights"]
     assert any(not torch.equal(averaged[name], raw[name]) for name in raw)
     assert {"rec", "gabor", "grad", "smooth_l1", "comp"} < set(table(tmp_path)[0])
@@ -142,12 +142,12 @@ def test_loss_that_is_no_number(data, tmp_path):
     assert result.returncode == 1
     assert "main.py: 2 steps in a row had non-finite gradients; the last batches are in" in result.stderr
     assert "skipped: non-finite gradients (1 in a row)" in result.stderr
-    batches = torch.load(tmp_path / "checkpoints" / "sample" / "skipped_step_00000001_rank_0.pth", weights_only=True)
+    batches = torch.load(tmp_path / "checkpoints" / "trial" / "skipped_step_00000001_rank_0.pth", weights_only=True)
     assert batches[0]["image"].shape == (2, 3, 64, 64)
 
 
 def test_truncated_checkpoint_is_refused_and_the_one_before_offered(data, finished, tmp_path):
-    folder = tmp_path / "checkpoints" / "sample"
+    folder = tmp_path / "checkpoints" / "trial"
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     latest = folder / "latest_model.pth"
     for other in (folder / "step_00000006.pth", folder / "best_model.pth"):
@@ -179,7 +179,7 @@ def test_a_resumed_run_tells_which_settings_are_other_ones(data, finished, tmp_p
     """If they are known; `reset_lr` begins at step 0 with any number of steps."""
     caplog.set_level("INFO", "training")
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
-    known = tmp_path / "checkpoints" / "sample" / "config.toml"
+    known = tmp_path / "checkpoints" / "trial" / "config.toml"
     more = {"train__resume_checkpoint": known.with_name("latest_model.pth"), "train__reset_lr": "true",
             "train__total_step": 5, "train__seed": 7}
     config = config_of(data, finished, **more)
@@ -232,11 +232,11 @@ def test_a_file_system_without_locks(data, monkeypatch, tmp_path, caplog):
 
 
 def test_an_earlier_run_is_not_overwritten(data, finished):
-    before = (finished / "checkpoints" / "sample" / "best_model.pth").read_bytes()
+    before = (finished / "checkpoints" / "trial" / "best_model.pth").read_bytes()
     result = run_main(*settings(data, finished, train__total_step=2))
     assert result.returncode == 1
     assert "latest_model.pth: an earlier run is here and would be overwritten" in result.stderr
-    assert (finished / "checkpoints" / "sample" / "best_model.pth").read_bytes() == before
+    assert (finished / "checkpoints" / "trial" / "best_model.pth").read_bytes() == before
 
 
 def test_started_in_parallel_without_dist(data, tmp_path):
@@ -259,8 +259,8 @@ def test_broken_validation_image_costs_itself(data, tmp_path):
     more = {f"data__test_{name}": tmp_path / "test" / name for name in ("merged", "alpha", "trimap")}
     result = run_main(*settings(data, tmp_path, **more, train__total_step=2, train__warmup_step=1))
     assert result.returncode == 0, result.stderr
-    assert f"left out of the validation: {broken}: " in (tmp_path / "log" / "sample.log").read_text()
-    assert (tmp_path / "checkpoints" / "sample" / "best_model.pth").exists()
+    assert f"left out of the validation: {broken}: " in (tmp_path / "log" / "trial.log").read_text()
+    assert (tmp_path / "checkpoints" / "trial" / "best_model.pth").exists()
 
 
 def test_signal_to_the_whole_process_group(data, tmp_path):
@@ -268,11 +268,11 @@ def test_signal_to_the_whole_process_group(data, tmp_path):
     arguments = settings(data, tmp_path, train__total_step=1000, data__workers=1)
     process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, start_new_session=True)
-    wait_until((tmp_path / "log" / "sample.csv").exists, process)
+    wait_until((tmp_path / "log" / "trial.csv").exists, process)
     os.killpg(process.pid, signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, output
-    assert (tmp_path / "checkpoints" / "sample" / "latest_model.pth").exists()
+    assert (tmp_path / "checkpoints" / "trial" / "latest_model.pth").exists()
 
 
 def test_the_configuration_is_left_as_it_was(data, tmp_path):

@@ -30,7 +30,7 @@ def test_samples_made_on_the_device_resume_exactly(tmp_path):
             "dist": "true"}
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
     assert run_main(*settings(tmp_path, whole, **more), processes=2).returncode == 0
-    checkpoint = whole / "checkpoints" / "sample" / "step_00000004.pth"
+    checkpoint = whole / "checkpoints" / "trial" / "step_00000004.pth"
     result = run_main(*settings(tmp_path, resumed, **more, train__resume_checkpoint=checkpoint), processes=2)
     assert result.returncode == 0, result.stderr
     losses = {row["step"]: row["loss"] for row in table(whole)}

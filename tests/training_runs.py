@@ -22,6 +22,7 @@ def settings(data: Path, run: Path, **more: object) -> list[str]:
     """--set arguments for a tiny run: its data in `data`, its results in `run`."""
     values = {
         "data.generated": 0, "data.finish": "false", "data.on_device": "false", "data.cache": "",
+        "model.colour_samples": "false",
         "data.train_fg": data / "train" / "fg", "data.train_alpha": data / "train" / "alpha",
         "data.train_bg": data / "train" / "bg", "data.test_merged": data / "test" / "merged",
         "data.test_alpha": data / "test" / "alpha", "data.test_trimap": data / "test" / "trimap",
@@ -36,7 +37,7 @@ def settings(data: Path, run: Path, **more: object) -> list[str]:
 
 def command(*arguments: str, processes: int = 1) -> list[str]:
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
-    return [sys.executable, *launcher, "main.py", "--config=config/sample.toml", "--device=cpu", *arguments]
+    return [sys.executable, *launcher, "main.py", "--config=config/trial.toml", "--device=cpu", *arguments]
 
 
 def run_main(*arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
@@ -45,17 +46,17 @@ def run_main(*arguments: str, processes: int = 1) -> subprocess.CompletedProcess
 
 
 def table(run: Path) -> list[dict[str, float]]:
-    with (run / "log" / "sample.csv").open() as file:
+    with (run / "log" / "trial.csv").open() as file:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def weights(run: Path, name: str = "latest_model") -> dict[str, torch.Tensor]:
-    return read_checkpoint(run / "checkpoints" / "sample" / f"{name}.pth")["state_dict"]
+    return read_checkpoint(run / "checkpoints" / "trial" / f"{name}.pth")["state_dict"]
 
 
 def config_of(data: Path, run: Path, **more: object) -> EasyDict:
     arguments = settings(data, run, **more)
-    return load_config(ROOT / "config" / "sample.toml", arguments[1::2])
+    return load_config(ROOT / "config" / "trial.toml", arguments[1::2])
 
 
 def steps_saved(path: Path) -> int:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -27,7 +26,8 @@ from dataloader.image_file import ImageFileError, find_partner, list_images
 from utils.arguments import any_path, positive_int
 from utils.file_writing import write_png
 from utils.processes import process_pool
-from utils.program import program, report
+from utils.program import announce, program, report
+from utils.progress_bar import in_steps
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
@@ -142,7 +142,7 @@ def merge_all(merges: list[Merge], processes: int) -> dict[str, str]:
     failed = {}
     with process_pool(processes) as pool:
         tasks = {merge.output.name: pool.submit(merge_files, merge) for merge in merges}
-        for name, task in tqdm(tasks.items(), "merging", unit="image", disable=None):
+        for name, task in in_steps(tasks.items(), len(tasks), "merging"):
             try:
                 task.result()
             except ImageFileError as error:
@@ -170,6 +170,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> int:
+    announce("composite_test_set.py", f"foregrounds in {args.fg_dir}, backgrounds in {args.bg_dir}")
     foregrounds = named_files(args.fg_dir, args.fg_names)
     backgrounds = named_files(args.bg_dir, args.bg_names)
     needed = len(foregrounds) * args.backgrounds_per_foreground

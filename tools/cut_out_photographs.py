@@ -20,6 +20,8 @@ number of each strand are thousandths of its longer side. Numbers in lists are i
     strands = [[12, 300, 400, 220, 380, 180, 420]]     # width, then a line: whiskers, single hairs, stalks
 """
 
+from __future__ import annotations
+
 import argparse
 import io
 import sys
@@ -27,24 +29,26 @@ from collections import Counter
 from contextlib import redirect_stdout
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 import toml
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import read_image
 from matting.cutout import check_pymatting, estimate_foreground, with_alpha
-from matting.options import add_device_argument, add_network_arguments, chosen_network
-from matting.predictor import Matting
+from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
 from utils.arguments import any_path
-from utils.config import architecture
+from utils.device import usable_device
 from utils.errors import InputError, one_line
 from utils.file_writing import write_png
-from utils.program import program
+from utils.program import announce, program
+from utils.progress_bar import ProgressBar
+
+if TYPE_CHECKING:
+    from matting.predictor import Matting
 
 OUTLINES = Path(__file__).with_name("outlines.toml")
 BLACK, GREY, WHITE = 0, 128, 255  # background, unknown, foreground of a trimap
@@ -234,18 +238,20 @@ def main() -> int:
     add_network_arguments(parser)
     add_device_argument(parser)
     args = parser.parse_args()
-    check_pymatting()
     outlines = read_outlines(args.outlines)
+    announce("cut_out_photographs.py", f"{len(outlines)} outlines of {args.outlines}")
+    check_pymatting()
     config, checkpoint = chosen_network(args)
-    matting = Matting.from_checkpoint(checkpoint, args.device, **architecture(config))
+    matting = build_predictor(config, checkpoint, usable_device(args.device))
     failed = 0
-    with tqdm(outlines.items(), unit="photograph", disable=None) as bar:
-        for name, outline in bar:
+    with ProgressBar(len(outlines), "cutting out", "photograph") as bar:
+        for name, outline in outlines.items():
             try:
                 make_cutout(matting, name, outline, args)
             except InputError as error:
                 failed += 1
-                bar.write(f"cut_out_photographs.py: {error}", file=sys.stderr)
+                bar.write(f"cut_out_photographs.py: {error}", sys.stderr)
+            bar.update()
     print(f"{args.output}: {len(outlines) - failed} of {len(outlines)} cut-outs")
     return 1 if failed else 0
 

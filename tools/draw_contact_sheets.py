@@ -12,6 +12,9 @@ import argparse
 import sys
 from pathlib import Path
 
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("draw_contact_sheets.py: loading PyTorch", flush=True)
+
 import cv2
 import numpy as np
 import torch

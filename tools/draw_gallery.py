@@ -19,7 +19,7 @@ from dataloader.synthetic.items import DrawnBackground, surface_chooser
 from dataloader.synthetic.objects import FAMILIES, HELD_OUT, object_colours
 from utils.arguments import any_path, positive_int, whole_number
 from utils.file_writing import write_jpeg
-from utils.program import program
+from utils.program import announce, program
 from utils.visualisation import as_rgb
 
 SIDE = 384  # pixels at which families are drawn
@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("--side", type=positive_int, default=136, help="drawing side in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
     args = parser.parse_args()
+    announce("draw_gallery.py", f"{len(FAMILIES) + len(HELD_OUT)} families")
     picture = gallery(args.side, args.seed, tuple(list_images(args.photographs)) if args.photographs else ())
     write_jpeg(args.output, picture, QUALITY)
     print(f"{args.output}: {len(FAMILIES)} families and {len(HELD_OUT)} held out")

@@ -21,7 +21,11 @@ import argparse
 import importlib.util
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("export_onnx.py: loading PyTorch", flush=True)
 
 import numpy as np
 import torch
@@ -37,7 +41,7 @@ from networks import GuidedContextualAttention, MattingNetwork
 from utils.arguments import any_path
 from utils.checkpoint import load_network
 from utils.config import architecture
-from utils.errors import InputError
+from utils.errors import InputError, printable
 from utils.file_writing import atomic_path, check_writable, naming
 from utils.preprocessing import STRIDE, normalised_planes, trimap_planes
 from utils.program import program
@@ -63,12 +67,14 @@ class AlphaOf(nn.Module):
         return self.network(image, trimap).alpha
 
 
-def export(network: MattingNetwork, path: Path, metadata: dict[str, str]) -> float:
+def export(network: MattingNetwork, path: Path, metadata: dict[str, str],
+           say: Callable[[str], object] = lambda step: None) -> float:
     """Writes a network as an ONNX file, provided ONNX Runtime computes the same alpha.
 
     Args:
         network: float32, on the CPU; not modified.
         metadata: entries of the file besides trimap_channel and stride.
+        say: called with what is done next.
 
     Returns:
         The largest difference in alpha between ONNX Runtime and PyTorch.
@@ -79,7 +85,9 @@ def export(network: MattingNetwork, path: Path, metadata: dict[str, str]) -> flo
     network = folded(network)
     metadata = {**metadata, "trimap_channel": str(network.trimap_channel), "stride": str(STRIDE)}
     with atomic_path(path) as temporary:
+        say("tracing and writing the network")
         write_onnx(network, temporary, metadata)
+        say(f"comparing ONNX Runtime's alpha with PyTorch's at {len(VERIFIED_SIZES)} sizes")
         difference = largest_difference(network, temporary)
         if not difference <= TOLERANCE:
             raise ExportError(f"{path}: not written: ONNX Runtime's alpha differs from PyTorch's by {difference:.1e}; "
@@ -157,9 +165,10 @@ def main() -> int:
         raise ExportError(f"{args.output}: exists and is not an ONNX file; expected a name that ends in .onnx")
     with naming(args.output):
         check_writable(args.output.parent)
+    print(f"reading {printable(str(checkpoint))}")
     network = load_network(checkpoint, **architecture(config))
     metadata = {name: str(value) for name, value in network.architecture.items()}
-    difference = export(network, args.output, {"version": config.version, **metadata})
+    difference = export(network, args.output, {"version": config.version, **metadata}, print)
     print(f"{args.output}: {args.output.stat().st_size / 1e6:.1f} MB; alpha within {difference:.1e} of PyTorch's")
     return 0
 

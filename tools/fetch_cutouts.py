@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tools.archives import FetchError, debian, fetch, members
 from utils.arguments import any_path
 from utils.file_writing import atomic_path, write_png
-from utils.program import program, report
+from utils.program import announce, program, report
 
 LIST = Path(__file__).with_name("cutouts.csv")
 PACKAGE = debian("t/tuxpaint-stamps/tuxpaint-stamps-default_2022.06.04-1_all.deb",
@@ -98,6 +98,7 @@ def main() -> int:
     parser.add_argument("--cache", type=any_path, help="folder for the downloaded package (default: OUTPUT/packages)")
     args = parser.parse_args()
     wanted = read_list(LIST)
+    announce("fetch_cutouts.py", f"{len(wanted)} cut-outs of one package, to {args.output}")
     reasons = fetch_missing(wanted, args.output, args.cache or args.output / "packages")
     write_sources(wanted, args.output)
     for reason in reasons:

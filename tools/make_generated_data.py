@@ -17,7 +17,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -32,7 +31,8 @@ from utils.arguments import any_path, image_side, positive_int, whole_number
 from utils.file_writing import write_png
 from utils.preprocessing import trimap_grey
 from utils.processes import process_pool
-from utils.program import program
+from utils.program import announce, program
+from utils.progress_bar import ProgressBar
 
 TEST_SEED = 10**9  # beyond the training seeds
 TRIMAP_KERNELS = (0.015, 0.12)  # range of the test set's erosion kernel sizes, as shares of the image side
@@ -90,7 +90,7 @@ def make_data_set(output: Path, foregrounds: int, backgrounds: int, tests: int, 
                                            (write_background, backgrounds, photographs),
                                            (partial(write_test_image, in_plain_colours=in_plain_colours), tests,
                                             held_out))]
-    with tqdm(total=foregrounds + backgrounds + tests, unit="image", disable=None) as bar:
+    with ProgressBar(foregrounds + backgrounds + tests, "drawing") as bar:
         if processes == 1:
             for _, count, write in jobs:
                 for number in range(count):
@@ -123,6 +123,7 @@ def parse_arguments() -> argparse.Namespace:
 @program
 def main() -> int:
     args = parse_arguments()
+    announce("make_generated_data.py", f"drawing {args.foregrounds + args.backgrounds + args.tests} images")
     photographs = [tuple(list_images(args.photographs / part)) if args.photographs else ()
                    for part in ("train", "held-out")]
     make_data_set(args.output, args.foregrounds, args.backgrounds, args.tests, max(64, args.size), args.seed,

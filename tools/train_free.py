@@ -21,6 +21,9 @@ from contextlib import ExitStack, closing, suppress
 from itertools import cycle
 from pathlib import Path
 
+if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
+    print("train_free.py: loading PyTorch", file=sys.stderr)
+
 from easydict import EasyDict
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -45,7 +48,7 @@ from training.weight_shards import ABOUT, join_shards, load_about, load_shards, 
 from utils.arguments import add_config_arguments, any_path, positive_float
 from utils.checkpoint import load_weights
 from utils.config import ConfigError, architecture, load_config
-from utils.device import device_argument
+from utils.device import usable_device
 from utils.distributed import World, broadcast_from_main, join_world, leave_world
 from utils.program import program
 
@@ -268,8 +271,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint", type=any_path, metavar="FILE",
                         help="join the weights to this file now; after the total time they are also joined to "
                              "VERSION.pth beside them")
-    parser.add_argument("--device", type=device_argument, metavar="NAME",
-                        help="compute device, such as cpu (default: one GPU per process, or the CPU)")
+    parser.add_argument("--device", metavar="NAME", help="such as cpu (default: one GPU per process, or the CPU)")
     return parser.parse_args()
 
 
@@ -277,7 +279,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     args = parse_arguments()
     config = load_config(args.config, args.set)
-    world = join_world(args.device)
+    world = join_world(usable_device(args.device))
     logging.basicConfig(level="INFO" if world.is_main else "WARNING", format=FORMAT)
     status = 0
     if args.minutes:

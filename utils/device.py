@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 
-from utils.errors import one_line
+from utils.errors import InputError, cut, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -32,15 +31,22 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def device_argument(text: str) -> torch.device:
-    """An argparse type: the device of this name, which must be usable here."""
+def usable_device(name: str | None) -> torch.device | None:
+    """The device that the option --device names, if it does.
+
+    Raises:
+        InputError: if it cannot be used here.
+    """
+    if name is None:
+        return None
     try:
         import torch
 
-        torch.zeros(1, device=text).item()
-        return torch.device(text)
+        torch.zeros(1, device=name).item()
+        return torch.device(name)
     except (ImportError, RuntimeError, AssertionError, NotImplementedError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be used here ({one_line(error)[:LONGEST_REASON]})") from None
+        reason = one_line(error)[:LONGEST_REASON]
+        raise InputError(f"--device is {cut(repr(name))}, which cannot be used here ({reason})") from None
 
 
 def default_memory_limit(device: torch.device) -> int:

@@ -24,7 +24,8 @@ class Terminated(KeyboardInterrupt):
 def program(main: Callable[[], int]) -> Callable[[], int]:
     """Decorates a program's main function, which returns the exit status: errors become one line and a status.
 
-    Characters that the output's encoding lacks are escaped in everything that the program prints.
+    Characters that the output's encoding lacks are escaped in everything that the program prints. Lines appear at
+    once, also in files and pipes.
     """
     name = Path(main.__code__.co_filename).name
 
@@ -32,7 +33,7 @@ def program(main: Callable[[], int]) -> Callable[[], int]:
     def run() -> int:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # not if replaced, as in a notebook
-                stream.reconfigure(errors="backslashreplace")
+                stream.reconfigure(errors="backslashreplace", line_buffering=True)
         try:
             with sigterm_raises():
                 return main()
@@ -88,6 +89,15 @@ def sigterm_raises() -> Iterator[None]:
 def several_processes() -> bool:
     """Whether a launcher started this process as one of several."""
     return "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def announce(name: str, what: str) -> None:
+    """Prints what a program is about to do; of several processes only the first one.
+
+    To be called before anything that takes more than a moment, such as importing PyTorch.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        print(f"{name}: {printable(what)}")
 
 
 def report(name: str, reason: str) -> None:

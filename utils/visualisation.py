@@ -2,8 +2,6 @@
 
 import cv2
 import numpy as np
-import torch
-from torchvision.utils import flow_to_image
 
 OFFSET_PICTURE_SIDE = 512  # pixels of the shorter side
 GAP = 4  # pixels between the pictures of a panel
@@ -19,6 +17,9 @@ def offset_picture(offset: np.ndarray, scale: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) uint8 RGB, the shorter side 512.
     """
+    import torch  # here, as everything else needs neither
+    from torchvision.utils import flow_to_image
+
     flow = torch.from_numpy(offset[::-1].astype(np.float32))  # flow is (x, y)
     picture = np.ascontiguousarray(flow_to_image(flow).permute(1, 2, 0).numpy())
     height, width = picture.shape[:2]

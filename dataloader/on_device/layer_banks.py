@@ -1,6 +1,7 @@
 """Banks of foregrounds and backgrounds on the device, renewed by worker processes during training."""
 
 import logging
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -9,7 +10,6 @@ from itertools import count
 from pathlib import Path
 
 import torch
-from tqdm import trange
 
 from dataloader.cache import prepare_cache
 from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
@@ -19,6 +19,7 @@ from dataloader.on_device.bank_images import Picture, bank_background, bank_fore
 from dataloader.sampler import permutation
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
 from utils.processes import in_advance, process_pool
+from utils.progress_bar import ProgressBar
 
 FOREGROUND_LEVELS = 4  # resolutions kept: crops show foregrounds downsampled at most 8 times
 BACKGROUND_LEVELS = 6  # and backgrounds blurred over up to 32 pixels
@@ -79,9 +80,12 @@ class LayerBanks:
             order = in_order(items, seed, rank, processes, first, keep)
             pictures = in_advance(pool, read, order, ahead) if pool else map(read, order)
             self._streams.append((bank, pictures, count(first), _most_broken(items), set()))
-        for stream in self._streams:
-            for _ in trange(len(stream[0]), desc="filling banks", leave=False, disable=None):
-                self._replace_oldest(*stream)
+        images = sum(len(stream[0]) for stream in self._streams)
+        with ProgressBar(images, "filling banks", shown=rank == 0, file=sys.stderr) as bar:  # where training logs
+            for stream in self._streams:
+                for _ in range(len(stream[0])):
+                    self._replace_oldest(*stream)
+                    bar.update()
 
     def renew(self, samples: int) -> None:
         """Replaces the images that are due after this many further samples."""

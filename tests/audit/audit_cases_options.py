@@ -83,7 +83,7 @@ def option_runs() -> Iterator[Run]:
                   lambda folder, limit=limit: demo(folder, "--memory-limit", limit), write_good, ANY)
     for device in ("cuda:99", "foo", "", "meta", "cuda:-1", "cpu:x", "mps:0", "cpu\x1b[31m"):
         yield refused(f"--device {device!a}", "--device", lambda folder, device=device: demo(
-            folder, f"--device={device}"), 2, fast=device in ("cuda:99", "foo"))
+            folder, f"--device={device}"), 1, fast=device in ("cuda:99", "foo"))
     for text in ("--precision=abc", "--cutout=abc", "--batch=1.5", "--memory-limit=5XB", "--scales"):
         yield refused(text, text.partition("=")[0], lambda folder, text=text: demo(folder, text), 2)
     for colour in ("#12", "#gggggg", "", "nowhere.jpg", "#00b140 "):

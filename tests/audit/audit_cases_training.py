@@ -32,7 +32,7 @@ def main_py(folder: Path, *more: str, images: Path | None = None, **values: obje
         "model.width": WIDTH, "train.total_step": 3, "train.val_step": 2, "log.logging_level": "WARNING",
         "data.crop_size": 64, "log.tensorboard_image_step": 100,
         **{name.replace("__", "."): value for name, value in values.items()}})
-    return ["main.py", "--config", ROOT / "config" / "sample.toml", "--device=cpu", *options, *more]
+    return ["main.py", "--config", ROOT / "config" / "trial.toml", "--device=cpu", *options, *more]
 
 
 @once
@@ -43,7 +43,7 @@ def finished() -> Path:
         (folder / name).mkdir(parents=True)
     outcome = program(main_py(folder, train__total_step=2), folder / "cwd", folder / "streams")
     assert outcome.status == 0, outcome.stderr
-    return folder / "out" / "checkpoints" / "sample" / "latest_model.pth"
+    return folder / "out" / "checkpoints" / "trial" / "latest_model.pth"
 
 
 def training_run(name: str, token: str, prepare: Callable[[Path], object], status: object = 1,
@@ -121,8 +121,8 @@ def folder_runs() -> Iterator[Run]:
     logs = {"empty": b"", "binary": bytes(range(256)), "half": b"step,lo", "words": b"step,loss\nx,y\n",
             "other columns": b"a,b\n1,2\n", "nul": b"step,loss\n1,\0\n"}
     for name, content_of in logs.items():
-        yield training_run(f"table {name}", "sample.csv", lambda folder, content_of=content_of: write(
-            folder / "out" / "log" / "sample.csv", content_of), ANY, "either",
+        yield training_run(f"table {name}", "trial.csv", lambda folder, content_of=content_of: write(
+            folder / "out" / "log" / "trial.csv", content_of), ANY, "either",
             train__resume_checkpoint=lambda folder: finished())
     for key in ("log__logging_path", "log__checkpoint_path", "log__tensorboard_path", "data__cache"):
         yield training_run(f"{key} is a file", "b-file", lambda folder: write(folder / "b-file", b"-"), 1,
@@ -173,12 +173,12 @@ def test_phase_runs() -> Iterator[Run]:
     for text in ('{"scale": "origin", "fi', "", "[1]", "\0\1\2", '"x"'):
         yield run(f"made_with.json {ascii(text)[:20]}", (Thing(text, "made_with.json", "either"),),
                   lambda folder, text=text: (
-            write(folder / "out" / "sample" / "made_with.json", text.encode()),
-            write(folder / "out" / "sample" / "000000.png", trimap_of(64, 64))), ANY)
+            write(folder / "out" / "trial" / "made_with.json", text.encode()),
+            write(folder / "out" / "trial" / "000000.png", trimap_of(64, 64))), ANY)
     yield run("others' images", (Thing("others", "test.alpha_path"),), lambda folder: write(
-        folder / "out" / "sample" / "mine.png", trimap_of(64, 64)), 1)
+        folder / "out" / "trial" / "mine.png", trimap_of(64, 64)), 1)
     yield run("a damaged prediction", (Thing("prediction", "000000.png|test.alpha_path", "either"),),
-              lambda folder: write(folder / "out" / "sample" / "000000.png", b""), ANY)
+              lambda folder: write(folder / "out" / "trial" / "000000.png", b""), ANY)
     for key in ("merged", "alpha", "trimap"):
         yield run(f"test.{key} missing", (Thing(key, "b-none"),), lambda folder: None, 1,
                   **{f"test__{key}": lambda folder: folder / "b-none"})
@@ -199,7 +199,7 @@ def parts_runs() -> Iterator[Run]:
             def argv(folder: Path, way: str = way) -> list:
                 more = ["--minutes=0.01"] if way == "--minutes" else ["--checkpoint", folder / "joined.pth"]
                 options = main_py(folder)[3:]
-                return ["tools/train_free.py", "--config", ROOT / "config" / "sample.toml", "--parts",
+                return ["tools/train_free.py", "--config", ROOT / "config" / "trial.toml", "--parts",
                         folder / "out" / "b-parts", *options, *more]
 
             yield Run("parts", f"{name} {way}", (Thing(name, "b-parts"),), argv, lambda folder, text=text: write(

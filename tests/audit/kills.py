@@ -40,7 +40,7 @@ class LostError(Exception):
 def training_command(data: Path, run: Path, launcher: str | None) -> list[str]:
     arguments = settings(data, run, model__width=0.1, train__total_step=STEPS, train__val_step=3,
                          log__checkpoint_step=2, dist="true" if launcher else "false")
-    if (run / "checkpoints" / "sample" / "latest_model.pth").exists():
+    if (run / "checkpoints" / "trial" / "latest_model.pth").exists():
         arguments += ["--set", "train.resume_checkpoint=latest_model"]
     _, *program = command(*arguments)
     return [sys.executable, *(["-m", *LAUNCHERS[launcher], "--nproc_per_node=2"] if launcher else []), *program]
@@ -118,7 +118,7 @@ def compare_trainings(undisturbed: Path, run: Path) -> None:
 def kill_timed_trainings(data: Path, folder: Path, count: int) -> int:
     """Kills timed trainings; returns how often."""
     parts, killed, minutes = folder / "parts", 0, 0.0
-    arguments = [sys.executable, "tools/train_free.py", "--config=config/sample.toml", "--device=cpu", "--minutes=0.4",
+    arguments = [sys.executable, "tools/train_free.py", "--config=config/trial.toml", "--device=cpu", "--minutes=0.4",
                  "--total=100", f"--parts={parts}", *settings(data, folder, model__width=0.1, train__precision="fp32")]
     while killed < count:
         killed += kill(start(arguments), random.uniform(10, 30), "program")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-NETWORK = ("--random-weights", "--config", "config/sample.toml", "--set", "model.width=0.1", "--device", "cpu")
+NETWORK = ("--random-weights", "--config", "config/trial.toml", "--set", "model.width=0.1", "--device", "cpu")
 MARK = {"_type": "gradio.FileData"}  # without it Gradio does not look at a file
 PATIENCE = 30  # seconds until a request counts as hanging
 

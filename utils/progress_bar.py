@@ -1,0 +1,85 @@
+"""Progress of a program: on a terminal a bar, elsewhere plain lines, at most one in ten seconds."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TextIO, TypeVar
+
+from tqdm import tqdm
+
+from utils.errors import printable
+
+SECONDS = 10.0  # between lines of progress
+
+Report = Callable[[int, int], object]  # called with the number of steps done, and of all steps
+Item = TypeVar("Item")
+
+
+class ProgressBar:
+    """Shows how many of a number of items are done, and how much of the present one.
+
+    If standard error is a terminal, it shows a bar. Otherwise a line is printed whenever nothing has been for ten
+    seconds, so that a file tells that the program works.
+
+    Args:
+        total: number of items.
+        doing: what is done with them, such as "scoring".
+        unit: what an item is.
+        shown: False for processes that show nothing but what is passed to `write`.
+        file: of the lines; default: standard output.
+        clock: a monotonic time in seconds.
+    """
+
+    def __init__(self, total: int, doing: str, unit: str = "image", shown: bool = True, file: TextIO | None = None,
+                 clock: Callable[[], float] = time.monotonic):
+        self._bar = tqdm(total=total, desc=doing, unit=unit, disable=None if shown else True)
+        self._lines = shown and self._bar.disable
+        self._total, self._doing, self._unit, self._file, self._clock = total, doing, unit, file, clock
+        self._done, self._said_at = 0, clock()
+
+    def __enter__(self) -> "ProgressBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self, count: int = 1) -> None:
+        """Adds finished items."""
+        self._done += count
+        self._bar.set_postfix_str("", refresh=False)
+        self._bar.update(count)
+        self._say_when_due(f"{self._doing}: {self._done} of {self._total} {self._unit}s")
+
+    def within(self, name: str, done: int, total: int) -> None:
+        """Shows how many tiles of the present item, or batch of items, are done."""
+        if total > 1:  # otherwise the item's own end says as much
+            self._bar.set_postfix_str(f"{name}: {done} of {total} tiles")
+            self._say_when_due(f"{name}: {done} of {total} tiles")
+
+    def note(self, line: str) -> None:
+        """Prints a line that a bar would make unnecessary."""
+        if self._lines:
+            self.write(line, self._file)
+
+    def write(self, line: str, file: TextIO | None = None) -> None:
+        """Prints a line, on standard output by default, without disturbing the bar."""
+        self._bar.write(line, file=file or sys.stdout)
+        self._said_at = self._clock()
+
+    def _say_when_due(self, line: str) -> None:
+        if self._clock() - self._said_at >= SECONDS:
+            self.note(line)
+
+
+def in_steps(items: Iterable[Item], total: int, doing: str, unit: str = "image",
+             file: TextIO | None = None) -> Iterator[Item]:
+    """The items, with a `ProgressBar` of how many of them have been worked on."""
+    with ProgressBar(total, doing, unit, file=file) as bar:
+        for item in items:
+            yield item
+            bar.update()
+
+
+def batch_name(names: Sequence[str]) -> str:
+    """What lines of progress call a batch of items: the first one's name, and how many there are besides."""
+    return printable(names[0]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
