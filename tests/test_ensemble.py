@@ -43,7 +43,7 @@ def test_scales_are_resized_back():
 
 
 def test_progress_is_that_of_all_versions():
-    """Half the sides are a quarter of the work: with a flip of both, 4 + 4 + 4 / 4 + 4 / 4 = 10 of the first's tiles."""
+    """Half the sides are a quarter of the work: with a flip of both, 4 + 4 + 1 + 1 = 10 of the first's tiles."""
     reported = []
     Ensemble(LeftToRight(), flip=True, scales=(1, 0.5)).predict(IMAGE, ALL_UNKNOWN, lambda *both: reported.append(both))
     assert reported[:8] == [(done, 10) for done in range(1, 9)]

@@ -18,7 +18,8 @@ LONGEST_LINE = 700  # characters, with the folder of the run left out
 LIBRARY = re.compile(r"libpng|libjpeg|Corrupt JPEG|TIFF\w*(?::|Read)|\[ ?(?:WARN|ERROR)|OpenCV\(|\w+Warning:|leaked|"
                      r"resource_tracker|NaN or Inf found in input tensor|\[[WE]:onnxruntime|onnxruntime::|"
                      r"\[[WE]\d{3} |terminate called|Traceback")
-SUMMARY = re.compile(r".*not scored; the mean excludes|.*no image could be scored|note: |train_free.py: loading PyTorch")
+SUMMARY = re.compile(r".*not scored; the mean excludes|.*no image could be scored|note: |"
+                     r"train_free\.py: loading PyTorch")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
