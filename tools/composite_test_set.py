@@ -3,6 +3,11 @@
     python tools/composite_test_set.py --fg-dir FG --alpha-dir ALPHA --bg-dir VOC2012/JPEGImages --output MERGED \\
         --fg-names test_fg_names.txt --bg-names test_bg_names.txt
 
+Other test sets, of one's own RGBA cut-outs, their alphas named like the merged images:
+
+    python tools/composite_test_set.py --fg-dir CUTOUTS --bg-dir BACKGROUNDS --output MERGED --alpha-output ALPHAS \\
+        --backgrounds-per-foreground 5
+
 The data set's name files assign backgrounds to foregrounds: foreground NAME with index i (from 0) is composited onto
 backgrounds 20 i to 20 i + 19 as NAME_0.png ... NAME_19.png. Run again after an interruption, the same command writes
 only the missing images.
@@ -22,7 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.composition_1k import enlarge_to_cover, merge_colours, read_rgb
-from dataloader.image_file import ImageFileError, find_partner, list_images
+from dataloader.image_file import ImageFileError, find_partner, list_images, read_alpha, read_rgba
 from utils.arguments import any_path, positive_int
 from utils.file_writing import write_png
 from utils.processes import process_pool
@@ -33,21 +38,28 @@ PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 class Merge(NamedTuple):
-    """The three input files and the output file of one merged image."""
+    """The input files and the output files of one merged image."""
 
     foreground: Path
-    alpha: Path
+    alpha: Path | None  # None: the alpha channel of `foreground`
     background: Path
     output: Path
+    alpha_output: Path | None  # a copy of its alpha, if wanted
 
 
 @lru_cache(maxsize=1)
-def read_layers(foreground: Path, alpha: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_layers(foreground: Path, alpha: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Colours (H, W, 3) and alpha (H, W) of a foreground, uint8; cached for its next background.
 
     Raises:
-        ImageFileError: if a file cannot be read, or the sizes differ.
+        ImageFileError: if a file cannot be read, the sizes differ, or there is no alpha.
     """
+    if alpha is None:
+        if read_alpha(foreground) is None:
+            raise ImageFileError(f"{foreground}: nothing in it is transparent; expected a cut-out with an alpha "
+                                 "channel, or --alpha-dir")
+        pixels = read_rgba(foreground)
+        return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
     colours = read_rgb(foreground)
     # Some of the data set's mattes repeat the same values in three channels.
     matte = read_rgb(alpha).getchannel(0)
@@ -67,10 +79,13 @@ def merge_files(merge: Merge) -> None:
     height, width = matte.shape
     background = enlarge_to_cover(read_rgb(merge.background), width, height)
     try:
+        if merge.alpha_output is not None:
+            write_png(merge.alpha_output, matte)
         write_png(merge.output, merge_colours(colours, np.asarray(background), matte))
     except OSError as error:
         # Names the folder, so that a full disk is reported once for all images.
-        raise ImageFileError(f"{merge.output.parent}: cannot be written to ({error.strerror or error})") from None
+        folder = Path(error.filename or merge.output).parent
+        raise ImageFileError(f"{folder}: cannot be written to ({error.strerror or error})") from None
 
 
 def named_files(folder: Path, names_file: Path | None) -> list[Path]:
@@ -94,39 +109,42 @@ def named_files(folder: Path, names_file: Path | None) -> list[Path]:
     return files
 
 
-def plan(foregrounds: list[Path], alpha_dir: Path, backgrounds: list[Path], output: Path,
-         per_foreground: int) -> tuple[list[Merge], dict[str, str]]:
+def plan(foregrounds: list[Path], backgrounds: list[Path],
+         args: argparse.Namespace) -> tuple[list[Merge], dict[str, str]]:
     """Assigns backgrounds to foregrounds.
 
     Returns:
         The images to composite, and file name -> reason for each that cannot be.
 
     Raises:
-        ImageFileError: if `alpha_dir` is missing or empty, or two foregrounds have the same name.
+        ImageFileError: if the folder of alphas is missing or empty, or two foregrounds have the same name.
     """
     stem, uses = Counter(path.stem for path in foregrounds).most_common(1)[0]
     if uses > 1:
         raise ImageFileError(f"{uses} foregrounds are named {stem}; their merged images would overwrite each other")
-    alphas = list_images(alpha_dir)
+    alphas, per_foreground = list_images(args.alpha_dir) if args.alpha_dir else [], args.backgrounds_per_foreground
     merges, failed = [], {}
     for index, foreground in enumerate(foregrounds):
         first = index * per_foreground
-        outputs = [output / f"{foreground.stem}_{number}.png" for number in range(per_foreground)]
+        outputs = [args.output / f"{foreground.stem}_{number}.png" for number in range(per_foreground)]
         own = backgrounds[first:first + per_foreground]
         for path in outputs[len(own):]:
             failed[path.name] = (f"{foreground}: too few backgrounds: numbers {first} to {first + per_foreground - 1} "
                                  f"are needed, but there are only {len(backgrounds)}")
         try:
-            alpha = find_partner(foreground, alphas, "alpha", alpha_dir)
+            alpha = find_partner(foreground, alphas, "alpha", args.alpha_dir) if args.alpha_dir else None
         except ImageFileError as error:
             failed |= {path.name: str(error) for path in outputs}
         else:
-            merges += [Merge(foreground, alpha, *pair) for pair in zip(own, outputs, strict=False)]
+            merges += [Merge(foreground, alpha, background, path, args.alpha_output and args.alpha_output / path.name)
+                       for background, path in zip(own, outputs, strict=False)]
     return merges, failed
 
 
-def is_complete(path: Path) -> bool:
-    """Whether a PNG file exists and ends with its last chunk."""
+def is_complete(path: Path | None) -> bool:
+    """Whether a PNG file exists and ends with its last chunk; so is one that is not wanted, None."""
+    if path is None:
+        return True
     with suppress(OSError), path.open("rb") as file:
         file.seek(-len(PNG_END), os.SEEK_END)
         return file.read() == PNG_END
@@ -151,12 +169,15 @@ def merge_all(merges: list[Merge], processes: int) -> dict[str, str]:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Composite the merged images of Composition-1K.")
+    parser = argparse.ArgumentParser(description="Composite the merged images of Composition-1K, or of "
+                                                 "another test set.")
     parser.add_argument("--fg-dir", type=any_path, required=True, help="folder of foregrounds")
-    parser.add_argument("--alpha-dir", type=any_path, required=True,
-                        help="folder of alphas, named like the foregrounds")
+    parser.add_argument("--alpha-dir", type=any_path,
+                        help="folder of alphas, named like the foregrounds (default: the foregrounds' alpha channels)")
     parser.add_argument("--bg-dir", type=any_path, required=True, help="folder of backgrounds")
     parser.add_argument("--output", type=any_path, required=True, help="folder for the merged images")
+    parser.add_argument("--alpha-output", type=any_path, metavar="DIR",
+                        help="folder for alphas, named like the merged images")
     parser.add_argument("--fg-names", type=any_path, metavar="FILE",
                         help="text file of foreground names, one per line (default: all of --fg-dir, sorted)")
     parser.add_argument("--bg-names", type=any_path, metavar="FILE",
@@ -177,8 +198,9 @@ def run(args: argparse.Namespace) -> int:
     if len(backgrounds) > needed:
         print(f"note: {args.bg_names or args.bg_dir} has {len(backgrounds)} backgrounds; the first {needed} are used",
               file=sys.stderr)
-    merges, failed = plan(foregrounds, args.alpha_dir, backgrounds, args.output, args.backgrounds_per_foreground)
-    missing = [merge for merge in merges if args.overwrite or not is_complete(merge.output)]
+    merges, failed = plan(foregrounds, backgrounds, args)
+    missing = [merge for merge in merges
+               if args.overwrite or not (is_complete(merge.output) and is_complete(merge.alpha_output))]
     refused = merge_all(missing, args.processes)
     failed |= refused
     for reason, images in Counter(failed.values()).items():
