@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toml
+from fresh_clone import ROOT, fresh_clone, run, shrink_samples
 from PIL import Image
 from training_runs import config_of
 
@@ -22,19 +22,16 @@ from networks import build_network
 from utils.checkpoint import save_checkpoint
 from utils.file_writing import write_png
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.partition("    #")[0].strip() for block in re.findall(r"```bash\n(.*?)```", README, re.S)
             for line in block.splitlines() if line.strip() and not line.startswith("git clone")]
 COMMANDS += re.findall(r"`(python [^`]+\.toml)`", README)
-LEFT_OUT = shutil.ignore_patterns("data", ".*", "__pycache__", "pred", "logs", "prediction", "tests", "*.jpg")
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory, data) -> Path:
     """The project with what its users bring: a photo, data (so little that training takes seconds), weights."""
-    clone = tmp_path_factory.mktemp("readme") / "project"
-    shutil.copytree(ROOT, clone, ignore=LEFT_OUT)
+    clone = fresh_clone(tmp_path_factory.mktemp("readme") / "project")
     photo = Image.open(ROOT / "demo" / "input_lowres" / "astronaut.png").convert("RGB")
     (clone / "photos").mkdir()
     photo.resize((1000, 1100)).save(clone / "photos" / "portrait.jpg")
@@ -46,16 +43,6 @@ def clone(tmp_path_factory, data) -> Path:
          for name, table in config.items()}))
     save_checkpoint(clone / "checkpoints" / "gca-dist-all-data" / "gca-dist-all-data.pth", build_network())
     return clone
-
-
-def run(clone: Path, command: str) -> str:
-    """Runs a command with this Python, without installing anything; returns what it printed."""
-    command = command.rpartition("&& ")[2].replace("python ", f"{sys.executable} ", 1)
-    result = subprocess.run(command, shell=True, cwd=clone, capture_output=True, text=True, check=False, timeout=300,
-                            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                                 "CUDA_VISIBLE_DEVICES": ""})
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def in_ci(_: Path, command: str) -> None:
@@ -100,11 +87,17 @@ def webpage(clone: Path, command: str) -> None:
 
 
 def published_demo(clone: Path, command: str) -> None:
-    for folder in ("input_lowres", "trimap_lowres/Trimap3"):
-        for path in (clone / "demo" / folder).iterdir():
-            Image.open(path).resize((64, 48), Image.Resampling.NEAREST).save(path)
+    shrink_samples(clone)
     run(clone, command)
     assert (clone / "demo/pred/Trimap3/gca-dist-all-data_gca-dist-all-data.pth/astronaut.png").exists()
+
+
+def trial(clone: Path, command: str) -> None:
+    path = clone / "config" / "trial.toml"
+    path.write_text(path.read_text().replace("step = 250", "step = 2").replace("step = 25\n", "step = 1\n")
+                    .replace("= 400", "= 8"))
+    assert run(clone, command) == "main.py: training, configured by config/trial.toml\n"
+    assert (clone / "checkpoints" / "trial" / "best_model.pth").exists()
 
 
 def training(clone: Path, command: str) -> None:
@@ -132,6 +125,7 @@ STEPS: dict[str, Callable[[Path, str], None]] = {
     "pip install -r requirements-dev.txt && python -m pytest": in_ci, "pip install torch ": needs_network,
     "python tools/make_trimap.py ": trimap, "python demo.py --image-dir ": small_demo,
     "pip install -r requirements-app.txt && python app.py": webpage, "./train.sh": training,
+    "python main.py --config=config/trial.toml": trial,
     "python main.py --config=config/gca-dist.toml --phase=test": test_phase, "python evaluate.py ": evaluation,
     "python demo.py --config=config/gca-dist-all-data.toml": published_demo}
 
