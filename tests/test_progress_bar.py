@@ -1,8 +1,10 @@
 """Progress where there is no terminal: lines, not too many; and the first line of a program before PyTorch."""
 
 import io
+import itertools
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +39,7 @@ def test_tiles_are_lines_ten_seconds_apart(clock):
     for second in range(1, 36):
         clock.seconds = second
         bar.within("a.png", second, 35)
-    assert file.getvalue() == "a.png: 10 of 35 tiles\na.png: 20 of 35 tiles\na.png: 30 of 35 tiles\n"
+    assert file.getvalue() == "".join(f"a.png: {second} of 35 tiles after {second} s\n" for second in (10, 20, 30))
 
 
 def test_any_other_line_puts_the_next_off(clock, capsys):
@@ -51,7 +53,7 @@ def test_any_other_line_puts_the_next_off(clock, capsys):
     assert file.getvalue() == ""
     clock.seconds = 34
     bar.update(2)
-    assert file.getvalue() == "matting: 5 of 9 images\n"
+    assert file.getvalue() == "matting: 5 of 9 images after 34 s\n"
 
 
 def test_one_tile_is_no_progress(clock):
@@ -60,6 +62,33 @@ def test_one_tile_is_no_progress(clock):
     clock.seconds = 60
     bar.within("a.png", 1, 1)
     assert file.getvalue() == ""
+
+
+def test_a_long_step_is_told_to_go_on(clock):
+    file = io.StringIO()
+    bar = ProgressBar(1, "matting", file=file, clock=clock)
+    bar.within("a.png", 3, 8)
+    for second in range(25):
+        clock.seconds = second
+        bar.beat()
+    assert file.getvalue() == "a.png: 3 of 8 tiles after 10 s\na.png: 3 of 8 tiles after 20 s\n"
+
+
+def test_it_beats_within_its_block_only(monkeypatch):
+    """A clock on which 11 seconds pass between two looks."""
+    monkeypatch.setattr("utils.progress_bar.BEAT", 0)
+    beaten, seconds = threading.Event(), itertools.count(0, 11)
+
+    class File(io.StringIO):
+        def write(self, text):
+            beaten.set()
+            return super().write(text)
+
+    file = File()
+    with ProgressBar(2, "matting", file=file, clock=lambda: next(seconds)):
+        assert beaten.wait(60)
+    assert file.getvalue().startswith("matting: 0 of 2 images after ")
+    assert not [thread for thread in threading.enumerate() if "_beat_until_ended" in thread.name]
 
 
 def test_other_processes_show_no_progress(clock):
@@ -98,6 +127,7 @@ class SlowNetwork:
 
 
 def test_a_large_image_is_announced_and_its_tiles_told(tmp_path, monkeypatch, capsys, clock):
+    monkeypatch.setattr("utils.progress_bar.BEAT", 3600)
     monkeypatch.setattr(matte_folder, "LARGE", 40 * 50)
     monkeypatch.setattr(matte_folder, "ProgressBar", lambda *args, **more: ProgressBar(*args, **more, clock=clock))
     for name, size in (("large", (40, 50)), ("small", (40, 49))):
@@ -106,7 +136,8 @@ def test_a_large_image_is_announced_and_its_tiles_told(tmp_path, monkeypatch, ca
     counts = matte_folder.matte_folder(SlowNetwork(clock), tmp_path / "images", tmp_path / "trimaps", tmp_path / "out")
     assert counts == (2, 2)
     lines = [line.partition(" unknown")[0] for line in capsys.readouterr().out.splitlines()]
-    assert lines[:3] == ["large.png: 50 x 40, begun", "large.png: 2 of 4 tiles", "large.png: 4 of 4 tiles"]
+    assert lines[:3] == ["large.png: 50 x 40, begun", "large.png: 2 of 4 tiles after 14 s",
+                         "large.png: 4 of 4 tiles after 28 s"]
     assert "small.png: 49 x 40, begun" not in lines
     assert lines[-1] == "small.png: 49 x 40, 100.0%"
     assert not any("\r" in line for line in lines)

@@ -1,6 +1,7 @@
 """Progress of a program: on a terminal a bar, elsewhere plain lines, at most one in ten seconds."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TextIO, TypeVar
@@ -10,6 +11,7 @@ from tqdm import tqdm
 from utils.errors import printable
 
 SECONDS = 10.0  # between lines of progress
+BEAT = 1.0  # seconds between looks at whether a line is due
 
 Report = Callable[[int, int], object]  # called with the number of steps done, and of all steps
 Item = TypeVar("Item")
@@ -18,8 +20,8 @@ Item = TypeVar("Item")
 class ProgressBar:
     """Shows how many of a number of items are done, and how much of the present one.
 
-    If standard error is a terminal, it shows a bar. Otherwise a line is printed whenever nothing has been for ten
-    seconds, so that a file tells that the program works.
+    If standard error is a terminal, it shows a bar. Otherwise, within its `with` block, a line is printed whenever
+    nothing has been for ten seconds, so that a file tells that the program works.
 
     Args:
         total: number of items.
@@ -35,12 +37,19 @@ class ProgressBar:
         self._bar = tqdm(total=total, desc=doing, unit=unit, disable=None if shown else True)
         self._lines = shown and self._bar.disable
         self._total, self._doing, self._unit, self._file, self._clock = total, doing, unit, file, clock
-        self._done, self._said_at = 0, clock()
+        self._done, self._begun_at, self._said_at = 0, clock(), clock()
+        self._state, self._ended = self._items(), threading.Event()
+        self._beats = threading.Thread(target=self._beat_until_ended, daemon=True)
 
     def __enter__(self) -> "ProgressBar":
+        if self._lines:
+            self._beats.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._beats.is_alive():
+            self._beats.join()
         self._bar.close()
 
     def update(self, count: int = 1) -> None:
@@ -48,13 +57,15 @@ class ProgressBar:
         self._done += count
         self._bar.set_postfix_str("", refresh=False)
         self._bar.update(count)
-        self._say_when_due(f"{self._doing}: {self._done} of {self._total} {self._unit}s")
+        self._state = self._items()
+        self.beat()
 
     def within(self, name: str, done: int, total: int) -> None:
         """Shows how many tiles of the present item, or batch of items, are done."""
         if total > 1:  # otherwise the item's own end says as much
             self._bar.set_postfix_str(f"{name}: {done} of {total} tiles")
-            self._say_when_due(f"{name}: {done} of {total} tiles")
+            self._state = f"{name}: {done} of {total} tiles"
+            self.beat()
 
     def note(self, line: str) -> None:
         """Prints a line that a bar would make unnecessary."""
@@ -66,9 +77,19 @@ class ProgressBar:
         self._bar.write(line, file=file or sys.stdout)
         self._said_at = self._clock()
 
-    def _say_when_due(self, line: str) -> None:
-        if self._clock() - self._said_at >= SECONDS:
-            self.note(line)
+    def beat(self) -> None:
+        """Prints how far the work is if a line is due; called every second, as a step may take minutes."""
+        now = self._clock()
+        if now - self._said_at >= SECONDS:
+            self._said_at = now
+            self.note(f"{self._state} after {now - self._begun_at:.0f} s")
+
+    def _beat_until_ended(self) -> None:
+        while not self._ended.wait(BEAT):
+            self.beat()
+
+    def _items(self) -> str:
+        return f"{self._doing}: {self._done} of {self._total} {self._unit}s"
 
 
 def in_steps(items: Iterable[Item], total: int, doing: str, unit: str = "image",
