@@ -266,9 +266,9 @@ def test_cutouts_of_ones_own(data_set):
     assert done.returncode == 1
     assert "failed: cutouts/opaque.png: nothing in it is transparent; expected a cut-out" in done.stderr
     assert "2 merged images written, 0 already there, 2 failed" in done.stdout
+    cutout = Image.open(data_set / "cutouts/leaf.png")
     for number in range(2):
-        expected = published_merge(Image.open(data_set / "cutouts/leaf.png"), Image.fromarray(alpha),
-                                   Image.open(data_set / f"bg/{number}.jpg"))
+        expected = published_merge(cutout, Image.fromarray(alpha), Image.open(data_set / f"bg/{number}.jpg"))
         np.testing.assert_array_equal(pixels(data_set / f"merged/leaf_{number}.png"), np.asarray(expected))
         np.testing.assert_array_equal(pixels(data_set / f"alphas/leaf_{number}.png"), alpha)
 

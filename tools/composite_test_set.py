@@ -31,7 +31,7 @@ from dataloader.image_file import ImageFileError, find_partner, list_images, rea
 from utils.arguments import any_path, positive_int
 from utils.file_writing import write_png
 from utils.processes import process_pool
-from utils.program import announce, program, report
+from utils.program import announce, program
 from utils.progress_bar import in_steps
 
 PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
@@ -212,11 +212,7 @@ def run(args: argparse.Namespace) -> int:
 
 @program
 def main() -> int:
-    try:
-        return run(parse_arguments())
-    except KeyboardInterrupt:
-        report("composite_test_set.py", "interrupted; run the same command again to continue")
-        return 130
+    return run(parse_arguments())
 
 
 if __name__ == "__main__":
