@@ -26,6 +26,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from networks import GuidedContextualAttention
+from utils.program import program
 
 CHANNELS = 128
 PAIRS_PER_REPEAT = 2**26  # of positions; smaller sizes are repeated more often
@@ -108,7 +109,8 @@ def added_memory_elsewhere(version: str, size: int, device: str) -> int:
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def main() -> None:
+@program
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
@@ -117,7 +119,7 @@ def main() -> None:
     device = arguments.device
     if arguments.memory_of is not None:
         print(added_memory(arguments.memory_of, arguments.sizes[0], device))
-        return
+        return 0
 
     # Measured first: a process's peak starts at the size of its parent.
     memory = {size: [added_memory_elsewhere(version, size, device) / 2**20 for version in VERSIONS]
@@ -137,8 +139,9 @@ def main() -> None:
         slow, fast = (min(times) for times in seconds.values())
         print(row.format(size, f"{slow:.3f}", f"{fast:.3f}", f"{slow / fast:.1f}", *(f"{m:.0f}" for m in memory[size]),
                          f"{difference:.1e}", apart), flush=True)
+    return 0
 
 
 if __name__ == "__main__":
     with torch.no_grad():
-        main()
+        sys.exit(main())

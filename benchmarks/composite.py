@@ -18,6 +18,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.composition_1k import merge_colours
+from utils.program import program
 
 REPEATS = 5
 
@@ -53,7 +54,8 @@ def seconds(function, *arguments) -> tuple[float, np.ndarray]:
     return time.perf_counter() - start, np.asarray(result)
 
 
-def main() -> None:
+@program
+def main() -> int:
     parser = argparse.ArgumentParser(description="Time the compositing of merged test images.")
     parser.add_argument("--size", type=int, default=1024, help="height and width in pixels (default: %(default)s)")
     size = parser.parse_args().size
@@ -69,7 +71,8 @@ def main() -> None:
         if not np.array_equal(merged, expected):
             sys.exit(f"{name}: the results differ")
         print(f"{name:26} {slow / megapixels:8.3f} {fast / megapixels:8.4f} {slow / fast:7.0f}x")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

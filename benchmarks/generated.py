@@ -18,6 +18,7 @@ from dataloader.synthetic.objects import FAMILIES
 from dataloader.synthetic.photographs import read_photograph
 from utils.arguments import any_path, positive_int
 from utils.config import load_config
+from utils.program import program
 
 
 def milliseconds(function, repetitions: int) -> float:
@@ -28,7 +29,8 @@ def milliseconds(function, repetitions: int) -> float:
     return 1000 * (time.perf_counter() - start) / repetitions
 
 
-def main() -> None:
+@program
+def main() -> int:
     parser = argparse.ArgumentParser(description="Time generated training samples on one core.")
     parser.add_argument("--samples", type=positive_int, default=60, help="default: %(default)s")
     parser.add_argument("--side", type=positive_int, default=512, help="of foregrounds, crops (default: %(default)s)")
@@ -45,7 +47,8 @@ def main() -> None:
     for family in FAMILIES:
         each = milliseconds(lambda i, family=family: family(np.random.default_rng(i), args.side), 12)
         print(f"{family.__name__.replace('_', ' '):28} {each:8.1f} ms")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -34,6 +34,7 @@ from utils.arguments import any_path
 from utils.device import default_device, usable_device
 from utils.precision import arithmetic
 from utils.preprocessing import UNKNOWN, trimap_labels
+from utils.program import program
 from utils.tensors import encode_trimap, normalise
 
 TYPICAL = (1696, 1344, 0.26)  # height, width, unknown share: 2.28 megapixels, the mean of Composition-1K's test images
@@ -167,9 +168,9 @@ def plot_scaling(rows: list[dict], path: Path) -> None:
 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4))
     for axis, (value, title) in zip(axes, (("seconds", "seconds"), ("peak", "peak memory, GiB")), strict=True):
-        for program, colour in (("published", "#c05621"), ("predictor", "#2b6cb0")):
-            points = [(row["side"], getattr(row[program], value)) for row in rows if row[program]]
-            axis.plot(*zip(*points, strict=True), "o-", color=colour, label=program)
+        for version, colour in (("published", "#c05621"), ("predictor", "#2b6cb0")):
+            points = [(row["side"], getattr(row[version], value)) for row in rows if row[version]]
+            axis.plot(*zip(*points, strict=True), "o-", color=colour, label=version)
         axis.set_xscale("log")
         if value == "seconds":
             axis.set_yscale("log")
@@ -198,19 +199,21 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
+@program
+def main() -> int:
     args = parse_arguments()
     if args.worker:
         run_worker(args)
-        return
+        return 0
     if args.colours:
         compare_colours(args.device)
-        return
+        return 0
     sizes = [(side, side, share) for side in args.sizes for share in args.unknown] if args.sizes else SIZES
     rows = compare(SCALING if args.scaling else sizes, args.device)
     if args.scaling:
         plot_scaling(rows, args.scaling)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

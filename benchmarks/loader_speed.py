@@ -24,6 +24,7 @@ from dataloader.cache import decode_cached
 from dataloader.dataset import TrainingData, to_tensors
 from dataloader.image_folders import Background, Foreground, find_backgrounds, find_foregrounds
 from dataloader.sample import draw_sample
+from utils.program import program
 
 FOREGROUNDS, BACKGROUNDS = 6, 8
 FOREGROUND_SIZE, BACKGROUND_SIZE = (1500, 2000), (480, 640)
@@ -102,7 +103,8 @@ def measure(foregrounds: list[Foreground], backgrounds: list[Background], cache:
     return seconds
 
 
-def main() -> None:
+@program
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=40, help="samples per version (default: %(default)s)")
     args = parser.parse_args()
@@ -115,7 +117,8 @@ def main() -> None:
     print(f"{'':20} {'ms/sample':>10} {'samples/s':>10} {'ratio':>7}")
     for name, each in seconds.items():
         print(f"{name:20} {each * 1000:10.1f} {1 / each:10.1f} {slowest / each:7.1f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -258,7 +258,7 @@ def test_failures_are_named_and_the_rest_is_made(data_set):
 def test_cutouts_of_ones_own(data_set):
     """Colours and alpha from RGBA files; the alphas are written by the merged images' names, too."""
     alpha = matte(24, 30, 5)
-    save(data_set / "cutouts/leaf.png", np.dstack([colours(24, 30, 7), alpha]))
+    cutout = Image.open(save(data_set / "cutouts/leaf.png", np.dstack([colours(24, 30, 7), alpha])))
     save(data_set / "cutouts/opaque.png", colours(24, 30, 8))
     done = subprocess.run([sys.executable, str(ROOT / "tools/composite_test_set.py"), "--fg-dir=cutouts",
                            "--bg-dir=bg", "--output=merged", "--alpha-output=alphas", "--processes=1",
@@ -266,7 +266,6 @@ def test_cutouts_of_ones_own(data_set):
     assert done.returncode == 1
     assert "failed: cutouts/opaque.png: nothing in it is transparent; expected a cut-out" in done.stderr
     assert "2 merged images written, 0 already there, 2 failed" in done.stdout
-    cutout = Image.open(data_set / "cutouts/leaf.png")
     for number in range(2):
         expected = published_merge(cutout, Image.fromarray(alpha), Image.open(data_set / f"bg/{number}.jpg"))
         np.testing.assert_array_equal(pixels(data_set / f"merged/leaf_{number}.png"), np.asarray(expected))
