@@ -13,11 +13,13 @@ from importlib.util import find_spec
 import cv2
 import numpy as np
 
+from matting.robust_colours import Colours, most_probable, nearby_colours
 from utils.boxes import Box, cover
 from utils.errors import InputError
 from utils.preprocessing import alpha_to_uint8, size_text
 
-COARSE_PIXELS = {"ml": 4_000_000, "cf": 500_000}  # of the image for PyMatting, by method
+COARSE_PIXELS = {"robust": 250_000, "ml": 4_000_000, "cf": 500_000}  # of the image for PyMatting, by method
+DEFAULT_METHOD = "robust"
 BOX_PIXELS = 100_000  # of the boxes in which colours are refined at full size
 STRIP_PIXELS = 1_000_000  # of the strips in which a composite is computed
 COVER_CELL = 32  # side of the cells that the boxes consist of
@@ -39,17 +41,19 @@ def check_pymatting() -> None:
         raise CutoutError("cut-outs and composites need PyMatting: pip install pymatting")
 
 
-def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = "ml") -> np.ndarray:
+def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = DEFAULT_METHOD) -> np.ndarray:
     """Foreground colours: the image's where alpha is 1, without the background's share elsewhere.
 
     PyMatting estimates them on the whole image, downscaled if large; they are then refined at full size, box
-    by box, with the iteration of the multi-level method (Germer et al., arXiv 2006.14970). Memory beyond the
-    result is bounded by about 0.5 GB. Box borders do not show.
+    by box: by default pixel by pixel, allowing for errors of alpha (`matting.robust_colours`), for the other methods
+    with the iteration of the multi-level method (Germer et al., arXiv 2006.14970). Memory beyond the result is
+    bounded by about 0.5 GB. Box borders do not show.
 
     Args:
         image: (H, W, 3) uint8 or uint16 RGB.
         alpha: (H, W) float in 0..1.
-        method: "ml", multi-level; or "cf", closed-form (Levin et al. 2008), slower.
+        method: "robust"; "ml", multi-level, for an alpha without errors; or "cf", closed-form (Levin et al. 2008),
+            slower.
 
     Returns:
         (H, W, 3) of the image's type; 0 where alpha is 0, except within `EDGE` pixels of the subject, which
@@ -70,13 +74,14 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = "ml"
         return result
     coarse = _estimate_coarse(image, alpha, method)
     for box in _boxes(wanted):
-        colours = _refined(image, alpha, *coarse, box)
+        refined = _robust if method == "robust" else _refined
+        colours = refined(image, alpha, coarse, box)
         inside = wanted[box.slices]
         result[box.slices][inside] = _as_levels(colours[inside], image.dtype)
     return result
 
 
-def cut_out(image: np.ndarray, alpha: np.ndarray, method: str = "ml") -> np.ndarray:
+def cut_out(image: np.ndarray, alpha: np.ndarray, method: str = DEFAULT_METHOD) -> np.ndarray:
     """The subject as straight RGBA (colours not multiplied by alpha), (H, W, 4) of the image's type.
 
     Arguments and errors as in `estimate_foreground`. An 8-bit alpha channel equals that of the matte files.
@@ -182,8 +187,11 @@ def _as_levels(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.rint(values.clip(0, 1) * np.float32(np.iinfo(dtype).max)).astype(dtype)
 
 
-def _estimate_coarse(image: np.ndarray, alpha: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
-    """PyMatting's foreground and background in 0..1, both (h, w, 3) float32, of at most `COARSE_PIXELS`."""
+def _estimate_coarse(image: np.ndarray, alpha: np.ndarray, method: str) -> np.ndarray:
+    """Of at most `COARSE_PIXELS`: PyMatting's foreground and background in 0..1, (h, w, 6) float32.
+
+    For "robust", the stacked `Colours` from these, (h, w, 8).
+    """
     check_pymatting()
     from pymatting import estimate_foreground_cf, estimate_foreground_ml  # takes seconds: only if needed
 
@@ -192,10 +200,13 @@ def _estimate_coarse(image: np.ndarray, alpha: np.ndarray, method: str) -> tuple
     size = max(2, int(width * scale)), max(2, int(height * scale))  # PyMatting fails for a single pixel
     if size != (width, height):
         image, alpha = (cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (image, alpha))
-    estimate = estimate_foreground_ml if method == "ml" else estimate_foreground_cf
+    estimate = estimate_foreground_cf if method == "cf" else estimate_foreground_ml
     with _ONE_AT_A_TIME:
         layers = estimate(image / np.float32(_maximum(image)), alpha, return_background=True)
-    return tuple(layer.astype(np.float32).clip(0, 1) for layer in layers)
+    layers = [layer.astype(np.float32).clip(0, 1) for layer in layers]
+    if method == "robust":
+        return nearby_colours(*layers, alpha.astype(np.float32)).stacked()
+    return np.dstack(layers)
 
 
 def _boxes(wanted: np.ndarray) -> Iterator[Box]:
@@ -208,18 +219,23 @@ def _boxes(wanted: np.ndarray) -> Iterator[Box]:
         yield box.times(COVER_CELL).grown(0, height, width)
 
 
-def _refined(image: np.ndarray, alpha: np.ndarray, foreground: np.ndarray, background: np.ndarray,
-             box: Box) -> np.ndarray:
+def _robust(image: np.ndarray, alpha: np.ndarray, coarse: np.ndarray, box: Box) -> np.ndarray:
+    """The foreground in a box, (h, w, 3) float32 in 0..1, from stacked `Colours` of the whole image."""
+    near = Colours.unstacked(_enlarged(coarse, alpha.shape, box))
+    colours = image[box.slices] / np.float32(_maximum(image))
+    return most_probable(colours, alpha[box.slices].astype(np.float32), near)[0]
+
+
+def _refined(image: np.ndarray, alpha: np.ndarray, coarse: np.ndarray, box: Box) -> np.ndarray:
     """The foreground in a box, (h, w, 3) float32 in 0..1, from both layers of the whole image, coarse or full size.
 
     Each step averages a pixel's neighbours, then distributes the residual to the image's colour over both
     layers. It reaches one pixel far, so that with a margin of `STEPS` boxes agree with the whole image.
     """
-    if foreground.shape == image.shape:
-        return foreground[box.slices]
+    if coarse.shape[:2] == alpha.shape:
+        return coarse[box.slices][..., :3]
     outer = box.grown(STEPS, *alpha.shape)
-    layers = np.stack([plane for layer in (foreground, background)
-                       for plane in np.moveaxis(_enlarged(layer, alpha.shape, outer), 2, 0)])
+    layers = np.ascontiguousarray(np.moveaxis(_enlarged(coarse, alpha.shape, outer), 2, 0))
     colours = np.moveaxis(image[outer.slices], 2, 0) / np.float32(_maximum(image))
     a = alpha[outer.slices].astype(np.float32)
     weights = np.stack([REGULARISATION + np.abs(a - neighbour) for neighbour in _neighbours(a)])
