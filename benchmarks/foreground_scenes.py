@@ -1,6 +1,6 @@
 """Composites whose foreground colours are known, for measuring how well they are recovered from the composite."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from dataloader.augment import make_trimap
-from dataloader.image_file import list_images, read_image
 from dataloader.synthetic import strands
 from dataloader.synthetic.colours import apply_shade, defocus_background
 from dataloader.synthetic.drawing import noise

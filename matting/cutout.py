@@ -18,7 +18,7 @@ from utils.boxes import Box, cover
 from utils.errors import InputError
 from utils.preprocessing import alpha_to_uint8, size_text
 
-COARSE_PIXELS = {"robust": 250_000, "ml": 4_000_000, "cf": 500_000}  # of the image for PyMatting, by method
+COARSE_PIXELS = {"robust": 100_000, "ml": 4_000_000, "cf": 500_000}  # of the image for PyMatting, by method
 DEFAULT_METHOD = "robust"
 BOX_PIXELS = 100_000  # of the boxes in which colours are refined at full size
 STRIP_PIXELS = 1_000_000  # of the strips in which a composite is computed

@@ -10,6 +10,7 @@ import numpy as np
 from dataloader.image_file import Photo, read_colours
 from matting.cutout import (
     COARSE_PIXELS,
+    DEFAULT_METHOD,
     CutoutError,
     blurred_background,
     check_pymatting,
@@ -38,14 +39,15 @@ class CutoutFiles(NamedTuple):
             {} if self.background is None else {"_composite": "the composite"})
 
 
-NO_CUTOUT_FILES = CutoutFiles(False, None, "ml")
+NO_CUTOUT_FILES = CutoutFiles(False, None, DEFAULT_METHOD)
 
 
 def add_cutout_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --cutout and --background, the arguments of `cutout_files`."""
-    parser.add_argument("--cutout", nargs="?", const="ml", choices=COARSE_PIXELS, metavar="METHOD",
+    parser.add_argument("--cutout", nargs="?", const=DEFAULT_METHOD, choices=COARSE_PIXELS, metavar="METHOD",
                         help="also write NAME_cutout.png, the subject as RGBA with foreground colours "
-                             "estimated by METHOD: ml, multi-level (default), or cf, closed-form (slow)")
+                             "estimated by METHOD: robust against errors of the matte (default), ml, multi-level, "
+                             "or cf, closed-form (slow)")
     parser.add_argument("--background", metavar="FILE|#RRGGBB|blur",
                         help="also write NAME_composite.png, the subject over an image (scaled to cover the "
                              "frame), a colour, or its own background blurred")
@@ -61,7 +63,8 @@ def cutout_files(method: str | None, background: str | None) -> CutoutFiles:
     if method is None and background is None:
         return NO_CUTOUT_FILES
     check_pymatting()
-    return CutoutFiles(method is not None, None if background is None else read_background(background), method or "ml")
+    return CutoutFiles(method is not None, None if background is None else read_background(background),
+                       method or DEFAULT_METHOD)
 
 
 def read_background(text: str) -> np.ndarray | str:

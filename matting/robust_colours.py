@@ -61,8 +61,8 @@ def most_probable(image: np.ndarray, alpha: np.ndarray, near: Colours) -> tuple[
     """
     alpha = alpha[..., None]
     difference = near.foreground - near.background
-    contrast = (difference**2).sum(axis=-1, keepdims=True) + 1e-6
-    on_line = ((image - near.background) * difference).sum(axis=-1, keepdims=True) / contrast
+    contrast = _dot(difference, difference) + np.float32(1e-6)
+    on_line = _dot(image - near.background, difference) / contrast
     uncertain, refined = (alpha > 0) & (alpha < 1), alpha
     for _ in range(ITERATIONS):
         precision = contrast / _variance(refined, near)
@@ -76,6 +76,10 @@ def most_probable(image: np.ndarray, alpha: np.ndarray, near: Colours) -> tuple[
 def _variance(alpha: np.ndarray, near: Colours) -> np.ndarray:
     """Of a channel of the image, given alpha (..., 1)."""
     return alpha**2 * near.foreground_variance + (1 - alpha)**2 * near.background_variance + NOISE_DEVIATION**2
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("...c,...c->...", a, b)[..., None]
 
 
 def _moments(layer: np.ndarray, weight: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,7 @@ def layers(dtype=np.uint8, height: int = HEIGHT, width: int = WIDTH) -> tuple[np
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-@pytest.mark.parametrize("method", ["ml", "cf"])
+@pytest.mark.parametrize("method", ["robust", "ml", "cf"])
 def test_colours_of_the_foreground(dtype, method):
     """The old background's share goes: at half opacity the photo is far from the truth, the estimate near it."""
     image, alpha, foreground, _ = layers(dtype)
@@ -55,6 +55,17 @@ def test_colours_of_the_foreground(dtype, method):
     assert np.abs(image[mixed] / maximum - truth).mean() > 0.2
     assert np.abs(estimate[mixed] / maximum - truth).mean() < 0.03
     assert np.array_equal(estimate[alpha == 1], image[alpha == 1])
+
+
+def test_errors_of_alpha_do_not_leak():
+    """With an alpha too high by up to a tenth, less of the green background gets into the red foreground."""
+    image, alpha, foreground, _ = layers()
+    mixed = (alpha > 0.1) & (alpha < 0.9)
+    too_high = (alpha + 0.4 * alpha * (1 - alpha)).astype(np.float32)
+    errors = {method: np.abs(estimate_foreground(image, too_high, method)[mixed].astype(float) - foreground[mixed]).mean()
+              for method in ("robust", "ml")}
+    print(errors)
+    assert errors["robust"] < 0.6 * errors["ml"]
 
 
 def test_transparent_pixels():
@@ -68,14 +79,15 @@ def test_transparent_pixels():
     assert np.array_equal(pixels[..., 3], (alpha * 255).astype(np.uint8))
 
 
-def test_large_images(monkeypatch):
+@pytest.mark.parametrize("method", ["robust", "ml"])
+def test_large_images(monkeypatch, method):
     """From a reduced copy the colours come out as from the whole, and the parts make no difference."""
     image, alpha, foreground, _ = layers(np.uint16, 180, 240)
-    whole = estimate_foreground(image, alpha)
-    monkeypatch.setattr(cutout, "COARSE_PIXELS", {"ml": image.size // 3 // 6})
-    in_one = estimate_foreground(image, alpha)
+    whole = estimate_foreground(image, alpha, method)
+    monkeypatch.setattr(cutout, "COARSE_PIXELS", {method: image.size // 3 // 6})
+    in_one = estimate_foreground(image, alpha, method)
     monkeypatch.setattr(cutout, "BOX_PIXELS", 4 * cutout.COVER_CELL**2)
-    assert np.array_equal(estimate_foreground(image, alpha), in_one)
+    assert np.array_equal(estimate_foreground(image, alpha, method), in_one)
     mixed = (alpha > 0.1) & (alpha < 1)
     assert np.abs(in_one[mixed] / 65535 - whole[mixed] / 65535).mean() < 0.01
     assert np.abs(in_one[mixed] / 65535 - foreground[mixed] / 65535).mean() < 0.03
@@ -154,7 +166,7 @@ def test_refused_arrays(image, alpha, message):
 
 def test_refused_options(monkeypatch):
     image, alpha, *_ = layers()
-    with pytest.raises(ValueError, match="method is 'knn'; expected one of ml, cf"):
+    with pytest.raises(ValueError, match="method is 'knn'; expected one of robust, ml, cf"):
         estimate_foreground(image, alpha, "knn")
     with pytest.raises(ValueError, match=r"background is uint16 of shape \(3,\); expected uint8"):
         compose_onto(image, alpha, np.zeros(3, np.uint16))

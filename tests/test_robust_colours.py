@@ -1,0 +1,68 @@
+"""Most probable colours and alpha, where they can be worked out by hand."""
+
+import numpy as np
+import pytest
+
+from matting.robust_colours import COLOUR_DEVIATION, Colours, most_probable, nearby_colours
+
+RED, GREEN = np.float32([0.9, 0.1, 0.1]), np.float32([0.1, 0.7, 0.1])
+SIZE = 1, 5
+
+
+def flat(colour: np.ndarray, size: tuple[int, int] = SIZE) -> np.ndarray:
+    return np.broadcast_to(colour, (*size, 3)).astype(np.float32)
+
+
+def near(foreground: np.ndarray, background: np.ndarray, variance: float) -> Colours:
+    return Colours(flat(foreground), flat(background), *(np.full((*SIZE, 1), variance, np.float32) for _ in range(2)))
+
+
+@pytest.mark.parametrize("error", [-0.15, 0, 0.15])
+def test_sure_colours_decide(error):
+    """Between two sure colours a pixel's place is its alpha, and its foreground the sure one."""
+    truth = np.linspace(0.2, 0.8, SIZE[1], dtype=np.float32)[None]
+    image = truth[..., None] * RED + (1 - truth[..., None]) * GREEN
+    foreground, alpha = most_probable(image, truth + np.float32(error), near(RED, GREEN, 1e-6))
+    assert np.abs(alpha - truth).max() < 0.01
+    assert np.abs(foreground - RED).max() < 1e-3
+
+
+def test_equal_colours_decide_nothing():
+    """Where both layers look alike, alpha stays."""
+    given = np.linspace(0, 1, SIZE[1], dtype=np.float32)[None]
+    _, alpha = most_probable(flat(RED), given, near(GREEN, GREEN, 0.01))
+    assert np.abs(alpha - given).max() < 1e-3
+
+
+def test_certain_alpha_stays():
+    given = np.float32([[0, 0, 1, 1, 1]])
+    foreground, alpha = most_probable(flat(GREEN), given, near(RED, GREEN, 0.1))
+    assert np.array_equal(alpha, given)
+    assert np.abs(foreground[0, :2] - RED).max() < 1e-6  # nothing is seen of it
+    assert np.abs(foreground[0, 2:] - GREEN).max() < 0.01  # it is all that is seen
+
+
+def test_unsure_foregrounds_take_the_difference():
+    """With a sure background and the given alpha right on average, the photo's residual goes to the foreground."""
+    colours = near(RED, GREEN, 0.0)._replace(foreground_variance=np.full((*SIZE, 1), 10, np.float32))
+    given = np.full(SIZE, 0.5, np.float32)
+    other = np.float32([0.5, 0.3, 0.9])
+    foreground, alpha = most_probable(flat((other + GREEN) / 2), given, colours)
+    assert np.abs(alpha - given).max() < 0.01
+    assert np.abs(foreground - other).max() < 0.02
+
+
+def test_nearby_colours():
+    """Weighted by the layers' shares: what is not seen of a layer does not count."""
+    alpha = np.zeros((40, 40), np.float32)
+    alpha[:, 20:] = 1
+    step = np.where(alpha[..., None] == 1, RED, GREEN)
+    found = nearby_colours(step, step, alpha)
+    assert found.stacked().shape == (40, 40, 8)
+    assert all(np.array_equal(*pair) for pair in zip(found, Colours.unstacked(found.stacked()), strict=True))
+    assert np.abs(found.foreground[:, 19:] - RED).max() < 1e-3
+    assert np.abs(found.background[:, :21] - GREEN).max() < 1e-3
+    assert np.abs(found.foreground_variance[:, 19:] - COLOUR_DEVIATION**2).max() < 1e-4
+    halves = nearby_colours(step, step, np.full((40, 40), 0.5, np.float32))
+    assert np.abs(halves.foreground[20, 19:21] - (RED + GREEN) / 2).max() < 0.2
+    assert halves.foreground_variance[20, 20] > 0.05
