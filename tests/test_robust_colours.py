@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from matting.cutout import estimate_foreground
 from matting.robust_colours import COLOUR_DEVIATION, Colours, most_probable, nearby_colours
 
 RED, GREEN = np.float32([0.9, 0.1, 0.1]), np.float32([0.1, 0.7, 0.1])
@@ -66,3 +67,15 @@ def test_nearby_colours():
     halves = nearby_colours(step, step, np.full((40, 40), 0.5, np.float32))
     assert np.abs(halves.foreground[20, 19:21] - (RED + GREEN) / 2).max() < 0.2
     assert halves.foreground_variance[20, 20] > 0.05
+
+
+def test_errors_of_alpha_do_not_leak():
+    """With an alpha too high by up to a tenth, less of the green background gets into the red foreground."""
+    y, x = np.mgrid[:90, :500]
+    alpha = (2.2 - np.hypot(y - 45, x - 250) / 18).clip(0, 1).astype(np.float32)
+    image = np.rint(255 * (alpha[..., None] * RED + (1 - alpha[..., None]) * GREEN)).astype(np.uint8)
+    mixed = (alpha > 0.1) & (alpha < 0.9)
+    too_high = alpha + np.float32(0.4) * alpha * (1 - alpha)
+    robust, ml = (np.abs(estimate_foreground(image, too_high, method)[mixed] - 255 * RED).mean()
+                  for method in ("robust", "ml"))
+    assert robust < 0.7 * ml
