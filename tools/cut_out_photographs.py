@@ -179,7 +179,7 @@ def cut_out_subject(matting: Matting, image: np.ndarray, trimap: np.ndarray) -> 
         raise InputError(f"closed-form matting failed ({one_line(error)})") from None
     alpha = (matting(image, trimap) + closed_form.clip(0, 1)) / 2
     alpha = ((alpha - CLEAR) / (1 - 2 * CLEAR)).clip(0, 1).astype(np.float32)
-    pixels = with_alpha(estimate_foreground(image, alpha), alpha)
+    pixels = with_alpha(estimate_foreground(image, alpha, "ml"), alpha)
     pixels[pixels[..., 3] == 0] = 0
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(pixels[..., 3]))
     return np.ascontiguousarray(pixels[top:top + height, left:left + width])
