@@ -81,7 +81,8 @@ def _coat(number: int, size: int, coats: np.ndarray, surroundings: np.ndarray) -
 
 def _composite(rng: np.random.Generator, pixels: np.ndarray, background: np.ndarray) -> Scene:
     """The scene of RGBA pixels before a background (S, S, 3), with noise."""
-    colours, alpha = pixels[..., :3].astype(np.float32), (pixels[..., 3] / np.float32(255)).clip(0, 1).astype(np.float32)
+    colours = pixels[..., :3].astype(np.float32)
+    alpha = (pixels[..., 3] / np.float32(255)).clip(0, 1).astype(np.float32)
     image = alpha[..., None] * colours + (1 - alpha[..., None]) * background
     image = np.rint(image + rng.normal(0, NOISE, image.shape)).clip(0, 255).astype(np.uint8)
     kernels = [max(1, round(len(alpha) * rng.uniform(*KERNELS))) for _ in range(2)]
