@@ -1,4 +1,4 @@
-"""Trimaps from masks, rectangles and scribbles, with values 0 (background), 128 (unknown) and 255 (foreground).
+"""Trimaps from masks, with values 0 (background), 128 (unknown) and 255 (foreground), and pictures of them.
 
 Images are (H, W, 3) uint8 RGB, masks and trimaps (H, W) uint8.
 """
@@ -11,10 +11,12 @@ import numpy as np
 WIDTHS = {"narrow": 0.01, "medium": 0.014, "wide": 0.02}
 
 NEARLY = 12  # tolerance of 0 and 255 in grey levels, for JPEG masks
-GRABCUT_SIDE = 1000  # pixels of the longer side for GrabCut and hair detection
-GRABCUT_STEPS = 5
-SPECK = 0.01  # share of the subject's area: GrabCut's smaller parts and holes are removed
+HAIR_SIDE = 1000  # pixels of the longer side for hair detection
 HAIR_CONTRAST = 2.0  # grey levels per pixel: minimum gradient along the outline of hair
+TINTS = {0: (0xef, 0x44, 0x44), 128: (0xfa, 0xcc, 0x15), 255: (0x22, 0xc5, 0x5e)}  # of overlays, by trimap level
+TINT = 0.45  # opacity of the tints
+BACKGROUND_SHARE = 0.7  # of the background, with less detail than a strand has
+STRAND_MARGIN = 0.005  # pixels around strands, as a share of the longer side
 HAIR_SHARE = 0.25  # minimum share of the squared gradient that is along the outline of hair
 
 
@@ -29,8 +31,8 @@ def trimap_from_mask(mask: np.ndarray, erode: float, dilate: float) -> np.ndarra
         dilate: pixels from the outline outwards.
     """
     trimap = np.full(mask.shape, 128, np.uint8)
-    trimap[_farther_inside(mask >= 255 - NEARLY, erode)] = 255
-    trimap[_farther_inside(mask <= NEARLY, dilate)] = 0
+    trimap[farther_inside(mask >= 255 - NEARLY, erode)] = 255
+    trimap[farther_inside(mask <= NEARLY, dilate)] = 0
     return trimap
 
 
@@ -51,11 +53,12 @@ def subject_size(mask: np.ndarray) -> int:
 
 
 def widen_at_hair(trimap: np.ndarray, image: np.ndarray, reach: float) -> np.ndarray:
-    """Where the outline looks like hair, marks everything within `reach` pixels of it as unknown.
+    """Where the outline looks like hair, marks the strands within `reach` pixels of it as unknown.
 
     A plain outline has gradients across it, protruding strands have gradients along it. Hair is where, in the
     outer half of the unknown band, a large share of the squared gradient is along the outline, and more than in
-    the known background, so that grass behind the subject is not mistaken for hair.
+    the known background, so that grass behind the subject is not mistaken for hair. Strands are what has more
+    detail than most of the background, and is connected with the band.
     """
     small, factor = _reduced(image)
     labels = cv2.resize(trimap, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -73,84 +76,35 @@ def widen_at_hair(trimap: np.ndarray, image: np.ndarray, reach: float) -> np.nda
     along, total = mean_around(along), mean_around(x**2 + y**2)
     background = (x**2 + y**2)[labels == 0] / 2  # without an outline, half of it is along any direction
     limit = max(HAIR_CONTRAST**2, 2 * float(background.mean()) if background.size else 0.0)
-    hair = (outer & (along > limit) & (along > HAIR_SHARE * total)).astype(np.uint8)
-    hair = cv2.resize(hair, trimap.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    hair = outer & (along > limit) & (along > HAIR_SHARE * total)
+    near = ~farther_inside(~hair, reach * factor) & (labels != 255)
+    near &= _strands(x**2 + y**2, labels) | (labels == 128)
+    _, parts = cv2.connectedComponents(near.astype(np.uint8))
+    strands = np.isin(parts, np.unique(parts[hair])) & near
+    inner = ~farther_inside(~hair, reach * factor) & (labels == 255)  # hair over the subject itself: all of it
+    wider = cv2.resize((strands | inner).astype(np.uint8), trimap.shape[::-1], interpolation=cv2.INTER_NEAREST)
     widened = trimap.copy()
-    widened[~_farther_inside((hair == 0) | (trimap != 128), reach)] = 128
+    widened[wider == 1] = 128
     return widened
 
 
-def mask_from_rectangle(image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
-    """The subject inside a rectangle, by GrabCut (Rother et al. 2004): 0 or 255.
-
-    Args:
-        box: left, top, right, bottom in pixels, right and bottom excluded; contains the whole subject.
-
-    Raises:
-        ValueError: if the rectangle is outside the image, or covers all of it.
-    """
-    height, width = image.shape[:2]
-    left, top, right, bottom = max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3])
-    text = ",".join(map(str, box))
-    if left >= right or top >= bottom:
-        raise ValueError(f"the rectangle {text} contains none of the {width} x {height} pixels")
-    labels = np.full((height, width), cv2.GC_BGD, np.uint8)
-    labels[top:bottom, left:right] = cv2.GC_PR_FGD
-    small, _ = _reduced(image)
-    labels = cv2.resize(labels, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    if (labels == cv2.GC_PR_FGD).all() or (labels == cv2.GC_BGD).all():
-        raise ValueError(f"the rectangle {text} leaves too little outside or inside it")
-    _grab_cut(small, labels, _empty_models(), cv2.GC_INIT_WITH_MASK)
-    return _as_mask(labels, image)
-
-
-def mask_from_scribbles(image: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
-    """The subject marked by a few strokes, by GrabCut: 0 or 255; pixels under strokes as marked.
-
-    Args:
-        scribbles: (H, W) uint8; background below 85, foreground from 170, unmarked between.
-
-    Raises:
-        ValueError: if sizes differ, or one kind of stroke is missing.
-    """
-    if scribbles.shape != image.shape[:2]:
-        raise ValueError(f"the scribbles are {scribbles.shape[1]} x {scribbles.shape[0]}, "
-                         f"but the image is {image.shape[1]} x {image.shape[0]}")
-    black, white = scribbles < 85, scribbles >= 170
-    for strokes, kind in ((white, "white strokes for the foreground"), (black, "black strokes for the background")):
-        if not strokes.any():
-            raise ValueError(f"no {kind} among the scribbles")
-    small, _ = _reduced(image)
-    size = small.shape[1::-1]
-    # Area averaging keeps thin strokes.
-    covered = [cv2.resize(strokes.astype(np.float32), size, interpolation=cv2.INTER_AREA) for strokes in (black, white)]
-    background = (covered[0] > 0) & (covered[0] >= covered[1])
-    foreground = (covered[1] > 0) & ~background
-    if not background.any() or not foreground.any():  # GrabCut needs both
-        hidden, other = ("black", "white") if foreground.any() else ("white", "black")
-        raise ValueError(f"the {hidden} strokes vanish under the {other} ones when the photo is downscaled to "
-                         f"{size[0]} x {size[1]} pixels; draw them wider or farther apart")
-    models = _empty_models()
-    _learn_from_strokes(small, background, foreground, models)
-    labels = np.full(background.shape, cv2.GC_PR_BGD, np.uint8)
-    labels[background], labels[foreground] = cv2.GC_BGD, cv2.GC_FGD
-    _grab_cut(small, labels, models, cv2.GC_EVAL_FREEZE_MODEL, steps=1)
-    _grab_cut(small, labels, models, cv2.GC_EVAL)
-    mask = _as_mask(labels, image)
-    mask[black], mask[white] = 0, 255
-    return mask
+def _strands(energy: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Where there is detail, with a margin: the squared gradient (h, w) exceeds most of the known background's."""
+    background = energy[labels == 0]
+    limit = max(HAIR_CONTRAST**2, float(np.quantile(background, BACKGROUND_SHARE)) if background.size else 0.0)
+    margin = 2 * round(STRAND_MARGIN * max(labels.shape)) + 1
+    return cv2.dilate((energy > limit).astype(np.uint8), np.ones((margin, margin), np.uint8)) == 1
 
 
 def overlay(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """The image, (H, W, 3) uint8, with the unknown region in yellow and the background darkened, to check a trimap."""
-    picture = image.copy()
-    unknown, background = trimap == 128, trimap == 0
-    picture[unknown] = image[unknown] // 2 + np.array([127, 110, 0], np.uint8)
-    picture[background] = image[background] // 4
-    return picture
+    """The image, (H, W, 3) uint8, tinted to check a trimap: subject green, unknown yellow, background red."""
+    tints = np.array([TINTS[level] for level in sorted(TINTS)], np.float32)
+    labels = np.searchsorted(sorted(TINTS), trimap)
+    table = TINT * tints[:, None, :] + (1 - TINT) * np.arange(256, dtype=np.float32)[:, None]
+    return np.rint(table).astype(np.uint8)[labels[..., None], image, np.arange(3)]
 
 
-def _farther_inside(region: np.ndarray, distance: float) -> np.ndarray:
+def farther_inside(region: np.ndarray, distance: float) -> np.ndarray:
     """The pixels of a region (bool) farther than `distance` from the nearest pixel outside."""
     if region.all():  # the distance transform needs an outside
         return region
@@ -163,46 +117,9 @@ def _gradient(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _reduced(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """The image downscaled for GrabCut, and the scale factor (1: unchanged)."""
-    factor = min(1.0, GRABCUT_SIDE / max(image.shape[:2]))
+    """The image downscaled for hair detection, and the scale factor (1: unchanged)."""
+    factor = min(1.0, HAIR_SIDE / max(image.shape[:2]))
     if factor == 1:
         return image, factor
     size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), factor
-
-
-def _empty_models() -> tuple[np.ndarray, np.ndarray]:
-    """Buffers for GrabCut's colour models of background and foreground."""
-    return np.zeros((1, 65)), np.zeros((1, 65))
-
-
-def _learn_from_strokes(image: np.ndarray, background: np.ndarray, foreground: np.ndarray,
-                        models: tuple[np.ndarray, np.ndarray]) -> None:
-    """Fits the colour models to the strokes only; GrabCut itself would count the rest as background."""
-    pixels = np.concatenate([image[background], image[foreground]])[None]
-    labels = np.repeat(np.array([cv2.GC_BGD, cv2.GC_FGD], np.uint8), (background.sum(), foreground.sum()))[None]
-    _grab_cut(pixels, labels, models, cv2.GC_INIT_WITH_MASK, steps=1)
-
-
-def _grab_cut(image: np.ndarray, labels: np.ndarray, models: tuple[np.ndarray, np.ndarray], mode: int,
-              steps: int = GRABCUT_STEPS) -> None:
-    """Updates labels and models in place; deterministic."""
-    cv2.setRNGSeed(0)
-    cv2.grabCut(np.ascontiguousarray(image), labels, None, *models, steps, mode)
-
-
-def _as_mask(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """GrabCut's labels at the image's size, 0 or 255, with a smooth outline and without specks."""
-    subject = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    least = SPECK * subject.sum()
-    subject = ~_without_specks(~_without_specks(subject, least), least)
-    enlarged = cv2.resize(subject.astype(np.uint8) * 255, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.where(enlarged >= 128, 255, 0).astype(np.uint8)
-
-
-def _without_specks(region: np.ndarray, least: float) -> np.ndarray:
-    """A region (bool) without connected components of fewer than `least` pixels."""
-    _, parts, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8), connectivity=4)
-    keep = statistics[:, cv2.CC_STAT_AREA] >= least
-    keep[0] = False
-    return keep[parts]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tools import cut_out_photographs, fetch_further_photographs, fetch_photographs
-from tools.cut_out_photographs import OUTLINES, Outline, draw_trimap, read_outlines
+from tools.outlines import OUTLINES, Outline, draw_trimap, read_outlines
 from utils.errors import InputError
 from utils.file_writing import write_png
 

@@ -2,44 +2,43 @@
 
     python tools/make_trimap.py masks --width medium --output trimaps
     python tools/make_trimap.py masks --erode 2% --dilate 20 --hair --image-dir photos --overlay check
-    python tools/make_trimap.py photo.jpg --rectangle 120,40,900,1000
+    python tools/make_trimap.py photo.jpg --rectangle auto
+    python tools/make_trimap.py photo.jpg --rectangle 10%,5%,90%,100% --hair --overlay check
     python tools/make_trimap.py photo.jpg --scribbles strokes.png
 
 The source is a file or a folder: masks (black background, white foreground, grey between), images with an alpha channel
 or, with --rectangle or --scribbles, one photo. The trimap is written to OUTPUT/NAME.png: 0 background, 128 unknown, 255
-foreground.
+foreground. With --rectangle, the network and the subject's outline as found without it have to agree.
 """
+
+from __future__ import annotations
 
 import argparse
 import re
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_alpha, read_grey, read_image
-from matting.trimaps import (
-    WIDTHS,
-    band_width,
-    mask_from_rectangle,
-    mask_from_scribbles,
-    overlay,
-    subject_size,
-    trimap_from_mask,
-    widen_at_hair,
-)
+from matting.marks import add_mark_arguments, propose_for
+from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
+from matting.proposals import HAIR_REACH
+from matting.trimaps import NEARLY, band_width, overlay, subject_size, trimap_from_mask, widen_at_hair
 from utils.arguments import any_path
-from utils.errors import one_line, printable
+from utils.errors import printable
 from utils.file_writing import write_png
 from utils.preprocessing import size_text
 from utils.program import program
 
-HAIR_REACH = 3  # multiple of the band's outer half
+if TYPE_CHECKING:
+    from matting.predictor import Matting
+
+PHOTO_SHARE = 0.5  # of pixels between black and white, from which a picture is no mask
 
 
 class Length(NamedTuple):
@@ -60,18 +59,11 @@ def length(text: str) -> Length:
     return Length(float(match[1]) / 100, True) if match[2] else Length(float(match[1]), False)
 
 
-def rectangle(text: str) -> tuple[int, ...]:
-    """Argument type: four integers, the corners of a rectangle."""
-    if not re.fullmatch(r"\d+(,\d+){3}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a rectangle; expected LEFT,TOP,RIGHT,BOTTOM in pixels")
-    return tuple(map(int, text.split(",")))
-
-
 def read_mask(path: Path) -> np.ndarray:
     """Reads a mask (H, W) uint8: the alpha channel, or grey values if there is none or it is opaque.
 
     Raises:
-        ImageFileError: if the file cannot be read, or contains no subject.
+        ImageFileError: if the file cannot be read, contains no subject, or is a photo.
     """
     mask = read_alpha(path)
     if mask is None:
@@ -79,45 +71,36 @@ def read_mask(path: Path) -> np.ndarray:
     if mask.max() < 128:
         raise ImageFileError(f"{path}: no subject: its brightest value is {mask.max()}; "
                              "expected a mask with 0 for background and 255 for foreground")
+    soft = float(((mask > NEARLY) & (mask < 255 - NEARLY)).mean())
+    if soft > PHOTO_SHARE:
+        raise ImageFileError(f"{path}: {soft:.0%} of it is neither black nor white; expected a mask. For a photo, add "
+                             "--rectangle auto")
     return mask
 
 
-def read_scribbles(path: Path) -> np.ndarray:
-    """White and black strokes on a grey or transparent background, (H, W) uint8, for `mask_from_scribbles`."""
-    scribbles, alpha = read_grey(path), read_alpha(path)
-    if alpha is not None:
-        scribbles[alpha < 128] = 128
-    return scribbles
+def trimap_from_source(path: Path, image: np.ndarray | None, args: argparse.Namespace) -> np.ndarray:
+    """The trimap (H, W) uint8 of a mask or of an image with alpha.
 
-
-def find_mask(path: Path, args: argparse.Namespace) -> np.ndarray:
-    """The mask (H, W) uint8 of a source, from a mask file, a rectangle or scribbles.
-
-    Raises:
-        ImageFileError: if a file cannot be read, or no subject is found.
+    Args:
+        image: the photo, (H, W, 3) uint8 RGB; needed for --hair.
     """
-    try:
-        if args.rectangle:
-            mask = mask_from_rectangle(read_image(path), args.rectangle)
-        elif args.scribbles:
-            mask = mask_from_scribbles(read_image(path), read_scribbles(args.scribbles))
-        else:
-            return read_mask(path)
-    except ImageFileError:
-        raise
-    except (ValueError, cv2.error) as error:
-        raise ImageFileError(f"{path}: {one_line(error)}") from None
-    if not mask.any():
-        raise ImageFileError(f"{path}: no subject found; mark more of it, or use a mask")
-    return mask
+    mask = read_mask(path)
+    if image is not None and image.shape[:2] != mask.shape:
+        raise ImageFileError(f"{path}: the mask is {size_text(mask)}, but its image is {size_text(image)}")
+    band = band_width(mask, args.width)
+    erode, dilate = (given.pixels(mask) if given else band for given in (args.erode, args.dilate))
+    trimap = trimap_from_mask(mask, erode, dilate)
+    return widen_at_hair(trimap, image, HAIR_REACH * max(1, dilate)) if args.hair else trimap
 
 
-def write_trimap(path: Path, sources: list[Path], images: list[Path], args: argparse.Namespace) -> str:
-    """Writes the trimap of a source, and its overlay if requested; returns a line of summary.
+def write_trimap(path: Path, sources: list[Path], images: list[Path], args: argparse.Namespace,
+                 matting: Matting | None) -> str:
+    """Writes the trimap of a source, and its overlay if requested; returns a line of summary, and remarks.
 
     Args:
         sources: all sources; of those with the same stem only the first is processed.
         images: the photos of `args.image_dir`, if given.
+        matting: the network, for --rectangle.
 
     Raises:
         ImageFileError: if the trimap cannot be computed or written.
@@ -125,33 +108,37 @@ def write_trimap(path: Path, sources: list[Path], images: list[Path], args: argp
     first = next(other for other in sources if other.stem == path.stem)
     if path != first:
         raise ImageFileError(f"{path}: would overwrite the trimap of {first.name}; rename one")
-    mask = find_mask(path, args)
-    band = band_width(mask, args.width)
-    erode, dilate = (given.pixels(mask) if given else band for given in (args.erode, args.dilate))
-    trimap = trimap_from_mask(mask, erode, dilate)
-    image = None
-    if args.hair or args.overlay:
+    image, remarks = None, []
+    if is_marked(args) or args.hair or args.overlay:
         image = read_image(find_partner(path, images, "image", args.image_dir) if args.image_dir else path)
-        if image.shape[:2] != mask.shape:
-            raise ImageFileError(f"{path}: the mask is {size_text(mask)}, but its image is {size_text(image)}")
-    if args.hair:
-        trimap = widen_at_hair(trimap, image, HAIR_REACH * max(1, dilate))
+    if is_marked(args):
+        trimap, remarks = propose_for(path, image, args, matting)
+    else:
+        trimap = trimap_from_source(path, image, args)
+        if not (trimap == 255).any():
+            remarks = ["No foreground is left; reduce --erode."]
     try:
         write_png(args.output / f"{path.stem}.png", trimap)
         if args.overlay:
             write_png(args.overlay / f"{path.stem}.png", overlay(image, trimap))
     except OSError as error:
         raise ImageFileError(f"{path}: its trimap cannot be written ({error})") from None
-    remark = "" if (trimap == 255).any() else " (no foreground left; reduce --erode)"
-    return f"{printable(path.name)}: {size_text(trimap)}, {(trimap == 128).mean():.1%} unknown{remark}"
+    line = f"{printable(path.name)}: {size_text(trimap)}, {(trimap == 128).mean():.1%} unknown"
+    return "\n".join([line, *(f"  check: {remark}" for remark in remarks)])
+
+
+def is_marked(args: argparse.Namespace) -> bool:
+    """Whether sources are photos, with a mark."""
+    return bool(args.rectangle or args.scribbles)
 
 
 def check(args: argparse.Namespace) -> None:
     """Raises ImageFileError if options conflict, or results would overwrite given files."""
-    marked = args.rectangle or args.scribbles
-    if marked and args.source.is_dir():
-        raise ImageFileError(f"{args.source}: is a folder; --rectangle and --scribbles need a single photo")
-    if args.hair and not marked and not args.image_dir:
+    if args.scribbles and args.source.is_dir():
+        raise ImageFileError(f"{args.source}: is a folder; --scribbles needs a single photo")
+    if is_marked(args) and (args.erode or args.dilate):
+        raise ImageFileError(f"{args.source}: --erode and --dilate are for masks; choose a --width")
+    if args.hair and not is_marked(args) and not args.image_dir:
         raise ImageFileError(f"{args.source}: --hair needs the photos; give their folder with --image-dir")
     folder = args.source if args.source.is_dir() else args.source.parent
     taken = {given.resolve() for given in (folder, args.image_dir) if given}
@@ -168,24 +155,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("source", type=any_path, help="a mask or image with alpha, a folder of these, or a photo")
     parser.add_argument("--output", type=any_path, metavar="DIR", default=Path("trimaps"),
                         help="output folder (default: %(default)s)")
-    marks = parser.add_mutually_exclusive_group()
-    marks.add_argument("--rectangle", type=rectangle, metavar="LEFT,TOP,RIGHT,BOTTOM",
-                       help="the source is a photo with its subject inside this rectangle, in pixels")
-    marks.add_argument("--scribbles", type=any_path, metavar="FILE",
-                       help="the source is a photo, and this image of the same size marks foreground with white "
-                            "strokes and background with black ones; the rest is grey or transparent")
-    parser.add_argument("--width", choices=WIDTHS, default="medium",
-                        help="width of the unknown band, as in alphamatting.com's trimaps: 1, 1.4 or 2 %% of the "
-                             "image's longer side on each side of the outline (default: %(default)s)")
+    add_mark_arguments(parser)
     parser.add_argument("--erode", type=length, metavar="LENGTH",
                         help="band width inside the outline instead: pixels such as 10, or a share such as 2%% of the "
                              "longer side of the subject's bounding box")
     parser.add_argument("--dilate", type=length, metavar="LENGTH", help="band width outside the outline, likewise")
-    parser.add_argument("--hair", action="store_true",
-                        help=f"widen the band to {HAIR_REACH} times --dilate where the outline looks like hair")
     parser.add_argument("--image-dir", type=any_path, metavar="DIR", help="folder of photos, named like the masks")
     parser.add_argument("--overlay", type=any_path, metavar="DIR",
-                        help="folder for images to check: unknown in yellow, background darkened")
+                        help="folder for images to check: subject tinted green, unknown yellow, background red")
+    add_network_arguments(parser)
+    add_device_argument(parser)
     return parser.parse_args()
 
 
@@ -196,9 +175,10 @@ def main() -> int:
     check(args)
     sources = list_images(args.source) if args.source.is_dir() else [args.source]
     images = list_images(args.image_dir) if args.image_dir else []
+    matting = build_predictor(*chosen_network(args), args.device) if args.rectangle else None
     for path in (bar := tqdm(sources, unit="trimap", disable=None)):
         try:
-            bar.write(write_trimap(path, sources, images, args))
+            bar.write(write_trimap(path, sources, images, args, matting))
         except ImageFileError as error:
             bar.write(f"failed: {error}", file=sys.stderr)
             failures += 1
