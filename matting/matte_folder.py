@@ -130,20 +130,20 @@ def read_job(path: Path, trimaps: dict[str, list[Path]], trimap_dir: Path, clash
         photo = read_photo(path) if with_photo else None
         image, trimap = photo.image if photo else read_image(path), read_grey(trimap_path)
         job = Job(path, image, trimap, unknown_share(trimap_labels(trimap)), photo)
-        check_pair(job, trimap_path)
+        check_pair(image, trimap, path, trimap_path)
     except ImageFileError as error:
         return error
     return job
 
 
-def check_pair(job: Job, trimap_path: Path) -> None:
-    """Raises ImageFileError if image and trimap do not fit."""
-    size, trimap_size = job.image.shape[:2], job.trimap.shape
+def check_pair(image: np.ndarray, trimap: np.ndarray, path: Path, trimap_path: Path) -> None:
+    """Raises ImageFileError if an image (H, W, 3) and a trimap (H, W), read from these files, do not fit."""
+    size, trimap_size = image.shape[:2], trimap.shape
     if size != trimap_size:
         turned = " (the image after the rotation its EXIF data asks for)" if size == trimap_size[::-1] else ""
-        raise ImageFileError(f"{trimap_path}: the trimap is {size_text(job.trimap)}, "
-                             f"but {job.path.name} is {size_text(job.image)}{turned}")
-    brightest = job.trimap.max()
+        raise ImageFileError(f"{trimap_path}: the trimap is {size_text(trimap)}, "
+                             f"but {path.name} is {size_text(image)}{turned}")
+    brightest = trimap.max()
     if 0 < brightest < 85:
         raise ImageFileError(f"{trimap_path}: not a trimap: its brightest value is {brightest}; "
                              "expected about 0 (background), 128 (unknown) and 255 (foreground)")

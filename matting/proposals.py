@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from matting.grabcut import mask_from_scribbles
-from matting.subject import SURROUNDINGS, Subject, find_subject, frame_box
+from matting.grabcut import mask_from_scribbles, without_specks
+from matting.subject import SURROUNDINGS, Subject, find_subject
 from matting.trimaps import WIDTHS, farther_inside, trimap_of_width, widen_at_hair
 from utils.boxes import Box
 
@@ -69,7 +69,7 @@ def propose(image: np.ndarray, box: RectangleBox | None = None, scribbles: np.nd
         trimap = trimap_of_width(mask, width)
         if matting is not None:
             report(0.3, "Asking the network")
-            trimap = second_opinion(image, subject, matting, width, inside or frame_box(*mask.shape))
+            trimap = second_opinion(image, subject, matting, width, inside or Box(0, mask.shape[0], 0, mask.shape[1]))
     if hair:
         report(0.9, "Looking for hair")
         trimap = widen_at_hair(trimap, image, HAIR_REACH * WIDTHS[width] * max(mask.shape))
@@ -111,8 +111,9 @@ def second_opinion(image: np.ndarray, subject: Subject, matting: Matting, width:
     first[farther_inside(~found, FIRST_BAND * longest) & (likely < LIKELY_BACKGROUND) | ~inside] = 0
     alpha = matting(small, first)
     band = WIDTHS[width] * longest
-    sure = farther_inside(found & (alpha > AGREED), band)
+    sure = without_specks(farther_inside(found & (alpha > AGREED), band))
     not_at_all = farther_inside(~found & (alpha < 1 - AGREED), band) | ~inside
+    not_at_all |= ~_touching(~not_at_all, found)
     trimap = np.zeros((height, across), np.uint8)
     whole = around.width, around.height
     enlarged = [cv2.resize(region.astype(np.float32), whole, interpolation=cv2.INTER_LINEAR) >= 0.5
@@ -153,6 +154,12 @@ def remarks_on_trimap(trimap: np.ndarray) -> list[str]:
     if unknown > WIDE:
         return [f"{unknown:.0%} of the photo is unknown; mark what is surely subject or background."]
     return []
+
+
+def _touching(region: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The connected parts of a region (bool) that contain something of another one."""
+    _, parts = cv2.connectedComponents(region.astype(np.uint8))
+    return region & np.isin(parts, np.unique(parts[other & region]))
 
 
 def _filled(box: Box, height: int, width: int) -> np.ndarray:

@@ -22,7 +22,9 @@ SIDE = 300  # pixels of the longer side of what is analysed
 SURROUNDINGS = 0.2  # of the box's longer side, on each side of it
 SURE_SUBJECT, SURE_BACKGROUND = 0.97, 0.02  # probabilities that GrabCut must not change
 FRAME_RIM = 0.03  # share of the shorter side that is background if no box is given
+RIM_SEGMENTS = 10  # pixels inside the rim where superpixels are not part of it
 GRABCUT_SHARE = 0.5  # of plain GrabCut in the probability if no box is given
+FALLBACK_SHARE = 0.2  # of the pixels, the most likely, if no subject stands out
 FARTHEST = 3.0  # standard deviations: products of features beyond would decide alone
 GRABCUT_PROBABILITIES = 0.15, 0.85  # of its background and subject
 
@@ -55,19 +57,33 @@ def find_subject(image: np.ndarray, box: Box | None = None) -> Subject:
     superpixels = describe(small, inner)
     likely = np.where(superpixels.inside, probabilities(superpixels.features, "frame" if whole else "box"), 0)
     probability = likely.astype(np.float32)[superpixels.labels]
+    outside = distance < 0
     if whole:
-        plain = grab_cut(small, np.where(distance < 0, cv2.GC_BGD, cv2.GC_PR_FGD))
+        plain = grab_cut(small, np.where(outside, cv2.GC_BGD, cv2.GC_PR_FGD))
         prior = np.where(plain, *GRABCUT_PROBABILITIES[::-1]).astype(np.float32)
-        probability += GRABCUT_SHARE * (prior - probability)
-    probability[distance < 0] = 0
-    mask = without_specks(grab_cut(small, starting_labels(probability, distance), steps=1))
-    full = [np.zeros((height, width), np.float32) for _ in range(2)]
-    for plane, found in zip(full, (mask.astype(np.float32), probability), strict=True):
+        probability = _into_rim(probability + GRABCUT_SHARE * (prior - probability), distance >= RIM_SEGMENTS)
+        outside[:] = False
+    probability[outside] = 0
+    mask = find_outline(small, probability, outside)
+    planes = [np.zeros((height, width), np.float32) for _ in range(2)]
+    for plane, found in zip(planes, (mask.astype(np.float32), probability), strict=True):
         plane[around.slices] = cv2.resize(found, (around.width, around.height), interpolation=cv2.INTER_LINEAR)
-        outside = np.ones((height, width), bool)
-        outside[box.slices] = False
-        plane[outside] = 0
-    return Subject(*full)
+        if not whole:
+            inside = plane[box.slices].copy()
+            plane[:] = 0
+            plane[box.slices] = inside
+    return Subject(*planes)
+
+
+def _into_rim(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Values (h, w) that continue from inside into the rim of a photo: subjects may be cut off by its border."""
+    if not inside.any():
+        return values
+    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+    part = values[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    (height, width), top, left = values.shape, rows[0], columns[0]
+    return cv2.copyMakeBorder(part, top, height - top - len(part), left, width - left - part.shape[1],
+                              cv2.BORDER_REPLICATE)
 
 
 def frame_box(height: int, width: int) -> Box:
@@ -76,12 +92,21 @@ def frame_box(height: int, width: int) -> Box:
     return Box(rim, height - rim, rim, width - rim)
 
 
-def starting_labels(probability: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """GrabCut's labels (h, w) from the probability; background where the distance to the rim is negative."""
-    labels = np.where(probability > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
-    labels[probability > SURE_SUBJECT] = cv2.GC_FGD
-    labels[(probability < SURE_BACKGROUND) | (distance < 0)] = cv2.GC_BGD
-    return labels
+def find_outline(image: np.ndarray, probability: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """The subject (h, w) bool by GrabCut from a probability; if that finds none, the most likely part.
+
+    Args:
+        outside: what is surely background.
+    """
+    likely = probability > np.quantile(probability[~outside], 1 - FALLBACK_SHARE)
+    for probable in (probability > 0.5, likely):
+        labels = np.where(probable, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+        labels[probability > SURE_SUBJECT] = cv2.GC_FGD
+        labels[(probability < SURE_BACKGROUND) | outside] = cv2.GC_BGD
+        mask = without_specks(grab_cut(image, labels, steps=1))
+        if mask.any():
+            return mask
+    return without_specks(likely)
 
 
 def reduced_box(image: np.ndarray, box: Box) -> tuple[np.ndarray, tuple[float, float, float, float]]:
