@@ -220,7 +220,7 @@ def checked_event(body: bytes, page: CheckedBlocks) -> bytes:
         RefusedError: if one is missing or of another type.
     """
     try:
-        asked = json.loads(body)
+        asked = json.loads(body, parse_constant=float_refused)
     except (ValueError, RecursionError):
         asked = None
     if not isinstance(asked, dict):
@@ -232,6 +232,11 @@ def checked_event(body: bytes, page: CheckedBlocks) -> bytes:
     if asked["fn_index"] not in page.fns or not SESSION.fullmatch(asked["session_hash"]):
         raise RefusedError(400, "fn_index or session_hash: not one of this page")
     return json.dumps({key: asked.get(key) for key in kinds}).encode()
+
+
+def float_refused(text: str) -> None:
+    """Raises ValueError for NaN and Infinity, which JSON lacks although Python reads them."""
+    raise ValueError(text)
 
 
 def with_length(scope: Scope, length: int) -> Scope:
