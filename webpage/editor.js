@@ -16,7 +16,8 @@ const pointers = new Map();
 // Sizes the frame to the photo, which fills it.
 function fit() {
     frame.classList.toggle("empty", !photo);
-    document.body.classList.toggle("matting-empty", !photo);
+    $(".tools").classList.toggle("unused", !photo);
+    document.getElementById("controls")?.classList.toggle("unused", !photo);
     if (!photo) return frame.removeAttribute("style");
     const across = element.clientWidth, high = Math.max(240, window.innerHeight * 0.62);
     const scale = Math.min(across / photo.width, high / photo.height);
@@ -42,7 +43,7 @@ function draw() {
     const context = prepared(base);
     context.imageSmoothingQuality = "high";
     context.drawImage(photo, 0, 0, base.width, base.height);
-    if (tint && $(".tinted").checked) {
+    if (tint && isTinted()) {
         context.globalAlpha = TINT;
         context.drawImage(tint, 0, 0, base.width, base.height);
         context.globalAlpha = 1;
@@ -53,7 +54,7 @@ function draw() {
 
 function drawMarks() {
     const context = prepared(sheet), box = current?.box ?? lastBox();
-    if (!$(".tinted").checked) return;
+    if (!isTinted()) return;
     context.globalAlpha = STROKE;
     context.drawImage(strokes, 0, 0, sheet.width, sheet.height);
     context.globalAlpha = 1;
@@ -65,6 +66,11 @@ function drawMarks() {
         context.setLineDash(dash.map((length) => length * devicePixelRatio / view.zoom));
         context.strokeRect(left, top, right - left, bottom - top);
     }
+}
+
+// Whether tint and marks are shown.
+function isTinted() {
+    return $(".tinted").getAttribute("aria-pressed") === "true";
 }
 
 // Zooms by a factor around a place given as shares of the frame, and moves by shares of it.
@@ -160,10 +166,7 @@ sheet.addEventListener("pointerdown", (event) => {
         return redo();
     }
     const start = onPhoto(place(event));
-    if (!$(".tinted").checked) {
-        $(".tinted").checked = true;
-        draw();
-    }
+    if (!isTinted()) DO.tint();
     const width = Number($(".size").value) / (frame.clientWidth * view.zoom);
     current = tool === "box" ? {start, box: null} : {tool, width, points: [start]};
     stroke(current);
@@ -217,14 +220,16 @@ sheet.addEventListener("wheel", (event) => {
 
 // ---- Tools ----
 
-const DO = {undo: () => { marks.pop(); redo(); }, clear: () => { marks = []; redo(); }, in: () => zoomAt(1.5),
-            out: () => zoomAt(1 / 1.5), choose: () => $(".file").click()};
+const DO = {
+    undo: () => { marks.pop(); redo(); }, clear: () => { marks = []; redo(); },
+    tint: () => { $(".tinted").setAttribute("aria-pressed", String(!isTinted())); draw(); },
+    in: () => zoomAt(1.5), out: () => zoomAt(1 / 1.5), choose: () => $(".file").click(),
+};
 element.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.tool) choose(button.dataset.tool);
     else DO[button?.dataset.do]?.();
 });
-element.addEventListener("input", (event) => event.target.matches(".tinted") && draw());
 document.addEventListener("keydown", (event) => {
     if ((event.ctrlKey || event.metaKey) && event.key === "z" && !event.target.matches("input, textarea")) {
         event.preventDefault();

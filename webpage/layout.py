@@ -18,6 +18,11 @@ FONT = ["system-ui", "sans-serif"]
 THEME = gr.themes.Default(primary_hue="teal", font=FONT, font_mono=["ui-monospace", "monospace"])
 HERE = Path(__file__).parent
 CSS = (HERE / "page.css").read_text(encoding="utf-8")
+# Beyond what Gradio lets the page's own CSS reach: its margins.
+HEAD = """<style>
+.gradio-container .main.app { max-width: 1500px; padding: 12px 24px; }
+@media (max-width: 640px) { .gradio-container .main.app { padding: 8px 10px; } }
+</style>"""
 
 BRUSH_BUTTONS = "".join(
     f'<button type="button" class="tool" data-tool="{name.lower()}" data-colour="{colour}" data-level="{level}">'
@@ -29,7 +34,7 @@ EDITOR = f"""
 <span class="group"><label>Size<input type="range" class="size" min="4" max="80" value="22" aria-label="Brush size">
 </label>
 <button type="button" data-do="undo">Undo</button><button type="button" data-do="clear">Clear</button></span>
-<span class="group"><label><input type="checkbox" class="tinted" checked>Tint</label>
+<span class="group"><button type="button" class="tinted" data-do="tint" aria-pressed="true">Tint</button>
 <button type="button" data-do="out" aria-label="Zoom out">−</button><output class="zoom">100 %</output>
 <button type="button" data-do="in" aria-label="Zoom in">+</button>
 <button type="button" data-do="choose">New photo</button></span></div>
@@ -72,13 +77,13 @@ def build_layout(samples: list[Path], notice: str | None) -> SimpleNamespace:
 
 def _editing() -> dict:
     photo = gr.Image(visible=False, elem_id="photo")  # stands for the file that the editor has uploaded
-    editor = gr.HTML(None, html_template=EDITOR, js_on_load=script("status.js", "editor.js", "photo.js"), apply_default_css=False,
-                     elem_id="editor")
+    editor = gr.HTML(None, html_template=EDITOR, js_on_load=script("status.js", "editor.js", "photo.js"),
+                     apply_default_css=False, elem_id="editor")
     with gr.Column(elem_id="controls"):
         with gr.Row(elem_id="actions"):
-            hair = gr.Checkbox(False, label="Hair or fur", container=False, elem_id="hair", min_width=110)
-            proposal = gr.Button("Propose", elem_id="propose", min_width=110)
-            run = gr.Button("Cut out", variant="primary", elem_id="run", min_width=130)
+            hair = gr.Checkbox(False, label="Hair or fur", container=False, elem_id="hair", min_width=115)
+            proposal = gr.Button("Propose", elem_id="propose", min_width=95)
+            run = gr.Button("Cut out", variant="primary", elem_id="run", min_width=125)
         progress = gr.HTML(html_template='<div class="busy" role="status"></div>', apply_default_css=False,
                            elem_id="progress")
         status = gr.Markdown("", elem_id="status")

@@ -10,6 +10,9 @@ function tell() {
     for (const key of ["run", "propose"]) {
         document.getElementById(key)?.classList.toggle("working", running.has(key));
     }
+    for (const name of ["samples", "load"]) {
+        document.getElementById(name)?.classList.toggle("waiting", running.size > 0);
+    }
     const line = document.querySelector("#progress .busy");
     if (line) line.textContent = latest ? WORDS[latest] : "";
 }

@@ -2,7 +2,7 @@
 const matting = window.matting ??= {};
 const image = element.querySelector("img"), stage = element.querySelector(".stage");
 const full = element.querySelector(".full");
-let pictures = {}, chosen = "cutout", drag = null;
+let pictures = {}, chosen = "cutout", drag = null, centre = null;
 
 function show(name) {
     chosen = name;
@@ -21,18 +21,30 @@ function update() {
     image.src = large ? `${picture.full.url}?${picture.shown.path.split("/").at(-2)}` : picture.shown.url;
 }
 
+// Fits the picture into the stage, or shows each of its pixels as one of the screen.
+function size() {
+    const high = 0.62 * window.innerHeight, shape = image.naturalWidth / image.naturalHeight;
+    const fitted = Math.min(stage.clientWidth, high * shape), large = stage.classList.contains("large");
+    image.style.width = `${large ? image.naturalWidth / devicePixelRatio : fitted}px`;
+}
+
 // Turns 100 % on or off, around a place given as shares of the picture.
 function enlarge(on, x = 0.5, y = 0.5) {
     full.setAttribute("aria-pressed", String(on));
     if (on) stage.style.height = `${Math.max(stage.clientHeight, 240)}px`;
     else stage.style.removeProperty("height");
-    image.onload = () => {
-        image.style.width = on ? `${image.naturalWidth / devicePixelRatio}px` : "";
-        stage.scrollTo(x * stage.scrollWidth - stage.clientWidth / 2, y * stage.scrollHeight - stage.clientHeight / 2);
-        image.onload = null;
-    };
+    centre = [x, y];
     update();
 }
+
+image.addEventListener("load", () => {
+    size();
+    if (!centre) return;
+    const [x, y] = centre;
+    stage.scrollTo(x * image.width - stage.clientWidth / 2, y * image.height - stage.clientHeight / 2);
+    centre = null;
+});
+new ResizeObserver(() => image.naturalWidth && size()).observe(element);
 
 matting.result = (view, name) => {
     if (!view) return;
