@@ -19,7 +19,7 @@ function fit() {
     $(".tools").classList.toggle("unused", !photo);
     document.getElementById("controls")?.classList.toggle("unused", !photo);
     if (!photo) return frame.removeAttribute("style");
-    const across = element.clientWidth, high = Math.max(240, window.innerHeight * 0.62);
+    const across = element.clientWidth, high = Math.max(240, window.innerHeight * 0.57);
     const scale = Math.min(across / photo.width, high / photo.height);
     frame.style.width = `${photo.width * scale}px`;
     frame.style.height = `${photo.height * scale}px`;

@@ -82,7 +82,7 @@ def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_tr
     def cut_out_here(session, marks, width, hair, kind, colour, picture, progress=gr.Progress()):  # noqa: B008
         return cut_out(matting, results, session, marks, width, hair, kind, colour, picture, timed(progress))
 
-    with CheckedBlocks(storage, max(max_pixels, BACKGROUND_PIXELS), title="Cut out a subject", analytics_enabled=False,
+    with CheckedBlocks(storage, max(max_pixels, BACKGROUND_PIXELS), title="Image matting", analytics_enabled=False,
                        delete_cache=(600, KEPT_SECONDS)) as blocks:
         session = gr.State(None, time_to_live=KEPT_SECONDS,
                            delete_callback=lambda left: forget(results, left and left.folder))
@@ -93,16 +93,21 @@ def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_tr
         light, quiet = {"show_progress": "hidden"}, {"show_progress": "hidden", "queue": False}
         heavy = {"concurrency_id": "heavy", "concurrency_limit": 1, "show_progress_on": page.progress}
 
-        def followed(event: Dependency, key: str, shown: gr.HTML = page.editor) -> Dependency:
-            """An event whose answer the page's own parts show; `key` as in its `matting.started`."""
-            event.success(None, shown, None, js=f"(view) => matting.show('{key}', view)", **quiet)
-            event.then(None, None, None, js=f"() => matting.finished('{key}')", **quiet)
+        def ending(event: Dependency, key: str) -> Dependency:
+            """An event after which nothing runs any more; `key` as in its `matting.started`."""
+            for after in (event.then, event.failure):  # Gradio 6.31 leaves out `then` after failures
+                after(None, None, None, js=f"() => matting.finished('{key}')", **quiet)
             return event
+
+        def followed(event: Dependency, key: str) -> Dependency:
+            """`ending` of an event whose answer the editor shows."""
+            event.success(None, page.editor, None, js="(view) => matting.show(view)", **quiet)
+            return ending(event, key)
 
         chosen = followed(page.editor.upload(partial(photo_chosen, max_pixels=max_pixels), page.photo, start,
                                              js="() => matting.started('photo')", **light), "photo")
         cleared = chosen.failure(photo_cleared, None, start, **light)
-        cleared.success(None, page.editor, None, js="(view) => matting.show('photo', view)", **quiet)
+        cleared.success(None, page.editor, None, js="(view) => matting.show(view)", **quiet)
         followed(chosen.success(propose_first, [session, page.width, page.hair], edited,
                                 js="(...values) => matting.started('propose', values)", **heavy), "propose")
         followed(page.samples.click(partial(sample_chosen, samples=samples, trimaps=sample_trimaps,
@@ -130,7 +135,7 @@ def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_tr
                         [page.viewer, page.downloads[DOWNLOADS.index("Composite")]],
                         js="(...values) => matting.started('background', values)", trigger_mode="always_last", **heavy)
         changed.success(None, page.viewer, None, js="(view) => matting.result(view, 'composite')", **quiet)
-        changed.then(None, None, None, js="() => matting.finished('background')", **quiet)
+        ending(changed, "background")
     return blocks.queue(default_concurrency_limit=4, api_open=False, max_size=QUEUED)
 
 

@@ -49,7 +49,7 @@ async function tinted(url) {
 }
 
 // Shows what the server answers: {number, photo, tint}; without `photo` the present one stays.
-matting.show = async (key, answer) => {
+matting.show = async (answer) => {
     if (!answer || answer.number === shown) return;
     shown = answer.number;
     refuse("");

@@ -23,7 +23,7 @@ function update() {
 
 // Fits the picture into the stage, or shows each of its pixels as one of the screen.
 function size() {
-    const high = 0.62 * window.innerHeight, shape = image.naturalWidth / image.naturalHeight;
+    const high = 0.57 * window.innerHeight, shape = image.naturalWidth / image.naturalHeight;
     const fitted = Math.min(stage.clientWidth, high * shape), large = stage.classList.contains("large");
     image.style.width = `${large ? image.naturalWidth / devicePixelRatio : fitted}px`;
 }
