@@ -221,7 +221,7 @@ def cut_out(matting: Matting, results: Results, session: Session | None, marks: 
         report(0.01, "Reading the photo")
         if session.trimap is None:
             session, remarks = with_proposal(matting, session, marks, width, hair,
-                                             lambda share, text: report(0.04 * share, text))
+                                             lambda share, text: report(0.01 + 0.01 * share, text))
         result = matte_photo(matting, session.photo, marks.over(session.trimap), report)
         composite = composite_result(session.photo, result, background)
         session = session._replace(folder=Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])))

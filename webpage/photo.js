@@ -81,7 +81,8 @@ async function preview(file) {
 }
 
 function send(file) {
-    if (!file || document.body.classList.contains("matting-busy")) return;
+    if (!file) return;
+    if (document.body.classList.contains("matting-busy")) return refuse("Wait until the page is done.");
     refuse("");
     arrived(`Uploading ${file.name || "the photo"}…`);
     const showing = preview(file);
@@ -120,8 +121,9 @@ $(".file").addEventListener("change", (event) => {
     send(event.target.files[0]);
     event.target.value = "";
 });
-for (const name of ["dragover", "dragleave", "drop"]) {
-    element.addEventListener(name, (event) => {
+for (const name of ["dragover", "dragleave", "drop"]) {  // anywhere on the page: else the browser would leave it
+    document.addEventListener(name, (event) => {
+        if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
         event.preventDefault();
         frame.classList.toggle("over", name === "dragover");
         if (name === "drop") send(event.dataTransfer.files[0]);
