@@ -71,7 +71,7 @@ def build_layout(samples: list[Path], notice: str | None) -> SimpleNamespace:
         with gr.Column(scale=1, min_width=320, elem_id="left"):
             page = _editing()
         with gr.Column(scale=1, min_width=320, elem_id="right"):
-            page |= _introduction(samples) | _results()
+            page |= _introduction() | _results() | _samples(samples)
     return SimpleNamespace(**page)
 
 
@@ -96,15 +96,19 @@ def _editing() -> dict:
             "progress": progress, "status": status, "loaded": loaded}
 
 
-def _introduction(samples: list[Path]) -> dict:
+def _introduction() -> dict:
     with gr.Column(elem_id="intro") as intro:
         gr.Markdown("1. **Drop a photo.** What is kept turns green, its edge yellow, the background red.\n"
                     "2. **Mend it**, if needed: drag a box around the subject, or paint: the edge must cover all of "
                     "the hair, fur or blur.\n"
                     "3. **Cut out**, choose a background, and download.")
-        gallery = gr.Dataset(components=[gr.Image(visible=False)], samples=[[str(path)] for path in samples],
-                             type="index", label="Or try a sample", visible=bool(samples), elem_id="samples")
-    return {"intro": intro, "samples": gallery}
+    return {"intro": intro}
+
+
+def _samples(samples: list[Path]) -> dict:
+    gallery = gr.Dataset(components=[gr.Image(visible=False)], samples=[[str(path)] for path in samples],
+                         type="index", label="Or try a sample", visible=bool(samples), elem_id="samples")
+    return {"samples": gallery}
 
 
 def _results() -> dict:
