@@ -71,7 +71,8 @@ def build_layout(samples: list[Path], notice: str | None) -> SimpleNamespace:
         with gr.Column(scale=1, min_width=320, elem_id="left"):
             page = _editing()
         with gr.Column(scale=1, min_width=320, elem_id="right"):
-            page |= _introduction() | _results() | _samples(samples)
+            _introduction()
+            page |= _results() | _samples(samples)
     return SimpleNamespace(**page)
 
 
@@ -96,13 +97,11 @@ def _editing() -> dict:
             "progress": progress, "status": status, "loaded": loaded}
 
 
-def _introduction() -> dict:
-    with gr.Column(elem_id="intro") as intro:
-        gr.Markdown("1. **Drop a photo.** What is kept turns green, its edge yellow, the background red.\n"
-                    "2. **Mend it**, if needed: drag a box around the subject, or paint: the edge must cover all of "
-                    "the hair, fur or blur.\n"
-                    "3. **Cut out**, choose a background, and download.")
-    return {"intro": intro}
+def _introduction() -> None:
+    gr.Markdown("1. **Drop a photo.** What is kept turns green, its edge yellow, the background red.\n"
+                "2. **Mend it**, if needed: drag a box around the subject, or paint: the edge must cover all of the "
+                "hair, fur or blur.\n"
+                "3. **Cut out**, choose a background, and download.", elem_id="intro")
 
 
 def _samples(samples: list[Path]) -> dict:
@@ -112,7 +111,7 @@ def _samples(samples: list[Path]) -> dict:
 
 
 def _results() -> dict:
-    with gr.Column(visible=False, elem_id="results") as results:
+    with gr.Column(elem_id="results"):  # shown by viewer.js: Gradio 6.0 loses values of what it does not show
         viewer = gr.HTML(None, html_template=VIEWER, js_on_load=script("viewer.js"), apply_default_css=False,
                          elem_id="viewer")
         with gr.Row(elem_id="background"):
@@ -131,5 +130,5 @@ def _results() -> dict:
                         "takes opacity. Left: encoder, right: decoder.")
             attention = gr.Image(show_label=False, format="png", buttons=["fullscreen"], interactive=False,
                                  elem_id="attention")
-    return {"results": results, "viewer": viewer, "kind": kind, "colour": colour, "picture": picture,
+    return {"viewer": viewer, "kind": kind, "colour": colour, "picture": picture,
             "picture_column": picture_column, "attention": attention, "downloads": downloads}

@@ -88,7 +88,6 @@ def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_tr
                            delete_callback=lambda left: forget(results, left and left.folder))
         page = build_layout(samples, notice)
         edited = [session, page.editor, page.status]
-        start = [*edited, page.results, page.intro]
         made = [session, page.editor, page.width, page.hair]
         light, quiet = {"show_progress": "hidden"}, {"show_progress": "hidden", "queue": False}
         heavy = {"concurrency_id": "heavy", "concurrency_limit": 1, "show_progress_on": page.progress}
@@ -104,14 +103,14 @@ def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_tr
             event.success(None, page.editor, None, js="(view) => matting.show(view)", **quiet)
             return ending(event, key)
 
-        chosen = followed(page.editor.upload(partial(photo_chosen, max_pixels=max_pixels), page.photo, start,
+        chosen = followed(page.editor.upload(partial(photo_chosen, max_pixels=max_pixels), page.photo, edited,
                                              js="() => matting.started('photo')", **light), "photo")
-        cleared = chosen.failure(photo_cleared, None, start, **light)
+        cleared = chosen.failure(photo_cleared, None, edited, **light)
         cleared.success(None, page.editor, None, js="(view) => matting.show(view)", **quiet)
         followed(chosen.success(propose_first, [session, page.width, page.hair], edited,
                                 js="(...values) => matting.started('propose', values)", **heavy), "propose")
         followed(page.samples.click(partial(sample_chosen, samples=samples, trimaps=sample_trimaps,
-                                            max_pixels=max_pixels), page.samples, start,
+                                            max_pixels=max_pixels), page.samples, edited,
                                     js="(...values) => matting.started('photo', values)", **light), "photo")
         followed(page.loaded.upload(trimap_loaded, [session, page.loaded, page.width], edited, **light), "load")
         again = {"trigger_mode": "always_last", **heavy}
@@ -124,7 +123,7 @@ def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_tr
                      "propose")
         choice = [page.kind, page.colour, page.picture]
         run = page.run.click(cut_out_here, [*made, *choice],
-                             [*start, page.viewer, page.attention, *page.downloads],
+                             [*edited, page.viewer, page.attention, *page.downloads],
                              js=f"{MARKS_SENT}('run', values)", **heavy)
         run.success(None, page.viewer, None, js="(view) => matting.result(view)", **quiet)
         followed(run, "run")
@@ -150,7 +149,7 @@ def photo_chosen(path: str | None, max_pixels: int) -> tuple:
         raise page_error(CHOOSE)
     with show_errors():
         session = Session(Path(path).stem, open_photo(Path(path), max_pixels))
-        return session, photo_view(session.image), "", gr.update(visible=False), gr.update(visible=True)
+        return session, photo_view(session.image), ""
 
 
 def sample_chosen(index: int, samples: list[Path], trimaps: Path, max_pixels: int) -> tuple:
@@ -159,13 +158,12 @@ def sample_chosen(index: int, samples: list[Path], trimaps: Path, max_pixels: in
     with show_errors():
         trimap = find_partner(samples[index], list_images(trimaps), "trimap", trimaps)
         session = session._replace(trimap=open_trimap(trimap, session.image, "medium"))
-        return (session, photo_view(session.image, session.trimap), "This sample is marked by hand: cut it out.",
-                gr.update(visible=False), gr.update(visible=True))
+        return session, photo_view(session.image, session.trimap), "This sample is marked by hand: cut it out."
 
 
 def photo_cleared() -> tuple:
     """The photo could not be read."""
-    return None, photo_view(None), "", gr.update(visible=False), gr.update(visible=True)
+    return None, photo_view(None), ""
 
 
 def trimap_loaded(session: Session | None, path: str | None, width: str) -> tuple:
@@ -235,8 +233,7 @@ def cut_out(matting: Matting, results: Results, session: Session | None, marks: 
         forget(results, before.folder)
         for folder in list(results)[:-KEPT_RESULTS]:
             forget(results, folder)
-        return (session, tint_view(session.trimap), remarks, gr.update(visible=True), gr.update(visible=False), view,
-                result.attention, *map(str, files))
+        return session, tint_view(session.trimap), remarks, view, result.attention, *map(str, files)
 
 
 def background_changed(results: Results, session: Session | None, kind: str, colour: str, picture: str | None) -> tuple:

@@ -57,6 +57,7 @@ matting.show = async (answer) => {
     const given = answer.photo && await loaded(answer.photo.url);
     const tintGiven = answer.tint && await tinted(answer.tint.url);
     if (answer.number !== shown) return;
+    if ("photo" in answer) matting.results?.(false);
     if (given) {
         const same = local && Math.abs(local.width / local.height / (given.width / given.height) - 1) < 0.02;
         putPhoto(same ? local : given);

@@ -35,8 +35,3 @@ matting.finished = (key) => {
     running.delete(key);
     tell();
 };
-
-// Until the viewer is there, a result waits for it.
-matting.result = (view) => {
-    matting.waiting = view;
-};

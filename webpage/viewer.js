@@ -46,8 +46,15 @@ image.addEventListener("load", () => {
 });
 new ResizeObserver(() => image.naturalWidth && size()).observe(element);
 
+// Shows the results, or hides those of an earlier photo.
+matting.results = (there) => {
+    document.getElementById("results")?.classList.toggle("there", there);
+    document.getElementById("intro")?.classList.toggle("unused", there);
+};
+
 matting.result = (view, name) => {
     if (!view) return;
+    matting.results(true);
     Object.assign(pictures, view);
     show(name ?? chosen);
     if (!name) {
@@ -83,4 +90,3 @@ stage.addEventListener("pointerup", (event) => {
 });
 for (const name of ["pointercancel", "pointerleave"]) stage.addEventListener(name, () => { drag = null; });
 image.draggable = false;
-if (matting.waiting) matting.result(matting.waiting);
