@@ -4,7 +4,6 @@ import base64
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +14,7 @@ from PIL import Image
 pytest.importorskip("gradio")
 
 from page_client import free_port
+from page_steps import BUSY, choose, colour, cut_out, download, drag, drop, overlap, told, tool, touch, unanswered
 
 import app
 from dataloader.image_file import read_grey, read_image
@@ -30,7 +30,6 @@ SIZES = {"laptop": {"viewport": {"width": 1366, "height": 768}},
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LOCAL = ("127.0.0.1", "::1", "localhost", b"127.0.0.1", b"localhost", None)
 MOST_PIXELS, LARGEST_UPLOAD = 400_000, 2_000_000
-BUSY = "document.body.classList.contains('matting-busy')"
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
 
@@ -89,85 +88,6 @@ def own(tmp_path) -> Path:
     image[100:200, 150:250] = (220, 30, 10)
     Image.fromarray(image).save(tmp_path / "own.png")
     return tmp_path / "own.png"
-
-
-def choose(page, path: Path) -> None:
-    page.locator("#editor input.file").set_input_files(path)
-
-
-def drop(page, path: Path) -> None:
-    files = page.evaluate_handle("""([name, content]) => {
-        const files = new DataTransfer(), bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
-        files.items.add(new File([bytes], name, {type: "image/png"}));
-        return files;
-    }""", [path.name, base64.b64encode(path.read_bytes()).decode()])
-    page.dispatch_event("#editor .frame", "drop", {"dataTransfer": files})
-
-
-def told(page, text: str) -> None:
-    """Waits until the line below the editor says this, and nothing is running."""
-    page.locator("#status").get_by_text(text).wait_for()
-    page.wait_for_function(f"!{BUSY}")
-
-
-def tool(page, name: str) -> None:
-    page.locator("#editor .tools").get_by_role("button", name=name, exact=True).click()
-
-
-def places(page, *shares: tuple[float, float]) -> list[tuple[float, float]]:
-    """Places of the photo, which fills the frame, on the screen."""
-    canvas = page.locator("#editor canvas.marks")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in shares]
-
-
-def drag(page, *shares: tuple[float, float]) -> None:
-    first, *others = places(page, *shares)
-    page.mouse.move(*first)
-    page.mouse.down()
-    for point in others:
-        page.mouse.move(*point, steps=5)
-    page.mouse.up()
-
-
-def touch(page, *shares: tuple[float, float]) -> None:
-    session = page.context.new_cdp_session(page)
-    for number, (x, y) in enumerate(places(page, *shares)):
-        session.send("Input.dispatchTouchEvent", {"type": "touchMove" if number else "touchStart",
-                                                  "touchPoints": [{"x": x, "y": y}]})
-    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-
-
-def colour(page, x: float, y: float) -> list[int]:
-    """The tinted photo's colour at a place given as shares of it."""
-    return page.locator("#editor canvas.photo").evaluate(
-        "(canvas, [x, y]) => [...canvas.getContext('2d').getImageData("
-        "Math.floor(x * canvas.width), Math.floor(y * canvas.height), 1, 1).data]", [x, y])[:3]
-
-
-@contextmanager
-def unanswered(page) -> Iterator[None]:
-    """Holds back what is asked of the server within the block."""
-    held = []
-    page.route("**/queue/join*", lambda route: held.append(route))
-    yield
-    for request in held:
-        request.continue_()
-    page.unroute("**/queue/join*")
-
-
-def cut_out(page) -> None:
-    page.locator("#run").click()
-    page.locator("#viewer img[src]").wait_for()
-    page.wait_for_function(f"!{BUSY}")
-
-
-def download(page, kind: str, name: str) -> np.ndarray:
-    with page.expect_download() as waiting:
-        page.locator(f"#download-{kind}").click()
-    assert waiting.value.suggested_filename == f"{name}_{kind.replace('-', '')}.png"
-    return np.array(Image.open(waiting.value.path()))
 
 
 @needs_browser
@@ -311,11 +231,6 @@ def test_what_cannot_be_used_is_refused_in_one_line(page, tmp_path):
         expect(page.locator(place)).to_contain_text(message)
         page.locator("#editor .drop").wait_for()  # the frame is empty again
         page.wait_for_function(f"!{BUSY}")
-
-
-def overlap(first: dict, second: dict) -> bool:
-    return all(first[start] < second[start] + second[side] and second[start] < first[start] + first[side]
-               for start, side in (("x", "width"), ("y", "height")))
 
 
 @needs_browser

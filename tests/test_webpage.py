@@ -12,7 +12,6 @@ from dataloader.image_file import ImageFileError, read_grey, read_image, read_ph
 from matting.predictor import Matting
 from utils.file_writing import write_png
 from utils.preprocessing import Matte, alpha_to_uint8
-from webpage.progress import with_time_left
 from webpage.results import (
     PageResult,
     attention_lines,
@@ -24,6 +23,7 @@ from webpage.results import (
     on_checkerboard,
     write_files,
 )
+from webpage.time_left import with_time_left
 from webpage.uploads import is_trimap, open_background, open_photo, open_trimap
 from webpage.views import photo_view, tint_view
 

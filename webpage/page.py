@@ -20,9 +20,9 @@ from webpage.inputs import CheckedBlocks
 from webpage.layout import BLURRED, COLOUR, DOWNLOADS, PICTURE, build_layout
 from webpage.marks import Marks
 from webpage.page_errors import page_error, show_errors
-from webpage.progress import Report, with_time_left
 from webpage.results import PageResult, composite_result, hex_colour, matte_photo, write_files
 from webpage.storage import KEPT_SECONDS, Storage
+from webpage.time_left import Report, with_time_left
 from webpage.uploads import open_background, open_photo, open_trimap
 from webpage.views import composite_view, photo_view, result_view, tint_view
 

@@ -85,6 +85,7 @@ function send(file) {
     if (!file) return;
     if (document.body.classList.contains("matting-busy")) return refuse("Wait until the page is done.");
     refuse("");
+    matting.started("photo");
     arrived(`Uploading ${file.name || "the photo"}…`);
     const showing = preview(file);
     const form = new FormData(), request = new XMLHttpRequest();
@@ -95,6 +96,7 @@ function send(file) {
         local = null;
         putPhoto(null);
         arrived("");
+        matting.finished("photo");
         refuse(message);
     };
     request.onerror = () => failed("The upload failed: the connection broke.");

@@ -13,6 +13,7 @@ function tell() {
     for (const name of ["samples", "load"]) {
         document.getElementById(name)?.classList.toggle("waiting", running.size > 0);
     }
+    document.getElementById("actions")?.classList.toggle("waiting", running.has("photo"));
     const line = document.querySelector("#progress .busy");
     if (line) line.textContent = latest ? WORDS[latest] : "";
 }
