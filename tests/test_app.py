@@ -113,6 +113,19 @@ def test_a_cut_out_without_a_trimap_is_proposed_first(monkeypatch, tmp_path, mat
     assert remarks == events.MEND
 
 
+def test_strokes_of_one_kind_are_no_error(monkeypatch, tmp_path, matting):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    image = np.full((60, 80, 3), (20, 40, 200), np.uint8)
+    image[15:45, 20:60] = (220, 30, 10)
+    painted = np.zeros((60, 80), bool)
+    painted[20:30, 30:40] = True
+    marks = Marks((0.1, 0.1, 0.9, 0.9), np.full((60, 80), 255, np.uint8), painted)
+    session, *_ = events.trimap_proposed(matting, events.Session("photo", Photo(image, image, None)), marks, "medium",
+                                         False, silent)
+    assert (session.trimap[20:40, 25:55] == 255).all()
+    assert not session.trimap[:10].any()
+
+
 def test_that_nothing_is_found_in_a_new_photo_is_advice_and_later_an_error(monkeypatch, tmp_path, matting):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
 

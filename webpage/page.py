@@ -204,7 +204,14 @@ def with_proposal(matting: Matting, session: Session, marks: Marks, width: str, 
         ValueError: as `matting.proposals.propose`.
     """
     shape = session.image.shape[:2]
-    proposal = propose(session.image, marks.pixel_box(shape), marks.scribbles(shape), matting, width, hair, report)
+    scribbles = marks.scribbles(shape)
+    options = {"box": marks.pixel_box(shape), "matting": matting, "width": width, "hair": hair, "report": report}
+    try:
+        proposal = propose(session.image, scribbles=scribbles, **options)
+    except ValueError:
+        if scribbles is None or {0, 255} <= set(np.unique(scribbles)):
+            raise
+        proposal = propose(session.image, **options)  # strokes of one kind may be too few; they count all the same
     remarks = "\n".join(f"- {remark}" for remark in proposal.remarks) or MEND
     return session._replace(trimap=proposal.trimap, proposed=True), remarks
 
