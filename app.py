@@ -28,7 +28,7 @@ from utils.program import program
 from webpage.gate import Gate
 from webpage.hosts import allowed_hosts, in_address
 from webpage.inputs import CheckedBlocks
-from webpage.layout import CSS, THEME
+from webpage.layout import CSS, HEAD, THEME
 from webpage.page import build_page
 
 SAMPLES = Path(__file__).parent / "demo"
@@ -105,7 +105,7 @@ def launch(page: CheckedBlocks, host: str, port: int, max_upload: int, names: Se
     """
     gate = Middleware(Gate, page, allowed_hosts(host, names), max_upload, str(SAMPLE_PHOTOS.resolve()))
     page.launch(server_name=in_address(host), server_port=port, max_file_size=max_upload, share=False, ssr_mode=False,
-                theme=THEME, css=CSS, allowed_paths=[str(SAMPLE_PHOTOS)], footer_links=[], quiet=True,
+                theme=THEME, css=CSS, head=HEAD, allowed_paths=[str(SAMPLE_PHOTOS)], footer_links=[], quiet=True,
                 prevent_thread_lock=True, state_session_capacity=KEPT_PHOTOS, app_kwargs={"middleware": [gate]})
 
 

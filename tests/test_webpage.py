@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from reference import reference_network
 
-from dataloader.image_file import ImageFileError, read_photo
+from dataloader.image_file import ImageFileError, read_grey, read_image, read_photo
 from matting.predictor import Matting
 from utils.file_writing import write_png
 from utils.preprocessing import Matte, alpha_to_uint8
@@ -23,17 +23,9 @@ from webpage.results import (
     on_checkerboard,
     write_files,
 )
-from webpage.strokes import BRUSHES, painted_over, propose_trimap, stroke_levels
+from webpage.time_left import with_time_left
 from webpage.uploads import is_trimap, open_background, open_photo, open_trimap
-
-
-def layer(height: int, width: int, **strokes: tuple[slice, slice]) -> np.ndarray:
-    """(height, width, 4) as the editor hands it over: nothing but strokes, by the names of the brushes."""
-    picture = np.zeros((height, width, 4), np.uint8)
-    for name, (colour, _) in BRUSHES.items():
-        if name.split()[0].lower() in strokes:
-            picture[strokes[name.split()[0].lower()]] = *bytes.fromhex(colour[1:]), 178
-    return picture
+from webpage.views import photo_view, tint_view
 
 
 @pytest.fixture
@@ -43,63 +35,6 @@ def photo(tmp_path) -> Path:
     image[10:40, 20:50] = (220, 30, 10)
     write_png(tmp_path / "photo.png", image)
     return tmp_path / "photo.png"
-
-
-def test_strokes_have_the_levels_of_their_colours():
-    strokes = layer(4, 8, subject=np.s_[0], uncertain=np.s_[1], background=np.s_[2])
-    levels, painted = stroke_levels([strokes], (4, 8))
-    assert levels[:, 0].tolist() == [255, 128, 0, 0]
-    assert painted[:, 5].tolist() == [True, True, True, False]
-
-
-def test_strokes_are_enlarged_to_the_image_and_the_uppermost_layer_counts():
-    below, above = layer(2, 4, subject=np.s_[:]), layer(2, 4, uncertain=np.s_[:, 2:])
-    levels, painted = stroke_levels([below, above], (6, 12))
-    assert painted.all()
-    assert np.array_equal(levels, np.repeat([[255] * 6 + [128] * 6], 6, axis=0))
-
-
-def test_faint_rims_of_strokes_do_not_count_and_mixed_colours_count_as_the_nearest():
-    strokes = layer(1, 2, subject=np.s_[:])
-    strokes[0, 0, 3] = 20
-    strokes[0, 1, :3] = strokes[0, 1, :3] * 0.6 + np.array([250, 204, 21]) * 0.4
-    levels, painted = stroke_levels([strokes], (1, 2))
-    assert painted.tolist() == [[False, True]]
-    assert levels[0, 1] == 255
-
-
-def test_strokes_go_over_a_trimap():
-    trimap = np.repeat(np.array([[0, 128, 255]], np.uint8), 3, axis=0)
-    strokes = layer(3, 3, subject=np.s_[0], background=np.s_[1])
-    assert painted_over(trimap, [strokes], (3, 3)).tolist() == [[255] * 3, [0] * 3, [0, 128, 255]]
-    assert painted_over(None, [strokes], (3, 3)).tolist() == [[255] * 3, [0] * 3, [0] * 3]
-
-
-def test_an_empty_trimap_is_refused():
-    with pytest.raises(ValueError, match="paint the subject"):
-        painted_over(None, [], (3, 3))
-
-
-@pytest.mark.parametrize(("strokes", "rectangle"), [
-    ({"subject": np.s_[5:46, 15:56]}, True),
-    ({"subject": np.s_[5:6, 15:16], "background": np.s_[45:46, 55:56]}, True),  # whatever the colours
-    ({"subject": np.s_[20:30, 30:40], "background": np.s_[:, 60:70]}, False),
-])
-def test_a_trimap_is_proposed_from_strokes(photo, strokes, rectangle):
-    trimap = propose_trimap(open_photo(photo, 10**6).image, [layer(60, 80, **strokes)], "narrow", rectangle)
-    expected = np.zeros((60, 80), np.uint8)
-    expected[9:41, 19:51] = 128  # bands of 0.8 pixels, of which one from the centres of the outermost pixels
-    assert set(np.unique(trimap)) <= {0, 128, 255}
-    assert (trimap[13:37, 23:47] == 255).all()
-    assert not trimap[expected == 0].any()
-
-
-def test_nothing_is_proposed_from_nothing(photo):
-    with pytest.raises(ValueError, match="Nothing is painted"):
-        propose_trimap(open_photo(photo, 10**6).image, [], "narrow")
-    with pytest.raises(ValueError, match="Strokes of both kinds are needed"):
-        propose_trimap(open_photo(photo, 10**6).image, [layer(60, 80, subject=np.s_[20:30, 30:40])], "narrow",
-                       rectangle=False)
 
 
 def test_a_large_photo_is_refused_by_its_name_alone(photo):
@@ -160,6 +95,30 @@ def test_a_trimap_file_is_taken_as_it_is_and_a_mask_gets_a_band(tmp_path):
         open_trimap(tmp_path / "mask.png", np.zeros((90, 120, 3), np.uint8), "wide")
 
 
+def test_the_time_left_is_told_when_it_is_long_and_known():
+    times, told = iter([0, 1, 4, 10, 60, 98]), []
+    report = with_time_left(lambda share, text: told.append(text), lambda: next(times))
+    for share in (0, 0.1, 0.5, 0.01, 0.98):
+        report(share, "Working")
+    assert told == ["Working", "Working, about 36 s left", "Working, about 10 s left", "Working, about 99 min left",
+                    "Working"]
+
+
+def test_pictures_for_the_browser_are_small_files_named_by_their_contents(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    trimap = np.repeat(np.array([[0, 128, 255]], np.uint8), 700, axis=1).repeat(50, axis=0)
+    view, again = tint_view(trimap), tint_view(trimap)
+    assert view["tint"] == again["tint"]
+    assert view["number"] != again["number"]
+    assert len(list(tmp_path.iterdir())) == 1
+    tint = read_grey(Path(view["tint"]["path"]))
+    assert tint.shape == (24, 1024)
+    assert set(np.unique(tint)) == {0, 128, 255}  # no levels between, which would be no brush's
+    photo = photo_view(np.full((40, 2048, 3), (200, 30, 10), np.uint8))
+    assert read_image(Path(photo["photo"]["path"]))[0, 0].tolist() == pytest.approx([200, 30, 10], abs=4)
+    assert photo["tint"] is None
+
+
 def test_colours_of_the_browser():
     assert hex_colour("#00B140") == "#00B140"
     assert hex_colour("rgba(0, 177.4, 64, 1)") == "#00b140"
@@ -204,19 +163,23 @@ def test_lines_lead_from_unknown_positions_to_their_matches():
 def test_a_photo_is_matted_by_the_predictor(tmp_path, photo, kind, has_attention):
     matting, photo = Matting(reference_network(kind), "cpu"), open_photo(photo, 10**6)
     image = photo.image
-    trimap = propose_trimap(image, [layer(60, 80, subject=np.s_[5:46, 15:56])], "wide")
+    trimap = np.zeros((60, 80), np.uint8)
+    trimap[8:42, 18:52], trimap[12:38, 22:48] = 128, 255
     steps = []
-    result = matte_photo(matting, photo, trimap, lambda share, text: steps.append(share))
+    result = matte_photo(matting, photo, trimap, lambda share, text: steps.append((share, text)))
     assert np.allclose(result.alpha, matting(image, trimap), atol=1e-4)
     assert (result.attention is not None) == has_attention
-    assert steps == sorted(steps) and len(steps) == 3
+    assert [share for share, _ in steps] == sorted(share for share, _ in steps)
+    assert [text for _, text in steps] == ["Finding the edge", "Finding the edge: tile 1 of 2",
+                                           "Finding the edge: tile 2 of 2", "Cleaning the edge's colours",
+                                           "Writing the files"]
     assert on_checkerboard(result).shape == image.shape
     green = composite_result(photo, result, np.array([0, 177, 64], np.uint8))
     assert green[0, 0].tolist() == [0, 177, 64]
     assert np.array_equal(green[trimap == 255], image[trimap == 255])
     paths = write_files(tmp_path, "photo", result, green)
-    assert [path.name for path in paths] == [f"photo_{kind}.png" for kind in ("alpha", "cutout", "composite", "trimap")]
-    alpha, cutout, _, written = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths)
+    assert [path.name for path in paths] == [f"photo_{kind}.png" for kind in ("cutout", "composite", "matte", "trimap")]
+    cutout, _, alpha, written = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths)
     assert np.array_equal(alpha, alpha_to_uint8(result.alpha))
     assert np.array_equal(cutout[..., 3], alpha)
     assert np.array_equal(written, trimap)

@@ -6,19 +6,16 @@ from pathlib import Path
 
 import anyio
 import gradio as gr
-import numpy as np
 from gradio.blocks import Block
 from gradio.queueing import Queue
-from PIL import Image
 
 from dataloader.image_file import ImageFileError
+from webpage.marks import read_marks
 from webpage.page_errors import page_error, show_errors
 from webpage.storage import Storage
-from webpage.uploads import FORMATS, check_pixels
+from webpage.uploads import check_pixels
 
 LONGEST_TEXT = 100  # characters of a choice or a colour
-EDITOR_PIXELS = 4 * 1024**2  # of background, strokes and their composite, which the page shows with up to 1024**2 each
-LAYERS = 4  # most of the editor
 REQUEST_FILES = 2  # times the largest upload, of all files of a request
 UNREAD = 500  # messages kept for a session that does not fetch them
 SESSIONS = 1000  # whose messages are kept
@@ -29,15 +26,15 @@ FAILED = "The program failed on this request; its operator finds the reason in i
 class CheckedBlocks(gr.Blocks):
     """A page whose events get checked inputs only, and whose every error is one line.
 
-    Files are paths, and an editor's value is the list of its layers, (h, w, 4) uint8 RGBA. No widget opens, converts
-    or downloads anything: Gradio's look only at files that the request marks as such.
+    Files are paths, and the editor's value is a `webpage.marks.Marks`. No widget opens, converts or downloads
+    anything: Gradio's look only at files that the request marks as such.
     """
 
     def __init__(self, storage: Storage, max_pixels: int, **options):
         """
         Args:
             storage: of the uploads; its deleted files are forgotten here.
-            max_pixels: limit of the largest picture; a request's may have `EDITOR_PIXELS` more together.
+            max_pixels: of all pictures of a request together.
         """
         super().__init__(**options)
         self.storage, self.max_pixels = storage, max_pixels
@@ -72,66 +69,41 @@ class CheckedBlocks(gr.Blocks):
         if len(values) != len(blocks):
             raise page_error(f"{len(values)} inputs; expected {len(blocks)}")
         with show_errors():
-            files = [self._files(block, value) for block, value in zip(blocks, values, strict=True)]
-            self._check_sizes([path for paths in files for path in paths or []])
-            return [value if paths is None else input_of(block, value, paths)
-                    for block, value, paths in zip(blocks, values, files, strict=True)]
+            checked = [self._input(block, value) for block, value in zip(blocks, values, strict=True)]
+            self._check_sizes([value for value in checked if isinstance(value, Path)])
+            return [str(value) if isinstance(value, Path) else value for value in checked]
 
-    def _files(self, block: Block, value: object) -> list[Path] | None:
-        """The files of an input, the layers first; None for an input that has none, which is checked."""
-        if isinstance(block, gr.ImageEditor):
-            return self._editor_files(value)
+    def _input(self, block: Block, value: object) -> object:
+        """An input of an event; files are paths."""
+        if isinstance(block, gr.HTML):
+            return read_marks(value)
         if isinstance(block, (gr.Image, gr.UploadButton)):
             return self._file(value)
         if isinstance(block, gr.Dataset):
             valid = type(value) is int and 0 <= value < len(block.samples)
         elif isinstance(block, gr.Radio):
             valid = isinstance(value, str) and value in [choice for _, choice in block.choices]
+        elif isinstance(block, gr.Checkbox):
+            valid = isinstance(value, bool)
         elif isinstance(block, gr.ColorPicker):
             valid = isinstance(value, str) and len(value) <= LONGEST_TEXT
         else:
             valid = block.stateful  # the session's value is taken
         if not valid:
             raise ValueError(f"{block.label or type(block).__name__}: not one of the values that can be chosen")
-        return None
+        return value
 
-    def _file(self, value: object) -> list[Path]:
+    def _file(self, value: object) -> Path | None:
         if value is None:
-            return []
+            return None
         if not isinstance(value, dict) or not isinstance(value.get("path"), str):
             raise ValueError("What was sent in place of a file is none: choose it again.")
-        return [self.storage.upload(value["path"])]
-
-    def _editor_files(self, value: object) -> list[Path]:
-        if value is None:
-            return []
-        layers = value.get("layers") if isinstance(value, dict) else None
-        if not isinstance(layers, list) or len(layers) > LAYERS or value.get("id") is not None:
-            raise ValueError(f"What was sent in place of strokes is none; expected at most {LAYERS} layers")
-        pictures = [*layers, value.get("background"), value.get("composite")]
-        paths = [path for picture in pictures for path in self._file(picture)]
-        check_sum(sum(check_pixels(path, EDITOR_PIXELS) for path in paths), EDITOR_PIXELS, "million pixels")
-        return paths
+        return self.storage.upload(value["path"])
 
     def _check_sizes(self, paths: list[Path]) -> None:
-        most = self.max_pixels + EDITOR_PIXELS
-        check_sum(sum(check_pixels(path, most) for path in paths), most, "million pixels")
+        check_sum(sum(check_pixels(path, self.max_pixels) for path in paths), self.max_pixels, "million pixels")
         if self.max_file_size:
             check_sum(sum(path.stat().st_size for path in paths), REQUEST_FILES * self.max_file_size, "MB")
-
-
-def input_of(block: Block, value: dict | None, paths: list[Path]) -> str | list[np.ndarray] | None:
-    """What an event gets for an input with files."""
-    if isinstance(block, gr.ImageEditor):
-        layers = sum(layer is not None for layer in value["layers"]) if value else 0
-        return [read_layer(path) for path in paths[:layers]]
-    return str(paths[0]) if paths else None
-
-
-def read_layer(path: Path) -> np.ndarray:
-    """A layer of the editor, (h, w, 4) uint8 RGBA."""
-    with Image.open(path, formats=FORMATS) as image:
-        return np.array(image.convert("RGBA"))
 
 
 def check_sum(found: int, most: int, unit: str) -> None:

@@ -19,8 +19,9 @@ from utils.visualisation import panel
 DISPLAY_SIDE = 1024  # pixels of the longer side of images for the browser
 LINES = 120  # approximate number in an attention picture
 ATTENTION_STRIDE = 16  # pixels of the padded image between the positions that attention compares
-FILES = ("alpha", "cutout", "composite", "trimap")  # to download
+FILES = ("cutout", "composite", "matte", "trimap")  # to download
 SQUARE = 16  # pixels of a checkerboard square
+TILES_START, COLOURS_START, FILES_START = 0.02, 0.85, 0.93  # shares of the time for the result of a large photo
 LEVEL = r"(\d{1,3}(?:\.\d{1,20})?(?:e-\d{1,3})?) *"  # of a colour, as browsers write numbers
 
 
@@ -39,13 +40,16 @@ def matte_photo(matting: Matting, photo: Photo, trimap: np.ndarray,
     """The matte of a photo, and its foreground colours.
 
     Args:
-        report: called with the share of the work done, and the name of the next step.
+        report: called with the share of the work done, and what is being done.
     """
-    report(0.05, "Estimating the matte")
-    matte = matting.predict(photo.image, trimap)
-    report(0.7, "Estimating the subject's colours")
+    def tiles(done: int, total: int) -> None:
+        report(TILES_START + (COLOURS_START - TILES_START) * done / total, f"Finding the edge: tile {done} of {total}")
+
+    report(TILES_START, "Finding the edge")
+    matte = matting.predict(photo.image, trimap, tiles)
+    report(COLOURS_START, "Cleaning the edge's colours")
     foreground = estimate_foreground(photo.colours, matte.alpha)
-    report(0.9, "Rendering the images")
+    report(FILES_START, "Writing the files")
     return PageResult(trimap, matte.alpha, foreground, photo.profile,
                       attention_lines(photo.image, trimap, matte, matting.border))
 
@@ -119,9 +123,9 @@ def write_files(folder: Path, name: str, result: PageResult, composite: np.ndarr
         composite: result of `composite_result`.
         kinds: which of `FILES`.
     """
-    contents = {"alpha": lambda: (alpha_to_uint8(result.alpha), None),
-                "cutout": lambda: (with_alpha(result.foreground, result.alpha), result.profile),
+    contents = {"cutout": lambda: (with_alpha(result.foreground, result.alpha), result.profile),
                 "composite": lambda: (composite, result.profile),
+                "matte": lambda: (alpha_to_uint8(result.alpha), None),
                 "trimap": lambda: (result.trimap, None)}
     paths = [folder / f"{name}_{kind}.png" for kind in kinds]
     for path, kind in zip(paths, kinds, strict=True):

@@ -20,7 +20,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from page_client import Answer, Page, folder_size, running_page
-from page_ways import encoded, png
+from page_marks import data_url, encoded, png
+from page_ways import run_data
 
 from utils.arguments import positive_float
 
@@ -37,17 +38,15 @@ def visit(page: Page, events: dict[str, int], chance: random.Random, session: st
     trimap = np.zeros((size, size), np.uint8)
     trimap[size // 4:, size // 4:], trimap[size // 3:, size // 3:] = 128, 255
     painted = np.zeros((size, size, 4), np.uint8)
-    painted[size // 4:-size // 4, size // 4:-size // 4] = 34, 197, 94, 178
-    layer = page.uploaded("layer_0.png", encoded(painted))
-    strokes = {"layers": [layer], "background": photo}
+    painted[size // 4:-size // 4, size // 4:-size // 4] = 34, 197, 94, 255
+    marks = {"box": [0.2, 0.2, 0.8, 0.8], "strokes": data_url(encoded(painted))}
     picture = page.uploaded("picture.png", png(300, 200, (chance.randrange(256), 90, 30), "RGB"))
     return [page.ask(events[name], data, session) for name, data in (
-        ("samples.click", [0]), ("photo.upload", [photo]),
+        ("samples.click", [0]), ("editor.upload", [photo]), ("editor.select", [None, marks, "narrow", False]),
         ("load.upload", [None, page.uploaded("trimap.png", encoded(trimap)), "medium"]),
-        ("run.click", [None, None, "Colour", COLOURS[0], None]), ("kind.change", ["Picture"]),
+        ("run.click", run_data(marks)), ("kind.change", ["Picture"]),
         ("picture.upload", [None, "Picture", COLOURS[0], picture]),
-        ("colour.change", [None, "Colour", COLOURS[1], None]), ("start-over.click", [None]),
-        ("propose.click", [None, strokes, "Rectangle around the subject", "narrow"]), ("photo.clear", []))]
+        ("colour.change", [None, "Colour", COLOURS[1], None]), ("propose.click", [None, None, "narrow", True]))]
 
 
 def garbage(page: Page, events: dict[str, int], chance: random.Random, session: str) -> list[Answer]:
@@ -55,11 +54,12 @@ def garbage(page: Page, events: dict[str, int], chance: random.Random, session: 
     junk = chance.randbytes(chance.randrange(1, 400_000))
     cut = png(2000, 2000)[:chance.randrange(20, 400)]
     huge = page.uploaded("huge.png", png(9000, 9000))
-    photo = [page.ask(events["photo.upload"], [page.uploaded("junk.png", content)], session) for content in (junk, cut)]
-    return [*photo, page.ask(events["photo.upload"], [huge], session),
-            page.ask(events["run.click"], [None, {"layers": [huge]}, "Colour", COLOURS[0], None], session),
-            page.ask(events["photo.upload"], [{"path": "/etc/passwd"}], session),
-            page.ask(events["photo.upload"], [], session),
+    photo = [page.ask(events["editor.upload"], [page.uploaded("junk.png", content)], session)
+             for content in (junk, cut)]
+    return [*photo, page.ask(events["editor.upload"], [huge], session),
+            page.ask(events["run.click"], run_data({"box": None, "strokes": data_url(png(9000, 9000))}), session),
+            page.ask(events["editor.upload"], [{"path": "/etc/passwd"}], session),
+            page.ask(events["editor.upload"], [], session),
             page.upload("a.png", junk, junk), page.request("POST", "/gradio_api/upload", junk),
             page.request("POST", "/gradio_api/queue/join", junk), page.request("GET", "/", Host="site.example")]
 

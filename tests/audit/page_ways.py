@@ -3,19 +3,18 @@
 import base64
 import contextlib
 import http.client
-import io
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from page_client import MARK, ROOT, Answer, Page
-from PIL import Image
+from page_marks import BOXES, MARKS, png, stroke_values
 
 Way = tuple[str, Callable[[], Answer]]
 API = "/gradio_api"
+ELEMENTS = ("editor", "samples", "load", "propose", "hair", "width", "run", "kind", "colour", "picture")
 
 
 class Scene(NamedTuple):
@@ -31,18 +30,6 @@ class Scene(NamedTuple):
     session: str  # of a visitor with a photo and a result
 
 
-def png(width: int, height: int, colour: object = 0, mode: str = "L") -> bytes:
-    """A PNG file of one colour."""
-    return encoded(Image.new(mode, (width, height), colour))
-
-
-def encoded(image: Image.Image | np.ndarray) -> bytes:
-    """An image as PNG file."""
-    file = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, "png")
-    return file.getvalue()
-
-
 def set_scene(page: Page, folder: Path) -> Scene:
     """Makes files in a folder that is not the upload folder, and another visitor's result."""
     secret, fifo, events = folder / "secret.png", folder / "fifo.png", page.events()
@@ -51,13 +38,18 @@ def set_scene(page: Page, folder: Path) -> Scene:
     own = page.uploaded("own.png", png(64, 64, (200, 30, 10), "RGB"))
     link = Path(own["path"]).with_name("link.png")
     link.symlink_to(secret)
-    answers = [page.ask(events["photo.upload"], [own], "visitor"),
+    answers = [page.ask(events["editor.upload"], [own], "visitor"),
                page.ask(events["load.upload"], [None, page.uploaded("t.png", png(64, 64, 128)), "wide"], "visitor"),
-               page.ask(events["run.click"], [None, None, "Colour", "#102030", None], "visitor")]
+               page.ask(events["run.click"], run_data(), "visitor")]
     if any(answer.data is None for answer in answers):
         raise RuntimeError(f"the page does not work: {answers}")
-    result = next(page.uploads.glob("tmp*/*_alpha.png"))
+    result = next(page.uploads.glob("tmp*/*_matte.png"))
     return Scene(page, events, secret, fifo, link, result, own, "visitor")
+
+
+def run_data(marks: object = None, picture: object = None, kind: str = "Colour", hair: object = False) -> list:
+    """Inputs of "Cut out"."""
+    return [None, marks, "medium", hair, kind, "#102030", picture]
 
 
 def path_values(scene: Scene) -> Iterator[tuple[str, object]]:
@@ -98,14 +90,13 @@ def path_values(scene: Scene) -> Iterator[tuple[str, object]]:
 def path_ways(scene: Scene) -> Iterator[Way]:
     """Every value in place of every file of every event."""
     inputs = {
-        "photo": lambda value: ("photo.upload", [value]),
+        "photo": lambda value: ("editor.upload", [value]),
         "trimap": lambda value: ("load.upload", [None, value, "wide"]),
         "picture": lambda value: ("picture.upload", [None, "Picture", "#102030", value]),
-        "picture of a matte": lambda value: ("run.click", [None, None, "Picture", "#102030", value]),
-        "layer": lambda value: ("propose.click", [None, {"layers": [value]}, "Rectangle around the subject", "wide"]),
-        "composite": lambda value: ("run.click", [None, {"layers": [], "composite": value}, "Colour", "#102030", None]),
-        "background": lambda value: ("propose.click", [None, {"layers": [], "background": value},
-                                                       "Rectangle around the subject", "wide"])}
+        "picture of a result": lambda value: ("run.click", run_data(None, value, "Picture")),
+        "marks": lambda value: ("run.click", run_data(value)),
+        "box": lambda value: ("editor.select", [None, {"box": value, "strokes": None}, "wide", False]),
+        "strokes": lambda value: ("propose.click", [None, {"box": None, "strokes": value}, "wide", False])}
     for name, value in path_values(scene):
         for place, request in inputs.items():
             yield f"{name} as {place}", lambda value=value, request=request: ask(scene, *request(value))
@@ -118,7 +109,7 @@ def ask(scene: Scene, event: str, data: object) -> Answer:
 def route_ways(scene: Scene) -> Iterator[Way]:
     """Routes of Gradio that the page does not use, or not so."""
     page, secret, upload = scene.page, str(scene.secret), scene.own["path"]
-    photo = {"fn_index": scene.events["photo.upload"], "session_hash": "x", "data": [{"path": secret}]}
+    photo = {"fn_index": scene.events["editor.upload"], "session_hash": "x", "data": [{"path": secret}]}
     for path in ("run/predict", "run/predict/", "run/photo_chosen", "api/predict", "call/photo_chosen", "call/partial",
                  "call/v2/partial", "queue/join/", "stream/x", "stream/x/close", "vibe-edit", "vibe-code"):
         yield f"POST {path}", lambda path=path: page.post(f"{API}/{path}", photo)
@@ -148,13 +139,8 @@ def route_ways(scene: Scene) -> Iterator[Way]:
 def size_ways(scene: Scene) -> Iterator[Way]:
     """Too many pixels, bytes or files, in one file or in all of a request."""
     page = scene.page
-    huge, large = page.uploaded("huge.png", png(9000, 9000)), page.uploaded("large.png", png(1500, 1500))
-    for name, value in {"layer": {"layers": [huge]}, "composite": {"layers": [], "composite": huge},
-                        "background": {"layers": [], "background": huge}, "two layers": {"layers": [large, large]},
-                        "layer and composite": {"layers": [large], "composite": large},
-                        "many layers": {"layers": [scene.own] * 5}, "blob": {"layers": [], "id": "x"}}.items():
-        yield f"huge {name}", lambda value=value: ask(scene, "run.click", [None, value, "Colour", "#102030", None])
-    yield "huge photo", lambda: ask(scene, "photo.upload", [huge])
+    huge = page.uploaded("huge.png", png(9000, 9000))
+    yield "huge photo", lambda: ask(scene, "editor.upload", [huge])
     yield "huge trimap", lambda: ask(scene, "load.upload", [None, huge, "wide"])
     yield "huge picture", lambda: ask(scene, "picture.upload", [None, "Picture", "#102030", huge])
     yield "two files", lambda: page.upload("a.png", b"a", b"b")
@@ -167,6 +153,21 @@ def size_ways(scene: Scene) -> Iterator[Way]:
                                                       Content_Type="multipart/form-data")
     yield "broken form", lambda: page.request("POST", f"{API}/upload", b"a" * 10_000,
                                               Content_Type="multipart/form-data; boundary=b")
+
+
+def mark_ways(scene: Scene) -> Iterator[Way]:
+    """Marks that the editor does not hand over."""
+    for name, value in stroke_values():
+        for event in ("run.click", "propose.click", "hair.input"):
+            data = [None, {"box": None, "strokes": value}, *run_data()[2:]][:7 if event == "run.click" else 4]
+            yield f"strokes {name} for {event}", lambda event=event, data=data: ask(scene, event, data)
+    for box in BOXES:
+        yield f"box {str(box)[:30]}", lambda box=box: ask(scene, "editor.select", [
+            None, {"box": box, "strokes": None}, "wide", False])
+    for marks in MARKS:
+        yield f"marks {str(marks)[:30]}", lambda marks=marks: ask(scene, "run.click", run_data(marks))
+    for hair in (None, 1, "true", [], {}):
+        yield f"hair {hair}", lambda hair=hair: ask(scene, "run.click", run_data(hair=hair))
 
 
 def host_ways(scene: Scene) -> Iterator[Way]:
@@ -194,7 +195,7 @@ def colour_ways(scene: Scene) -> Iterator[Way]:
 
 def malformed_ways(scene: Scene) -> Iterator[Way]:
     """Requests with parts missing, or of other types."""
-    page, good = scene.page, {"fn_index": scene.events["photo.upload"], "session_hash": "x", "data": [None]}
+    page, good = scene.page, {"fn_index": scene.events["editor.upload"], "session_hash": "x", "data": [None]}
     join = f"{API}/queue/join"
     for key, values in {"fn_index": (999, -1, "1", None, 1.5, [], 10**30), "data": (None, {}, "x", 1),
                         "session_hash": (None, 5, "", "../x", "a" * 1000, []), "trigger_id": ("x", 1.5, [])}.items():
@@ -205,10 +206,9 @@ def malformed_ways(scene: Scene) -> Iterator[Way]:
     for body in (b"", b"{", b"[]", b"null", b"5", b'"x"', b"\xff", b"[" * 100_000, b"NaN", b'{"a":' * 50_000):
         yield f"body {body[:8]!r}", lambda body=body: page.request("POST", join, body, Content_Type="application/json")
     for name, event in scene.events.items():
-        if name.split(".")[0] in ("photo", "samples", "load", "propose", "run", "kind", "colour", "picture"):
+        if name.split(".")[0] in ELEMENTS:
             for data in ([], [None] * 9, [[]] * 6):
-                if name != "photo.clear" or data:
-                    yield f"{name} {data}", lambda event=event, data=data: page.ask(event, data, scene.session)
+                yield f"{name} {data}", lambda event=event, data=data: page.ask(event, data, scene.session)
     for index in (-1, 99, "0", 1.5, True, 10**30, None, [0], {"path": str(scene.secret)}):
         yield f"sample {index}", lambda index=index: ask(scene, "samples.click", [index])
     for choice in (None, 5, "x", [], {}, "x" * 10_000):
@@ -218,15 +218,15 @@ def malformed_ways(scene: Scene) -> Iterator[Way]:
     for name, content in {"notes": b"no image", "nothing": b"", "cut off": png(64, 64)[:60],
                           "gif": b"GIF89a" + bytes(50),
                           "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"}.items():
-        yield f"photo {name}", lambda content=content: ask(scene, "photo.upload", [page.uploaded("a.png", content)])
-    yield "no photo", lambda: ask(scene, "photo.upload", [None])
+        yield f"photo {name}", lambda content=content: ask(scene, "editor.upload", [page.uploaded("a.png", content)])
+    yield "no photo", lambda: ask(scene, "editor.upload", [None])
     yield "no trimap", lambda: ask(scene, "load.upload", [None, None, "wide"])
-    yield "no session", lambda: page.ask(scene.events["run.click"], [None, None, "Colour", "#102030", None], "nobody")
+    yield "no session", lambda: page.ask(scene.events["run.click"], run_data(), "nobody")
     yield "cancel", lambda: page.post(f"{API}/cancel", {"session_hash": 5})
 
 
-GROUPS = {"paths": path_ways, "routes": route_ways, "sizes": size_ways, "hosts": host_ways, "colours": colour_ways,
-          "malformed": malformed_ways}
+GROUPS = {"paths": path_ways, "routes": route_ways, "sizes": size_ways, "marks": mark_ways, "hosts": host_ways,
+          "colours": colour_ways, "malformed": malformed_ways}
 
 
 def failures(scene: Scene, group: str) -> tuple[int, list[str]]:
@@ -248,5 +248,5 @@ def failures(scene: Scene, group: str) -> tuple[int, list[str]]:
 def works(scene: Scene) -> bool:
     """Whether an ordinary request is still answered."""
     with contextlib.suppress(OSError, http.client.HTTPException):
-        return scene.page.ask(scene.events["photo.upload"], [scene.own], "ordinary").data is not None
+        return scene.page.ask(scene.events["editor.upload"], [scene.own], "ordinary").data is not None
     return False

@@ -1,0 +1,38 @@
+// What the page is doing, told at once: buttons and a line beside them change on the click, before the server answers.
+const matting = window.matting ??= {};
+const WORDS = {photo: "Reading the photo…", propose: "Finding the subject…", run: "Cutting out…",
+               load: "Reading the file…", background: "Changing the background…"};
+const running = new Set();
+
+function tell() {
+    const latest = [...running].at(-1);
+    document.body.classList.toggle("matting-busy", running.size > 0);
+    for (const key of ["run", "propose"]) {
+        document.getElementById(key)?.classList.toggle("working", running.has(key));
+    }
+    for (const name of ["samples", "load"]) {
+        document.getElementById(name)?.classList.toggle("waiting", running.size > 0);
+    }
+    document.getElementById("actions")?.classList.toggle("waiting", running.has("photo"));
+    const line = document.querySelector("#progress .busy");
+    if (line) line.textContent = latest ? WORDS[latest] : "";
+}
+
+// Called with the inputs of an event as it starts; returns them.
+matting.started = (key, values = []) => {
+    running.add(key);
+    tell();
+    return key === "photo" && !values.length ? [matting.uploaded] : values;
+};
+
+// As `started`, with the marks in place of the second input; boxOnly: without the strokes.
+matting.sent = (key, values, boxOnly = false) => {
+    const marks = matting.marks();
+    values[1] = boxOnly ? {...marks, strokes: null} : marks;
+    return matting.started(key, values);
+};
+
+matting.finished = (key) => {
+    running.delete(key);
+    tell();
+};
