@@ -128,6 +128,10 @@ def test_nothing_unknown_is_the_trimap(exported):
 
 
 def demo_command(folder: Path, *more: str) -> list[str]:
+    """The demo on a folder, which gets an image and its trimap if it has none: they are looked for first."""
+    for kind, array in zip(("images", "trimaps"), random_pair(20, 30), strict=True):
+        if not (folder / kind).exists():
+            write_png(folder / kind / "a.png", array)
     return ["demo.py", "--image-dir", str(folder / "images"), "--trimap-dir", str(folder / "trimaps"),
             "--output", str(folder / "out"), *more]
 

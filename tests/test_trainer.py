@@ -160,7 +160,7 @@ def test_truncated_checkpoint_is_refused_and_the_one_before_offered(data, finish
 
 @pytest.mark.parametrize(("more", "error", "message"), [
     ({"train__resume_checkpoint": "lastest_model"}, CheckpointError,
-     "lastest_model.pth: no such file; .*sample holds latest_model, "),
+     "lastest_model.pth: no such file; .*trial holds latest_model, "),
     ({"train__resume_checkpoint": "latest_model", "train__total_step": 5}, ConfigError,
      "latest_model.pth: is at step 6; expected at most train.total_step, 5, or train.reset_lr=true"),
     ({"model__imagenet_pretrain": "true", "version": "other"}, ConfigError,
@@ -198,7 +198,7 @@ def test_two_runs_do_not_share_a_folder(data, tmp_path):
     with run_folder(config, ALONE) as folder:
         temporary = folder / ".latest_model.pth.0123.tmp"
         temporary.touch()
-        with pytest.raises(ConfigError, match="sample: another run that has not ended"), run_folder(config, ALONE):
+        with pytest.raises(ConfigError, match="trial: another run that has not ended"), run_folder(config, ALONE):
             pass
         assert temporary.exists()
     with run_folder(config, ALONE):
