@@ -1,9 +1,11 @@
-"""Colours of both layers from an alpha that may be wrong: a most probable triple of foreground, background, alpha.
+"""Foreground colours and alpha: the most probable ones, given an alpha that may be wrong.
 
 A network's alpha that is somewhat too high counts part of the background as foreground: its colour leaks into the
 strands. Here, colours near a pixel and the pixel's own position between them decide together with that alpha. This is
 Bayesian matting (Chuang et al., A Bayesian Approach to Digital Matting, CVPR 2001) with variances common to the three
-channels, colours from a first estimate of both layers, and the given alpha as the prior of alpha.
+channels, colours from a first estimate of both layers, and the given alpha as the prior of alpha. Two things are
+not in the paper: an alpha is the surer the nearer it is to 0 or 1, and a pixel whose colour is no mixture of the two
+says less about alpha.
 """
 
 from typing import NamedTuple
@@ -12,7 +14,7 @@ import cv2
 import numpy as np
 
 WINDOW_SHARE = 0.08  # side of the windows whose colours are averaged, as a share of the longer side
-ALPHA_DEVIATION = 0.1  # expected error of alpha, as a standard deviation
+ALPHA_DEVIATION = 0.15  # expected error of an alpha of 0.5, as a standard deviation
 COLOUR_DEVIATION = 0.02  # least standard deviation of a layer's colours in a window, of 1
 NOISE_DEVIATION = 0.01  # of the image, of 1
 ITERATIONS = 3
@@ -62,12 +64,15 @@ def most_probable(image: np.ndarray, alpha: np.ndarray, near: Colours) -> tuple[
     alpha = alpha[..., None]
     difference = near.foreground - near.background
     contrast = _dot(difference, difference) + np.float32(1e-6)
-    on_line = _dot(image - near.background, difference) / contrast
-    uncertain, refined = (alpha > 0) & (alpha < 1), alpha
+    offset = image - near.background
+    on_line = _dot(offset, difference) / contrast
+    beside = offset - on_line * difference
+    unexplained = _dot(beside, beside) / 2  # a variance: two of three channels are perpendicular to the line
+    prior = 4 * ALPHA_DEVIATION**2 * alpha * (1 - alpha)  # a variance, as of a beta distribution
+    refined = alpha
     for _ in range(ITERATIONS):
-        precision = contrast / _variance(refined, near)
-        mean = (alpha / ALPHA_DEVIATION**2 + on_line * precision) / (1 / ALPHA_DEVIATION**2 + precision)
-        refined = np.where(uncertain, mean.clip(0, 1), alpha)
+        gain = prior * contrast / (prior * contrast + _variance(refined, near) + unexplained)
+        refined = (alpha + gain * (on_line - alpha)).clip(0, 1)
     missing = image - refined * near.foreground - (1 - refined) * near.background
     gain = refined * near.foreground_variance / _variance(refined, near)
     return (near.foreground + gain * missing).clip(0, 1), refined[..., 0]
