@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 WINDOW_SHARE = 0.08  # side of the windows whose colours are averaged, as a share of the longer side
+PURITY = 8  # power of a layer's share in a pixel by which the pixel counts in the averages
 ALPHA_DEVIATION = 0.15  # expected error of an alpha of 0.5, as a standard deviation
 COLOUR_DEVIATION = 0.02  # least standard deviation of a layer's colours in a window, of 1
 NOISE_DEVIATION = 0.01  # of the image, of 1
@@ -40,7 +41,7 @@ class Colours(NamedTuple):
 
 
 def nearby_colours(foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> Colours:
-    """Mean and variance in a window around each pixel, weighted by each layer's squared share in the pixels.
+    """Mean and variance in a window around each pixel, mostly of pixels in which little of the other layer is seen.
 
     Args:
         foreground, background: (h, w, 3) float32 in 0..1.
@@ -48,7 +49,7 @@ def nearby_colours(foreground: np.ndarray, background: np.ndarray, alpha: np.nda
     """
     window = 2 * round(WINDOW_SHARE * max(alpha.shape) / 2) + 1
     (front, front_variance), (back, back_variance) = (
-        _moments(layer, share[..., None]**2, window)
+        _moments(layer, share[..., None]**PURITY, window)
         for layer, share in ((foreground, alpha), (background, 1 - alpha)))
     return Colours(front, back, front_variance, back_variance)
 
