@@ -83,7 +83,7 @@ class Oracle:
     def __init__(self, alpha: np.ndarray):
         self.alpha = alpha
 
-    def predict_batch(self, pairs: list) -> list[Matte]:
+    def predict_batch(self, pairs: list, report: object = None) -> list[Matte]:
         return [Matte(self.alpha, (), ()) for _ in pairs]
 
 
