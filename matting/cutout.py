@@ -2,8 +2,8 @@
 
 In a pixel of opacity alpha, the photo mixes the subject's colour with the background's. A cut-out that
 keeps the photo's colours has a halo of the old background; the functions here use estimated foreground
-colours instead. Images are (H, W, 3) RGB, uint8 or uint16, alpha is (H, W) float in 0..1; results have
-the image's bit depth.
+colours instead, and by default an alpha that agrees with them. Images are (H, W, 3) RGB, uint8 or uint16,
+alpha is (H, W) float in 0..1; results have the image's bit depth.
 """
 
 import threading
@@ -42,22 +42,31 @@ def check_pymatting() -> None:
 
 
 def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = DEFAULT_METHOD) -> np.ndarray:
-    """Foreground colours: the image's where alpha is 1, without the background's share elsewhere.
+    """The foreground of `estimate_layers` alone, (H, W, 3) of the image's type, for use with another alpha."""
+    return estimate_layers(image, alpha, method)[0]
 
-    PyMatting estimates them on the whole image, downscaled if large; they are then refined at full size, box
-    by box: by default pixel by pixel, allowing for errors of alpha (`matting.robust_colours`), for the other methods
-    with the iteration of the multi-level method (Germer et al., arXiv 2006.14970). Memory beyond the result is
-    bounded by about 0.5 GB. Box borders do not show.
+
+def estimate_layers(image: np.ndarray, alpha: np.ndarray,
+                    method: str = DEFAULT_METHOD) -> tuple[np.ndarray, np.ndarray]:
+    """Foreground colours, and the alpha to cut out and compose them with.
+
+    The colours are the image's where alpha is 1, without the background's share elsewhere. PyMatting estimates
+    them on the whole image, downscaled if large; they are then refined at full size, box by box: by default pixel by
+    pixel together with alpha (`matting.robust_colours`), for the other methods with the iteration of the multi-level
+    method (Germer et al., arXiv 2006.14970). Memory beyond the results is bounded by about 0.5 GB. Box borders do not
+    show.
 
     Args:
         image: (H, W, 3) uint8 or uint16 RGB.
         alpha: (H, W) float in 0..1.
-        method: "robust"; "ml", multi-level, for an alpha without errors; or "cf", closed-form (Levin et al. 2008),
-            slower.
+        method: "robust", for an alpha that may have errors; "ml", multi-level, for one without; or "cf",
+            closed-form (Levin et al. 2008), slower.
 
     Returns:
-        (H, W, 3) of the image's type; 0 where alpha is 0, except within `EDGE` pixels of the subject, which
-        get its colours, so that upscaling a cut-out does not darken its edge.
+        Foreground, (H, W, 3) of the image's type; 0 where alpha is 0, except within `EDGE` pixels of the subject,
+        which get its colours, so that upscaling a cut-out does not darken its edge.
+        Alpha, (H, W) float in 0..1: with "robust" the refined one, in which exact 0 and 1 are the given ones; with
+        the other methods `alpha` itself.
 
     Raises:
         CutoutError: if PyMatting is not installed.
@@ -66,27 +75,30 @@ def estimate_foreground(image: np.ndarray, alpha: np.ndarray, method: str = DEFA
     _check(image, alpha)
     if method not in COARSE_PIXELS:
         raise ValueError(f"method is {method!r}; expected one of {', '.join(COARSE_PIXELS)}")
-    result = image.copy()
+    foreground, refined = image.copy(), alpha.copy() if method == "robust" else alpha
     near = cv2.dilate((alpha > 0).astype(np.uint8), np.ones((2 * EDGE + 1, 2 * EDGE + 1), np.uint8)) == 1
-    result[~near] = 0
+    foreground[~near] = 0
     wanted = near & (alpha < 1)
     if not wanted.any():
-        return result
+        return foreground, refined
     coarse = _estimate_coarse(image, alpha, method)
     for box in _boxes(wanted):
-        refined = _robust if method == "robust" else _refined
-        colours = refined(image, alpha, coarse, box)
+        if method == "robust":
+            colours, refined[box.slices] = _robust(image, alpha, coarse, box)
+        else:
+            colours = _refined(image, alpha, coarse, box)
         inside = wanted[box.slices]
-        result[box.slices][inside] = _as_levels(colours[inside], image.dtype)
-    return result
+        foreground[box.slices][inside] = _as_levels(colours[inside], image.dtype)
+    return foreground, refined
 
 
 def cut_out(image: np.ndarray, alpha: np.ndarray, method: str = DEFAULT_METHOD) -> np.ndarray:
     """The subject as straight RGBA (colours not multiplied by alpha), (H, W, 4) of the image's type.
 
-    Arguments and errors as in `estimate_foreground`. An 8-bit alpha channel equals that of the matte files.
+    Arguments and errors as in `estimate_layers`, whose alpha it has: only with the methods "ml" and "cf" an 8-bit
+    alpha channel equals that of the matte files.
     """
-    return with_alpha(estimate_foreground(image, alpha, method), alpha)
+    return with_alpha(*estimate_layers(image, alpha, method))
 
 
 def with_alpha(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -99,7 +111,7 @@ def compose_onto(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarr
     """alpha foreground + (1 - alpha) background, rounded; the foreground itself where alpha is 1.
 
     Args:
-        foreground: (H, W, 3) uint8 or uint16, from `estimate_foreground`.
+        foreground: (H, W, 3) uint8 or uint16, with its alpha from `estimate_layers`.
         alpha: (H, W) float in 0..1.
         background: of the foreground's shape, or (3,), and of its type.
 
@@ -126,7 +138,7 @@ def compose_onto(foreground: np.ndarray, alpha: np.ndarray, background: np.ndarr
 def blurred_background(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """The photo blurred without its subject, which would leave a glow around it; shape and type of `image`.
 
-    Errors as in `estimate_foreground`.
+    Errors as in `estimate_layers`.
     """
     _check(image, alpha)
     height, width = alpha.shape
@@ -219,11 +231,11 @@ def _boxes(wanted: np.ndarray) -> Iterator[Box]:
         yield box.times(COVER_CELL).grown(0, height, width)
 
 
-def _robust(image: np.ndarray, alpha: np.ndarray, coarse: np.ndarray, box: Box) -> np.ndarray:
-    """The foreground in a box, (h, w, 3) float32 in 0..1, from stacked `Colours` of the whole image."""
+def _robust(image: np.ndarray, alpha: np.ndarray, coarse: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """Foreground (h, w, 3) and alpha (h, w) in a box, float32 in 0..1, from stacked `Colours` of the whole image."""
     near = Colours.unstacked(_enlarged(coarse, alpha.shape, box))
     colours = image[box.slices] / np.float32(_maximum(image))
-    return most_probable(colours, alpha[box.slices].astype(np.float32), near)[0]
+    return most_probable(colours, alpha[box.slices].astype(np.float32), near)
 
 
 def _refined(image: np.ndarray, alpha: np.ndarray, coarse: np.ndarray, box: Box) -> np.ndarray:

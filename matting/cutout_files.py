@@ -16,7 +16,7 @@ from matting.cutout import (
     check_pymatting,
     compose_onto,
     covering,
-    estimate_foreground,
+    estimate_layers,
     to_depth,
     with_alpha,
 )
@@ -46,8 +46,8 @@ def add_cutout_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --cutout and --background, the arguments of `cutout_files`."""
     parser.add_argument("--cutout", nargs="?", const=DEFAULT_METHOD, choices=COARSE_PIXELS, metavar="METHOD",
                         help="also write NAME_cutout.png, the subject as RGBA with foreground colours "
-                             "estimated by METHOD: robust against errors of the matte (default), ml, multi-level, "
-                             "or cf, closed-form (slow)")
+                             "estimated by METHOD: robust (default), which corrects errors of the matte as well; ml, "
+                             "multi-level, or cf, closed-form (slow), which keep to the matte")
     parser.add_argument("--background", metavar="FILE|#RRGGBB|blur",
                         help="also write NAME_composite.png, the subject over an image (scaled to cover the "
                              "frame), a colour, or its own background blurred")
@@ -94,6 +94,8 @@ def background_for(image: np.ndarray, alpha: np.ndarray, background: np.ndarray 
 def write_cutout_files(stem: Path, photo: Photo, alpha: np.ndarray, wanted: CutoutFiles) -> None:
     """Writes STEM_cutout.png and STEM_composite.png if wanted, in the photo's depth and with its ICC profile.
 
+    Both have the alpha of `matting.cutout.estimate_layers`.
+
     Args:
         stem: folder and beginning of the file names.
         alpha: (H, W) in 0..1, of the photo's size.
@@ -101,7 +103,7 @@ def write_cutout_files(stem: Path, photo: Photo, alpha: np.ndarray, wanted: Cuto
     Raises:
         OSError: if a file cannot be written.
     """
-    foreground = estimate_foreground(photo.colours, alpha, wanted.method)
+    foreground, alpha = estimate_layers(photo.colours, alpha, wanted.method)
     if wanted.background is not None:
         composite = compose_onto(foreground, alpha, background_for(photo.colours, alpha, wanted.background))
         write_png(f"{stem}_composite.png", composite, photo.profile)

@@ -1,9 +1,11 @@
-"""Colours of both layers from an alpha that may be wrong: a most probable triple of foreground, background, alpha.
+"""Foreground colours and alpha: the most probable ones, given an alpha that may be wrong.
 
 A network's alpha that is somewhat too high counts part of the background as foreground: its colour leaks into the
 strands. Here, colours near a pixel and the pixel's own position between them decide together with that alpha. This is
 Bayesian matting (Chuang et al., A Bayesian Approach to Digital Matting, CVPR 2001) with variances common to the three
-channels, colours from a first estimate of both layers, and the given alpha as the prior of alpha.
+channels, colours from a first estimate of both layers, and the given alpha as the prior of alpha. Two things are
+not in the paper: an alpha is the surer the nearer it is to 0 or 1, and a pixel whose colour is no mixture of the two
+says less about alpha.
 """
 
 from typing import NamedTuple
@@ -12,7 +14,8 @@ import cv2
 import numpy as np
 
 WINDOW_SHARE = 0.08  # side of the windows whose colours are averaged, as a share of the longer side
-ALPHA_DEVIATION = 0.1  # expected error of alpha, as a standard deviation
+PURITY = 8  # power of a layer's share in a pixel by which the pixel counts in the averages
+ALPHA_DEVIATION = 0.15  # expected error of an alpha of 0.5, as a standard deviation
 COLOUR_DEVIATION = 0.02  # least standard deviation of a layer's colours in a window, of 1
 NOISE_DEVIATION = 0.01  # of the image, of 1
 ITERATIONS = 3
@@ -38,7 +41,7 @@ class Colours(NamedTuple):
 
 
 def nearby_colours(foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> Colours:
-    """Mean and variance in a window around each pixel, weighted by each layer's squared share in the pixels.
+    """Mean and variance in a window around each pixel, mostly of pixels in which little of the other layer is seen.
 
     Args:
         foreground, background: (h, w, 3) float32 in 0..1.
@@ -46,7 +49,7 @@ def nearby_colours(foreground: np.ndarray, background: np.ndarray, alpha: np.nda
     """
     window = 2 * round(WINDOW_SHARE * max(alpha.shape) / 2) + 1
     (front, front_variance), (back, back_variance) = (
-        _moments(layer, share[..., None]**2, window)
+        _moments(layer, share[..., None]**PURITY, window)
         for layer, share in ((foreground, alpha), (background, 1 - alpha)))
     return Colours(front, back, front_variance, back_variance)
 
@@ -62,12 +65,15 @@ def most_probable(image: np.ndarray, alpha: np.ndarray, near: Colours) -> tuple[
     alpha = alpha[..., None]
     difference = near.foreground - near.background
     contrast = _dot(difference, difference) + np.float32(1e-6)
-    on_line = _dot(image - near.background, difference) / contrast
-    uncertain, refined = (alpha > 0) & (alpha < 1), alpha
+    offset = image - near.background
+    on_line = _dot(offset, difference) / contrast
+    beside = offset - on_line * difference
+    unexplained = _dot(beside, beside) / 2  # a variance: two of three channels are perpendicular to the line
+    prior = 4 * ALPHA_DEVIATION**2 * alpha * (1 - alpha)  # a variance, as of a beta distribution
+    refined = alpha
     for _ in range(ITERATIONS):
-        precision = contrast / _variance(refined, near)
-        mean = (alpha / ALPHA_DEVIATION**2 + on_line * precision) / (1 / ALPHA_DEVIATION**2 + precision)
-        refined = np.where(uncertain, mean.clip(0, 1), alpha)
+        gain = prior * contrast / (prior * contrast + _variance(refined, near) + unexplained)
+        refined = (alpha + gain * (on_line - alpha)).clip(0, 1)
     missing = image - refined * near.foreground - (1 - refined) * near.background
     gain = refined * near.foreground_variance / _variance(refined, near)
     return (near.foreground + gain * missing).clip(0, 1), refined[..., 0]

@@ -44,3 +44,15 @@ def write_training_set(folder: Path, foregrounds: int = 3, backgrounds: int = 6)
     for i in range(backgrounds):
         Image.fromarray(texture(np.random.default_rng(100 + i), 90, 130)).save(folder / "bg" / f"b{i}.jpg", quality=95)
     return folder
+
+
+def layers(dtype=np.uint8, height: int = 90, width: int = 120) -> tuple[np.ndarray, ...]:
+    """An image, its alpha (a soft disc), its foreground (reds) and its background (greens)."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    alpha = ((0.35 * height - np.hypot(y - height / 2, x - width / 2)) / (0.2 * height) + 0.5).clip(0, 1)
+    maximum = np.iinfo(dtype).max
+    foreground = np.dstack([0.8 + 0.2 * x / width, 0.2 * y / height, np.full_like(x, 0.1)])
+    background = np.dstack([0.1 * x / width, 0.6 + 0.4 * y / height, np.full_like(x, 0.3)])
+    image = alpha[..., None] * foreground + (1 - alpha[..., None]) * background
+    return (np.rint(image * maximum).astype(dtype), alpha.astype(np.float32),
+            *(np.rint(layer * maximum).astype(dtype) for layer in (foreground, background)))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from matting.cutout import estimate_foreground
+from matting.cutout import compose_onto, estimate_foreground, estimate_layers
 from matting.robust_colours import COLOUR_DEVIATION, Colours, most_probable, nearby_colours
 
 RED, GREEN = np.float32([0.9, 0.1, 0.1]), np.float32([0.1, 0.7, 0.1])
@@ -37,10 +37,22 @@ def test_equal_colours_decide_nothing():
 
 def test_certain_alpha_stays():
     given = np.float32([[0, 0, 1, 1, 1]])
+    _, alpha = most_probable(flat((RED + GREEN) / 2), given, near(RED, GREEN, 1e-6))
+    assert np.array_equal(alpha, given)
     foreground, alpha = most_probable(flat(GREEN), given, near(RED, GREEN, 0.1))
     assert np.array_equal(alpha, given)
     assert np.abs(foreground[0, :2] - RED).max() < 1e-6  # nothing is seen of it
     assert np.abs(foreground[0, 2:] - GREEN).max() < 0.01  # it is all that is seen
+
+
+def test_colours_beside_the_line_say_less():
+    """Of a colour that is no mixture of the two, only the given alpha is believed."""
+    given = np.full(SIZE, 0.5, np.float32)
+    place, across = 0.8 * RED + 0.2 * GREEN, 0.5 * np.cross(RED - GREEN, [1, 1, 0])
+    moved = [np.abs(most_probable(flat(colour), given, near(RED, GREEN, 1e-3))[1] - given).max()
+             for colour in (place, place + across)]
+    assert moved[0] > 0.25
+    assert moved[1] < 0.2 * moved[0]
 
 
 def test_unsure_foregrounds_take_the_difference():
@@ -69,13 +81,37 @@ def test_nearby_colours():
     assert halves.foreground_variance[20, 20] > 0.05
 
 
-def test_errors_of_alpha_do_not_leak():
-    """With an alpha too high by up to a tenth, less of the green background gets into the red foreground."""
+def disc() -> tuple[np.ndarray, np.ndarray]:
+    """The image of a soft red disc before green, and its alpha."""
     y, x = np.mgrid[:90, :500]
     alpha = (2.2 - np.hypot(y - 45, x - 250) / 18).clip(0, 1).astype(np.float32)
-    image = np.rint(255 * (alpha[..., None] * RED + (1 - alpha[..., None]) * GREEN)).astype(np.uint8)
+    return np.rint(255 * (alpha[..., None] * RED + (1 - alpha[..., None]) * GREEN)).astype(np.uint8), alpha
+
+
+def test_errors_of_alpha_do_not_leak():
+    """With an alpha too high by up to a tenth, less of the green background gets into the red foreground."""
+    image, alpha = disc()
     mixed = (alpha > 0.1) & (alpha < 0.9)
     too_high = alpha + np.float32(0.4) * alpha * (1 - alpha)
     robust, ml = (np.abs(estimate_foreground(image, too_high, method)[mixed] - 255 * RED).mean()
                   for method in ("robust", "ml"))
     assert robust < 0.7 * ml
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("error", [-0.1, 0.1])
+def test_errors_of_alpha_shrink(dtype, error):
+    """An alpha off by a tenth comes nearer to the truth, and composites, too."""
+    image, alpha = disc()
+    image, maximum = image.astype(dtype) * (np.iinfo(dtype).max // 255), np.iinfo(dtype).max
+    mixed = (alpha > 0.1) & (alpha < 0.9)
+    given = np.where(mixed, alpha + np.float32(error), alpha)
+    foreground, refined = estimate_layers(image, given)
+    assert np.abs(refined - alpha)[mixed].mean() < 0.5 * abs(error)
+    assert np.array_equal(refined[~mixed & (given % 1 == 0)], given[~mixed & (given % 1 == 0)])
+    for background in (0, maximum):
+        behind = np.full(3, background, dtype)
+        truth = alpha[..., None] * RED * maximum + (1 - alpha[..., None]) * background
+        final, before = (np.abs(compose_onto(*layers, behind) - truth)[mixed].mean()
+                         for layers in ((foreground, refined), (estimate_foreground(image, given, "ml"), given)))
+        assert final < 0.6 * before

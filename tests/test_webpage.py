@@ -181,14 +181,16 @@ def test_a_photo_is_matted_by_the_predictor(tmp_path, photo, kind, has_attention
     assert [path.name for path in paths] == [f"photo_{kind}.png" for kind in ("cutout", "composite", "matte", "trimap")]
     cutout, _, alpha, written = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in paths)
     assert np.array_equal(alpha, alpha_to_uint8(result.alpha))
-    assert np.array_equal(cutout[..., 3], alpha)
+    assert np.array_equal(cutout[..., 3], alpha_to_uint8(result.cutout_alpha))
+    assert np.array_equal(cutout[trimap != 128][:, 3], alpha[trimap != 128])
     assert np.array_equal(written, trimap)
 
 
 def test_a_blurred_background_comes_from_the_photo_in_its_depth(tmp_path):
     image = np.full((40, 50, 3), 12345, np.uint16)
     write_png(tmp_path / "deep.png", image)
-    result = PageResult(np.zeros((40, 50), np.uint8), np.zeros((40, 50), np.float32), np.zeros_like(image), None, None)
+    alpha = np.zeros((40, 50), np.float32)
+    result = PageResult(np.zeros((40, 50), np.uint8), alpha, np.zeros_like(image), alpha, None, None)
     final = composite_result(read_photo(tmp_path / "deep.png"), result, "blur")
     assert final.dtype == np.uint16
     assert np.abs(final.astype(int) - 12345).max() <= 1

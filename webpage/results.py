@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from dataloader.image_file import Photo
-from matting.cutout import compose_onto, estimate_foreground, to_depth, with_alpha
+from matting.cutout import compose_onto, estimate_layers, to_depth, with_alpha
 from matting.cutout_files import background_for
 from matting.predictor import Matting
 from utils.file_writing import write_png
@@ -29,8 +29,9 @@ class PageResult(NamedTuple):
     """A photo's matte and what the page needs with it."""
 
     trimap: np.ndarray  # (H, W) uint8 of 0, 128, 255
-    alpha: np.ndarray  # (H, W) float32 in 0..1
+    alpha: np.ndarray  # (H, W) float32 in 0..1, the network's
     foreground: np.ndarray  # (H, W, 3), uint8 or uint16 like the photo's file
+    cutout_alpha: np.ndarray  # (H, W) float32 in 0..1, of the foreground, from `matting.cutout.estimate_layers`
     profile: bytes | None  # ICC profile of its colours
     attention: np.ndarray | None  # picture of `attention_lines`; None for a network without attention
 
@@ -48,15 +49,16 @@ def matte_photo(matting: Matting, photo: Photo, trimap: np.ndarray,
     report(TILES_START, "Finding the edge")
     matte = matting.predict(photo.image, trimap, tiles)
     report(COLOURS_START, "Cleaning the edge's colours")
-    foreground = estimate_foreground(photo.colours, matte.alpha)
+    foreground, cutout_alpha = estimate_layers(photo.colours, matte.alpha)
     report(FILES_START, "Writing the files")
-    return PageResult(trimap, matte.alpha, foreground, photo.profile,
+    return PageResult(trimap, matte.alpha, foreground, cutout_alpha, photo.profile,
                       attention_lines(photo.image, trimap, matte, matting.border))
 
 
 def composite_result(photo: Photo, result: PageResult, background: np.ndarray | str) -> np.ndarray:
     """The subject before a background from `matting.cutout_files.read_background`, in the photo's depth."""
-    return compose_onto(result.foreground, result.alpha, background_for(photo.colours, result.alpha, background))
+    alpha = result.cutout_alpha
+    return compose_onto(result.foreground, alpha, background_for(photo.colours, alpha, background))
 
 
 def display_copy(image: np.ndarray) -> np.ndarray:
@@ -77,7 +79,7 @@ def checkerboard(height: int, width: int) -> np.ndarray:
 
 def on_checkerboard(result: PageResult) -> np.ndarray:
     """The cut-out on a checkerboard, reduced for display."""
-    foreground, alpha = display_copy(to_depth(result.foreground, np.uint8)), display_copy(result.alpha)
+    foreground, alpha = display_copy(to_depth(result.foreground, np.uint8)), display_copy(result.cutout_alpha)
     return compose_onto(foreground, alpha.clip(0, 1), checkerboard(*alpha.shape))
 
 
@@ -123,7 +125,7 @@ def write_files(folder: Path, name: str, result: PageResult, composite: np.ndarr
         composite: result of `composite_result`.
         kinds: which of `FILES`.
     """
-    contents = {"cutout": lambda: (with_alpha(result.foreground, result.alpha), result.profile),
+    contents = {"cutout": lambda: (with_alpha(result.foreground, result.cutout_alpha), result.profile),
                 "composite": lambda: (composite, result.profile),
                 "matte": lambda: (alpha_to_uint8(result.alpha), None),
                 "trimap": lambda: (result.trimap, None)}
