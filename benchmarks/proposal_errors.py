@@ -6,7 +6,8 @@
 GrabCut, "rectangle" and "with network" are given the bounding box of the true alpha, 2 % of the longer side wider on
 each side; "photo only" is like "with network", but is given no rectangle. Columns: shares of all pixels that are
 wrongly said to be subject, or background, and that are unknown; SAD / 1000 over all pixels of the matte that the
-network computes from the trimap; CPU seconds of the proposal. Where no subject is found, everything is unknown.
+network computes from the trimap; CPU seconds of the proposal. Where a method
+finds no subject, or refuses a rectangle that leaves nothing outside, everything counts as unknown.
 """
 
 from __future__ import annotations
@@ -65,10 +66,12 @@ def rectangle_around(alpha: np.ndarray) -> RectangleBox:
 
 
 def by_grab_cut(image: np.ndarray, box: RectangleBox) -> np.ndarray:
-    """A trimap (H, W) uint8 by GrabCut alone, for an image (H, W, 3) uint8."""
+    """The trimap (H, W) uint8 by GrabCut alone, for an image (H, W, 3) uint8; all unknown if nothing is outside."""
     left, top, right, bottom = box
     labels = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
     labels[top:bottom, left:right] = cv2.GC_PR_FGD
+    if not (labels == cv2.GC_BGD).any():
+        return np.full(labels.shape, 128, np.uint8)
     small, _ = reduced(image)
     found = without_specks(grab_cut(small, cv2.resize(labels, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)))
     mask = cv2.resize(found.astype(np.uint8) * 255, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
@@ -76,7 +79,7 @@ def by_grab_cut(image: np.ndarray, box: RectangleBox) -> np.ndarray:
 
 
 def by_proposal(image: np.ndarray, box: RectangleBox, matting: Matting | None, boxed: bool) -> np.ndarray:
-    """The proposed trimap (H, W) uint8; all unknown if no subject is found.
+    """The proposed trimap (H, W) uint8; all unknown if there is none.
 
     Args:
         matting: the network, if it is asked.

@@ -12,7 +12,7 @@ from benchmarks.proposal_errors import COLUMNS, by_grab_cut, by_proposal, errors
 from dataloader.image_file import read_grey, read_image
 
 GENERATED = Path(__file__).parent.parent / "demo" / "generated"
-NAME = "000003.png"
+NAME = "000004.png"
 
 
 def test_the_rectangle_has_a_margin_and_stays_in_the_image():
@@ -37,9 +37,14 @@ def test_both_ways_keep_to_the_rectangle():
     left, top, right, bottom = box = rectangle_around(alpha)
     for trimap in (by_grab_cut(image, box), by_proposal(image, box, None, True)):
         assert (trimap == 255).any()
-        outside = trimap.copy()
-        outside[top:bottom, left:right] = 0
-        assert not (outside == 255).any()
+        trimap[top:bottom, left:right] = 0
+        assert not (trimap == 255).any()
+
+
+def test_a_rectangle_around_everything_decides_nothing():
+    image = read_image(GENERATED / "merged" / NAME)
+    for trimap in (by_grab_cut(image, (0, 0, 128, 128)), by_proposal(image, (0, 0, 128, 128), None, True)):
+        assert np.unique(trimap).tolist() == [128]
 
 
 def test_the_program_prints_and_writes_both_methods(tmp_path, monkeypatch, capsys):
