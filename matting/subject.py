@@ -62,7 +62,7 @@ def find_subject(image: np.ndarray, box: Box | None = None) -> Subject:
         plain = grab_cut(small, np.where(outside, cv2.GC_BGD, cv2.GC_PR_FGD))
         prior = np.where(plain, *GRABCUT_PROBABILITIES[::-1]).astype(np.float32)
         probability = _into_rim(probability + GRABCUT_SHARE * (prior - probability), distance >= RIM_SEGMENTS)
-        outside[:] = False
+        outside &= probability < 0.5
     probability[outside] = 0
     mask = find_outline(small, probability, outside)
     planes = [np.zeros((height, width), np.float32) for _ in range(2)]
