@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from dataloader.image_file import ImageFileError, by_stem, list_images
 from matting.cutout import DEFAULT_METHOD, check_pymatting
 from matting.cutout_files import CutoutFiles, read_background
-from matting.marks import AUTO, Rectangle, add_mark_arguments
+from matting.mark_options import AUTO, Rectangle, add_mark_arguments
 from matting.options import add_matting_arguments, build_predictor, chosen_network
 from matting.photo_cutouts import SUFFIXES, cut_out_photo
 from utils.arguments import any_path

@@ -13,7 +13,7 @@ import numpy as np
 
 from dataloader.image_file import ImageFileError, find_partner, read_grey, read_photo
 from matting.cutout_files import CutoutFiles, write_cutout_files
-from matting.marks import propose_for
+from matting.mark_options import propose_for
 from matting.matte_folder import check_pair
 from matting.proposals import Proposal
 from matting.trimaps import overlay
@@ -35,7 +35,7 @@ def cut_out_photo(path: Path, matting: Matting, wanted: CutoutFiles, args: argpa
 
     Args:
         wanted: composite and method of the colours.
-        args: `output`, `trimap`, and the options of `matting.marks`.
+        args: `output`, `trimap`, and the options of `matting.mark_options`.
         trimaps: the files of the folder `args.trimap`; None if it is a file, or not given.
 
     Raises:

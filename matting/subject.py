@@ -22,6 +22,7 @@ SIDE = 300  # pixels of the longer side of what is analysed
 SURROUNDINGS = 0.2  # of the box's longer side, on each side of it
 SURE_SUBJECT, SURE_BACKGROUND = 0.97, 0.02  # probabilities that GrabCut must not change
 FRAME_RIM = 0.03  # share of the shorter side that is background if no box is given
+RIM_BACKGROUND = 0.25  # probability below which the rim is surely background if no box is given
 RIM_SEGMENTS = 10  # pixels inside the rim where superpixels are not part of it
 GRABCUT_SHARE = 0.5  # of plain GrabCut in the probability if no box is given
 FALLBACK_SHARE = 0.2  # of the pixels, the most likely, if no subject stands out
@@ -62,7 +63,7 @@ def find_subject(image: np.ndarray, box: Box | None = None) -> Subject:
         plain = grab_cut(small, np.where(outside, cv2.GC_BGD, cv2.GC_PR_FGD))
         prior = np.where(plain, *GRABCUT_PROBABILITIES[::-1]).astype(np.float32)
         probability = _into_rim(probability + GRABCUT_SHARE * (prior - probability), distance >= RIM_SEGMENTS)
-        outside[:] = False
+        outside &= probability < RIM_BACKGROUND
     probability[outside] = 0
     mask = find_outline(small, probability, outside)
     planes = [np.zeros((height, width), np.float32) for _ in range(2)]

@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 # A package imports only itself and lower floors; packages on one floor do not import each other.
 FLOORS = (("networks",), ("utils",), ("dataloader", "training"), ("matting", "evaluation"),
           ("trainer", "tester", "webpage"),
-          ("main", "demo", "cutout_photo", "evaluate", "app", "hubconf", "tools", "benchmarks"), ("tests",))
+          ("main", "demo", "cutout_photo", "evaluate", "app", "hubconf", "tools", "benchmarks"),
+          ("tests",))
 FLOOR_OF = {package: number for number, packages in enumerate(FLOORS) for package in packages}
 MOST_LINES = 300
 OF_PROGRAMS = ("__init__.py", "program.py")  # in utils/ although only programs use it, since they share nothing else

@@ -10,15 +10,10 @@ from PIL import Image
 from trimap_pictures import disc, hairy_picture, photo
 
 from dataloader.image_file import read_grey
-from matting.trimaps import (
-    WIDTHS,
-    overlay,
-    subject_size,
-    trimap_from_mask,
-    widen_at_hair,
-)
+from matting.options import DEFAULT_CHECKPOINT, DEFAULT_CONFIG
+from matting.trimaps import WIDTHS, overlay, subject_size, trimap_from_mask, widen_at_hair
 from tools import make_trimap
-from tools.make_trimap import Length, length, rectangle
+from tools.make_trimap import Length, length
 from utils.file_writing import write_png
 
 
@@ -29,7 +24,6 @@ def test_lengths():
     assert length("10").pixels(mask) == 10
     assert length("4%").pixels(mask) == 2
     assert length("2.5") == Length(2.5, False)
-    assert rectangle("1,2,30,40") == (1, 2, 30, 40)
 
 
 def test_scribbles_are_not_written_over(monkeypatch, capsys, tmp_path):
@@ -94,13 +88,14 @@ def test_hair_of_files(monkeypatch, tmp_path):
 
 
 def test_marked_photos(monkeypatch, tmp_path):
-    """A rectangle, and strokes on transparent ground."""
+    """A rectangle in pixels and shares, none, and strokes on transparent ground."""
     write_png(tmp_path / "photos" / "a.png", photo(200))
     strokes = np.zeros((200, 200, 4), np.uint8)
     strokes[100, 90:110] = 255
     strokes[5, :, 3] = 255
     write_png(tmp_path / "strokes.png", strokes)
-    for i, marks in enumerate((("--rectangle", "40,40,160,160"), ("--scribbles", tmp_path / "strokes.png"))):
+    for i, marks in enumerate((("--rectangle", "40,40,160,160"), ("--rectangle", "20%,20%,80%,160"),
+                               ("--rectangle", "auto"), ("--scribbles", tmp_path / "strokes.png"))):
         out = tmp_path / f"out{i}"
         assert run(monkeypatch, tmp_path / "photos" / "a.png", *marks, "--output", out, "--hair") == 0
         trimap = read_grey(out / "a.png")
@@ -128,15 +123,20 @@ def test_each_bad_mask_is_named_and_the_rest_done(monkeypatch, capsys, masks):
 @pytest.mark.parametrize(("arguments", "message"), [
     (["none.png"], "failed: none.png: no such file"),
     (["masks", "--hair"], "make_trimap.py: masks: --hair needs the photos; give their folder with --image-dir"),
-    (["masks", "--rectangle", "1,1,9,9"], "make_trimap.py: masks: is a folder; --rectangle and --scribbles need a"),
+    (["masks", "--scribbles", "a.png"], "make_trimap.py: masks: is a folder; --scribbles needs a single photo"),
+    (["photo.png"], "failed: photo.png: 100% of it is neither black nor white; expected a mask. For a photo, add"),
+    (["photo.png", "--rectangle", "auto", "--erode", "3"], "make_trimap.py: photo.png: --erode and --dilate are for"),
     (["masks", "--output", "masks"], "make_trimap.py: masks: already an input or output folder"),
     (["masks", "--image-dir", "none", "--hair"], "make_trimap.py: none: no such folder"),
     (["masks/grey.png", "--rectangle", "900,0,950,9"], "failed: masks/grey.png: the rectangle 900,0,950,9 contains"),
     (["masks/grey.png", "--scribbles", "none.png"], "failed: none.png: no such file"),
 ])
 def test_refused(monkeypatch, capsys, masks, arguments, message):
+    write_png(masks.parent / "photo.png", photo(60))
+    project, checkpoint = Path.cwd(), DEFAULT_CHECKPOINT.resolve()
     monkeypatch.chdir(masks.parent)
-    assert run(monkeypatch, *arguments) == 1
+    network = ["--config", project / DEFAULT_CONFIG, "--checkpoint", checkpoint] if "--rectangle" in arguments else []
+    assert run(monkeypatch, *arguments, *network) == 1
     error = capsys.readouterr().err
     assert error.startswith(message)
     assert len(error.splitlines()) == 1
@@ -151,3 +151,11 @@ def test_refused_arguments(monkeypatch, capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
         run(monkeypatch, *arguments)
     assert message in capsys.readouterr().err
+
+
+def test_what_is_suspicious_is_said(monkeypatch, capsys, tmp_path):
+    write_png(tmp_path / "photos" / "a.png", photo(120))
+    assert run(monkeypatch, tmp_path / "photos", "--rectangle", "0,0,100%,80%", "--output", tmp_path / "out") == 0
+    line, remark, _ = capsys.readouterr().out.splitlines()
+    assert line.startswith("a.png: 120 x 120, ")
+    assert remark.startswith("  check: The rectangle touches three sides of the photo")

@@ -58,6 +58,18 @@ def test_hair_widens_the_band(enlarged):
     assert np.array_equal(widened[np.abs(angle) > 110], trimap[np.abs(angle) > 110])
 
 
+def test_smooth_background_beyond_the_strands_stays_known():
+    """Short strands, and a reach of 24 pixels beyond the band of 8."""
+    image, mask = hairy_picture(tips=114)
+    trimap = trimap_from_mask(mask, 6, 8)
+    widened = widen_at_hair(trimap, image, 24)
+    y, x = np.mgrid[:400, :400] - 200
+    radius, angle = np.hypot(x, y), np.degrees(np.arctan2(y, x))
+    right = np.abs(angle) < 60
+    assert (widened[right & (radius > 109) & (radius < 112)] == 128).mean() > 0.9
+    assert not widened[radius > 121].any()
+
+
 def test_grass_is_no_hair():
     """What the whole background looks like does not widen the band."""
     image, mask = hairy_picture()

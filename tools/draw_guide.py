@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import read_image
 from matting.cutout import compose_onto, estimate_layers
-from matting.marks import rectangle
+from matting.mark_options import rectangle
 from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
 from matting.proposals import propose
 from matting.trimaps import overlay

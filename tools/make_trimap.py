@@ -25,7 +25,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_alpha, read_grey, read_image
-from matting.marks import add_mark_arguments, propose_for
+from matting.mark_options import add_mark_arguments, propose_for
 from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
 from matting.proposals import HAIR_REACH
 from matting.trimaps import NEARLY, band_width, overlay, subject_size, trimap_from_mask, widen_at_hair
