@@ -16,9 +16,10 @@ IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # which names what was
 FILE_NAMES = {path.name for pattern in ("*.py", "*/*.py", "dataloader/*/*.py", "config/*.toml", "tools/*.toml")
               for path in ROOT.glob(pattern)}
-PROGRAMS = ("main", "demo", "evaluate", "tools.make_trimap", "tools.make_generated_data", "tools.export_onnx",
-            "tools.train_free", "tools.composite_test_set", "tools.fetch_photographs", "tools.fetch_cutouts",
-            "tools.fetch_further_photographs", "tools.cut_out_photographs")
+PROGRAMS = ("main", "demo", "cutout_photo", "evaluate", "tools.make_trimap", "tools.make_generated_data",
+            "tools.export_onnx", "tools.fit_subject_model", "tools.train_free", "tools.composite_test_set",
+            "tools.fetch_photographs", "tools.fetch_cutouts", "tools.fetch_further_photographs",
+            "tools.cut_out_photographs")
 
 
 def without_fences(text: str) -> str:

@@ -57,6 +57,14 @@ def needs_network(_: Path, command: str) -> None:
     assert "python" not in command.split()  # only what installs packages
 
 
+def cut_out(clone: Path, command: str) -> None:
+    assert "1 of 1 cut-outs" in run(clone, command)
+    names = [f"photo_{kind}.png" for kind in ("check", "composite", "cutout", "matte", "trimap")]
+    assert sorted(path.name for path in (clone / "cutouts").iterdir()) == names
+    alpha = np.array(Image.open(clone / "cutouts" / "photo_cutout.png"))[..., 3]
+    assert (alpha.shape, alpha.min(), alpha.max()) == ((90, 100), 0, 255)
+
+
 def trimap(clone: Path, command: str) -> None:
     assert "1 of 1 trimaps: trimaps" in run(clone, command)
     assert (clone / "trimaps" / "portrait.png").exists()
@@ -123,6 +131,7 @@ test_phase.__test__ = False  # a step of the test below
 STEPS: dict[str, Callable[[Path, str], None]] = {
     "pip install -r requirements.txt && python demo.py": in_ci,
     "pip install -r requirements-dev.txt && python -m pytest": in_ci, "pip install torch ": needs_network,
+    "python cutout_photo.py ": cut_out,
     "python tools/make_trimap.py ": trimap, "python demo.py --image-dir ": small_demo,
     "pip install -r requirements-app.txt && python app.py": webpage, "./train.sh": training,
     "python main.py --config=config/trial.toml": trial,

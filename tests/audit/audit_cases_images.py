@@ -16,7 +16,7 @@ from audit_bad_images import (
     unreadable_files,
 )
 from audit_run import Run, Thing
-from audit_shared import GOOD, GOOD_MATTES, demo, matte, write, write_good, write_pair
+from audit_shared import GOOD, GOOD_CUTOUTS, GOOD_MATTES, cut_out, demo, matte, write, write_good, write_pair
 
 Writer = Callable[[Path, bytes], object]
 
@@ -131,8 +131,22 @@ def trimap_tool_run(kind: str, name: str, things: tuple[Thing, ...], status: int
                tuple(f"{good}.png" for good in GOOD), **options)
 
 
+def cut_out_run(kind: str, name: str, things: tuple[Thing, ...], status: int | None = 1, *more: object,
+                **options) -> Run:
+    """cutout_photo.py on two good photos and on others."""
+    things = tuple(Thing(thing.name, thing.token, thing.expected, thing.write,
+                         thing.output.rpartition("/")[2].replace(".png", "_cutout.png"), thing.size)
+                   for thing in things)
+    return Run(kind, name, things, lambda folder: cut_out(folder, *more), write_good, status, GOOD_CUTOUTS, **options)
+
+
 def other_program_runs() -> Iterator[Run]:
     """The same unreadable files given to the other programs."""
+    yield cut_out_run("images elsewhere", "cutout_photo unreadable", numbered(unreadable_files(), "refused", matte),
+                      fast=True)
+    yield cut_out_run("images elsewhere", "cutout_photo damaged bytes",
+                      numbered(slightly_damaged_files(), "either", matte), None)
+    yield cut_out_run("images elsewhere", "cutout_photo odd", numbered(odd_files(), "either", matte), None)
     yield trimap_tool_run("images elsewhere", "make_trimap unreadable", numbered(unreadable_files(), "refused", matte),
                           fast=True)
     yield trimap_tool_run("images elsewhere", "make_trimap damaged bytes",

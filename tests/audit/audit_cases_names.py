@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from audit_bad_images import cut, encoded, picture, trimap_of
-from audit_cases_images import demo_run, trimap_tool_run
+from audit_cases_images import cut_out_run, demo_run, trimap_tool_run
 from audit_run import Run, Thing
 from audit_shared import CONFIG, demo, matte, write, write_good, write_pair
 
@@ -44,12 +44,14 @@ def name_runs() -> Iterator[Run]:
     """The demo and make_trimap.py on such files, with several encodings of the streams."""
     yield demo_run("names", "odd names", good_and_bad(), 1, fast=True)
     yield trimap_tool_run("names", "make_trimap odd names", good_and_bad(), 1)
+    yield cut_out_run("names", "cutout_photo odd names", good_and_bad(), 1)
     for env in ENCODINGS:
         text = " ".join(f"{name}={value}" for name, value in env.items())
         yield demo_run("names", f"odd names, {text}", good_and_bad(), 1, env=env, fork=False)
     yield demo_run("names", "clashes", clashes(), 1, fast=True)
     yield demo_run("names", "clashes of cut-outs", clashes("_cutout"), 1, "--cutout")
     yield trimap_tool_run("names", "make_trimap clashes", clashes()[:2])
+    yield cut_out_run("names", "cutout_photo clashes", clashes()[:2])
     ignored = Thing("hidden", ".b-hidden", "ignored", partial(_write, ".b-hidden.png", b""), matte(".b-hidden"))
     skipped = Thing("other file", "b-notes.txt", "refused",
                     lambda folder: write(folder / "images" / "b-notes.txt", b"-"))

@@ -6,8 +6,9 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from audit_bad_images import trimap_of
 from audit_run import Run, Thing
-from audit_shared import CONFIG, GOOD_MATTES, demo, tiny_checkpoint, write, write_good
+from audit_shared import CONFIG, GOOD_CUTOUTS, GOOD_MATTES, cut_out, demo, tiny_checkpoint, write, write_good
 
 NUMBERS = ("-1", "0", "nan", "inf", "1e300", str(10**30), "abc", "")
 REFUSED = (1, 2)
@@ -89,11 +90,8 @@ def option_runs() -> Iterator[Run]:
     for colour in ("#12", "#gggggg", "", "nowhere.jpg", "#00b140 "):
         yield refused(f"--background {colour!r}", colour or "--background| .: |: .:",
                       lambda folder, colour=colour: demo(folder, f"--background={colour}"), REFUSED)
-    for box in ("1,2,3", "5,5,5,5", "900,900,999,999", "0,0,40,33", "9,9,1,1", f"0,0,{10**30},5", "a,b,c,d"):
-        yield refused(f"--rectangle {box[:20]}", "rectangle|good1", lambda folder, box=box: [
-            "tools/make_trimap.py", folder / "images" / "good1.png", "--rectangle", box, "--output", folder / "out"])
-    yield refused("--rectangle on a folder", "images", lambda folder: [
-        "tools/make_trimap.py", folder / "images", "--rectangle=1,1,9,9", "--output", folder / "out"])
+    yield from rectangle_runs()
+    yield from cut_out_runs()
     yield refused("--output is the input", "images", lambda folder: [
         "tools/make_trimap.py", folder / "images", "--output", folder / "images"])
     yield refused("weights twice", "--onnx", lambda folder: demo(folder, "--onnx=a.onnx"), 2, fast=True)
@@ -101,6 +99,77 @@ def option_runs() -> Iterator[Run]:
         token = {"evaluate.py": "--pred-dir", "tools/make_trimap.py": "source", "tools/train_free.py": "--parts"}
         yield refused(f"{name} alone", token.get(name, "--fg-dir"), lambda folder, name=name: [name], 2)
     yield refused("--phase=abc", "--phase", lambda folder: ["main.py", "--phase=abc"], 2)
+
+
+def rectangle_runs() -> Iterator[Run]:
+    """Rectangles, senseless and not, for the two programs that take them."""
+    def trimap_tool(folder: Path, *more: object, source: str = "images") -> list:
+        return ["tools/make_trimap.py", folder / source, "--output", folder / "out", "--checkpoint", tiny_checkpoint(),
+                "--config", CONFIG, "--device=cpu", *more]
+
+    for name, command in (("make_trimap", trimap_tool), ("cutout_photo", cut_out)):
+        for box in ("1,2,3", "5,5,5,5", "900,900,999,999", "0,0,40,33", "9,9,1,1", f"0,0,{10**30},5", "a,b,c,d", "a,b",
+                    "50%,0,10%,9", "1%%,0,9,9", "-1,0,9,9", "nan,0,9,9", "auto,auto", "0%,0%,0%,0%", ""):
+            yield refused(f"{name} --rectangle {box[:20]}", "rectangle|good1",
+                          lambda folder, box=box, command=command: command(folder, f"--rectangle={box}",
+                                                                           source="images/good1.png"))
+        for box in ("10%,5%,90%,100%", "auto", " auto", "5,5,30,28", "12.5%,3.0,90%,99999"):
+            yield Run("options", f"{name} --rectangle {box} is taken", (),
+                      lambda folder, box=box, command=command: command(folder, f"--rectangle={box}",
+                                                                       source="images/good1.png"),
+                      write_good, 0, ("good1.png" if name == "make_trimap" else "good1_cutout.png",))
+    for name, command, good in (("make_trimap", trimap_tool, ("good1.png", "good2.png")),
+                                ("cutout_photo", cut_out, GOOD_CUTOUTS)):
+        for box in ("10%,5%,90%,100%", "auto"):
+            yield Run("options", f"{name} --rectangle {box} on a folder", (),
+                      lambda folder, box=box, command=command: command(folder, f"--rectangle={box}"), write_good, 0,
+                      good)
+    yield Run("options", "make_trimap --rectangle of pixels on a folder", (),
+              lambda folder: trimap_tool(folder, "--rectangle=5,5,30,28"), write_good, 0, ("good1.png", "good2.png"))
+    yield refused("make_trimap --rectangle with --erode", "--erode",
+                  lambda folder: trimap_tool(folder, "--rectangle=auto", "--erode=3"))
+    yield refused("make_trimap: a photo as a mask", "good1.png", lambda folder: trimap_tool(
+        folder, source="images/good1.png"))
+
+
+def cut_out_runs() -> Iterator[Run]:
+    """Senseless arguments of cutout_photo.py."""
+    def given(folder: Path, name: str, *more: object) -> list:
+        return cut_out(folder, *more, source=f"images/{name}.png")
+
+    yield refused("cutout_photo alone", "PHOTO", lambda folder: ["cutout_photo.py"], 2)
+    yield refused("cutout_photo missing photo", "b-none", lambda folder: given(folder, "b-none"), 1, fast=True)
+    yield refused("cutout_photo missing folder", "b-none", lambda folder: cut_out(folder, source="b-none"), 1)
+    yield refused("cutout_photo empty folder", "b-empty", lambda folder: cut_out(folder, source="b-empty"), 1,
+                  prepare=lambda folder: (folder / "b-empty").mkdir())
+    yield refused("cutout_photo --rectangle of pixels on a folder", "images",
+                  lambda folder: cut_out(folder, "--rectangle=1,1,9,9"), 1)
+    for colour in ("#12", "#gggggg", "", "nowhere.jpg"):
+        yield refused(f"cutout_photo --background {colour!r}", colour or "--background",
+                      lambda folder, colour=colour: cut_out(folder, f"--background={colour}"), 1)
+    yield refused("cutout_photo --output is the folder of photos", "images",
+                  lambda folder: cut_out(folder, "--output", folder / "images"), 1, fast=True)
+    yield refused("cutout_photo --output is the photo's folder", "images",
+                  lambda folder: given(folder, "good1", "--output", folder / "images"), 1)
+    yield refused("cutout_photo trimap of another size", "trimap|good1", lambda folder: given(
+        folder, "good1", "--trimap", folder / "b-trimap.png"), 1, prepare=lambda folder: (
+            write_good(folder), write(folder / "b-trimap.png", trimap_of(41, 33))))
+    yield refused("cutout_photo missing trimap", "b-none", lambda folder: given(
+        folder, "good1", "--trimap", folder / "b-none.png"), 1)
+    yield refused("cutout_photo one trimap for a folder", "good1.png", lambda folder: cut_out(
+        folder, "--trimap", folder / "trimaps" / "good1.png"), 1)
+    yield Run("options", "cutout_photo no trimap for one of two", (Thing("trimap", "good2"),), lambda folder: cut_out(
+        folder, "--trimap", folder / "trimaps"), lambda folder: (
+            write_good(folder), (folder / "trimaps" / "good2.png").unlink()), 1, ("good1_cutout.png",))
+    yield refused("cutout_photo --scribbles for a folder", "--scribbles", lambda folder: cut_out(
+        folder, "--scribbles", folder / "trimaps" / "good1.png"), 1)
+    yield refused("cutout_photo --scribbles of another size", "good1", lambda folder: given(
+        folder, "good1", "--scribbles", folder / "b-strokes.png"), 1, prepare=lambda folder: (
+            write_good(folder), write(folder / "b-strokes.png", trimap_of(41, 33))))
+    yield refused("cutout_photo --rectangle and --trimap", "--trimap", lambda folder: given(
+        folder, "good1", "--rectangle=auto", "--trimap", folder / "trimaps"), 2)
+    yield Run("options", "cutout_photo trimaps of a folder", (), lambda folder: cut_out(
+        folder, "--trimap", folder / "trimaps"), write_good, 0, GOOD_CUTOUTS)
 
 
 def output_runs() -> Iterator[Run]:
@@ -119,6 +188,7 @@ def output_runs() -> Iterator[Run]:
                 "make_generated_data": (tool("tools/make_generated_data.py", *DRAWN), "--output"),
                 "evaluate --csv": (tool("evaluate.py", *FOLDERS), "--csv"),
                 "evaluate --json": (tool("evaluate.py", *FOLDERS), "--json"),
+                "cutout_photo": (cut_out, "--output"),
                 "export_onnx": (lambda folder: ["tools/export_onnx.py", "--checkpoint", tiny_checkpoint(), "--config",
                                                 CONFIG], "--output")}
     for place, path in places.items():

@@ -83,9 +83,16 @@ def demo(folder: Path, *more: object, checkpoint: Path | None = None) -> list:
             "--image-dir", folder / "images", "--trimap-dir", folder / "trimaps", "--output", folder / "out", *more]
 
 
+def cut_out(folder: Path, *more: object, source: str = "images") -> list:
+    """cutout_photo.py on images/, or another source in the folder, with the tiny network."""
+    return ["cutout_photo.py", folder / source, "--config", CONFIG, "--checkpoint", tiny_checkpoint(), "--device=cpu",
+            "--output", folder / "out", *more]
+
+
 def matte(name: str, checkpoint: str = "tiny.pth", version: str = "gca-free-light") -> str:
     """The demo's output file of an image, below the output folder."""
     return f"{version}_{checkpoint}/{name}.png"
 
 
 GOOD_MATTES = tuple(matte(name) for name in GOOD)
+GOOD_CUTOUTS = tuple(f"{name}_cutout.png" for name in GOOD)
