@@ -27,10 +27,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import ImageFileError, find_partner, list_images, read_grey, read_image
-from matting.grabcut import grab_cut, reduced, without_specks
+from matting.grabcut import GRABCUT_SIDE, grab_cut, without_specks
 from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
 from matting.proposals import RectangleBox, propose
-from matting.trimaps import trimap_of_width
+from matting.trimaps import reduced, trimap_of_width
 from utils.arguments import any_path
 from utils.device import usable_device
 from utils.file_writing import atomic_path
@@ -72,7 +72,7 @@ def by_grab_cut(image: np.ndarray, box: RectangleBox) -> np.ndarray:
     labels[top:bottom, left:right] = cv2.GC_PR_FGD
     if not (labels == cv2.GC_BGD).any():
         return np.full(labels.shape, 128, np.uint8)
-    small, _ = reduced(image)
+    small, _ = reduced(image, GRABCUT_SIDE)
     found = without_specks(grab_cut(small, cv2.resize(labels, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)))
     mask = cv2.resize(found.astype(np.uint8) * 255, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return trimap_of_width(np.where(mask >= 128, 255, 0).astype(np.uint8), WIDTH)

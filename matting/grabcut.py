@@ -6,6 +6,8 @@ Images are (H, W, 3) uint8 RGB.
 import cv2
 import numpy as np
 
+from matting.trimaps import reduced
+
 GRABCUT_SIDE = 1000  # pixels of the longer side
 GRABCUT_STEPS = 5
 SPECK = 0.01  # share of the subject's area: smaller parts and holes are removed
@@ -48,7 +50,7 @@ def mask_from_scribbles(image: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
     for strokes, kind in ((white, "white strokes for the foreground"), (black, "black strokes for the background")):
         if not strokes.any():
             raise ValueError(f"no {kind} among the scribbles")
-    small, _ = reduced(image)
+    small, _ = reduced(image, GRABCUT_SIDE)
     size = small.shape[1::-1]
     # Area averaging keeps thin strokes.
     covered = [cv2.resize(strokes.astype(np.float32), size, interpolation=cv2.INTER_AREA) for strokes in (black, white)]
@@ -69,15 +71,6 @@ def mask_from_scribbles(image: np.ndarray, scribbles: np.ndarray) -> np.ndarray:
     mask = np.where(enlarged >= 128, 255, 0).astype(np.uint8)
     mask[black], mask[white] = 0, 255
     return mask
-
-
-def reduced(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """The image downscaled to `GRABCUT_SIDE`, and the scale factor (1: unchanged)."""
-    factor = min(1.0, GRABCUT_SIDE / max(image.shape[:2]))
-    if factor == 1:
-        return image, factor
-    size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), factor
 
 
 def without_specks(subject: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ LIKELY_BACKGROUND = 0.1  # probability of being subject below which the network 
 FIRST_BAND = 0.02  # half the width of the unknown band for the network, as a share of the longer side
 AGREED = 0.8  # alpha from which, and its complement up to which, the network agrees with what was found
 CERTAIN, FAR = 0.85, 3  # probability that needs no agreement at this multiple of the band's half from the outline
+UNLIKELY = 0.4  # probability that at twice this distance is background, whatever the network says
 HAIR_REACH = 3  # multiple of the band's half
 LARGE, FILLED, WIDE, PART = 0.5, 0.9, 0.4, 0.05  # shares from which a remark is made
 
@@ -115,6 +116,7 @@ def second_opinion(image: np.ndarray, subject: Subject, matting: Matting, width:
     sure = farther_inside(found & (alpha > AGREED), band) | (likely > CERTAIN) & farther_inside(found, FAR * band)
     not_at_all = farther_inside(~found & (alpha < 1 - AGREED), band) | ~inside
     not_at_all |= (likely < 1 - CERTAIN) & farther_inside(~found, FAR * band)
+    not_at_all |= (likely < UNLIKELY) & farther_inside(~found, 2 * FAR * band)
     sure = without_specks(sure)
     not_at_all |= ~_touching(~not_at_all, found)
     trimap = np.zeros((height, across), np.uint8)

@@ -15,6 +15,7 @@ import numpy as np
 
 from matting.grabcut import grab_cut, without_specks
 from matting.superpixels import FEATURES, describe, rim_distance
+from matting.trimaps import reduced
 from utils.boxes import Box
 
 MODEL = Path(__file__).with_name("subject_model.json")
@@ -112,10 +113,8 @@ def find_outline(image: np.ndarray, probability: np.ndarray, outside: np.ndarray
 
 def reduced_box(image: np.ndarray, box: Box) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     """An image of at most `SIDE` pixels on its longer side, and the box in it: left, top, right, bottom."""
-    factor = min(1.0, SIDE / max(image.shape[:2]))
-    size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if factor < 1 else image
-    across, down = size[0] / image.shape[1], size[1] / image.shape[0]
+    small, _ = reduced(image, SIDE)
+    across, down = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
     return small, (box.left * across, box.top * down, box.right * across, box.bottom * down)
 
 

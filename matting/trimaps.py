@@ -60,7 +60,7 @@ def widen_at_hair(trimap: np.ndarray, image: np.ndarray, reach: float) -> np.nda
     the known background, so that grass behind the subject is not mistaken for hair. Strands are what has more
     detail than most of the background, and is connected with the band.
     """
-    small, factor = _reduced(image)
+    small, factor = reduced(image, HAIR_SIDE)
     labels = cv2.resize(trimap, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     sigma = max(2.0, reach * factor / 3)
     level = cv2.GaussianBlur(labels.astype(np.float32), (0, 0), sigma)
@@ -104,6 +104,15 @@ def overlay(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
     return np.rint(table).astype(np.uint8)[labels[..., None], image, np.arange(3)]
 
 
+def reduced(image: np.ndarray, side: int) -> tuple[np.ndarray, float]:
+    """The image downscaled to at most `side` pixels on its longer side, and the scale factor (1: unchanged)."""
+    factor = min(1.0, side / max(image.shape[:2]))
+    if factor == 1:
+        return image, factor
+    size = [max(1, round(length * factor)) for length in image.shape[1::-1]]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), factor
+
+
 def farther_inside(region: np.ndarray, distance: float) -> np.ndarray:
     """The pixels of a region (bool) farther than `distance` from the nearest pixel outside."""
     if region.all():  # the distance transform needs an outside
@@ -114,12 +123,3 @@ def farther_inside(region: np.ndarray, distance: float) -> np.ndarray:
 def _gradient(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Derivatives to the right and down, per pixel."""
     return cv2.Sobel(values, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(values, cv2.CV_32F, 0, 1, scale=1 / 8)
-
-
-def _reduced(image: np.ndarray) -> tuple[np.ndarray, float]:
-    """The image downscaled for hair detection, and the scale factor (1: unchanged)."""
-    factor = min(1.0, HAIR_SIDE / max(image.shape[:2]))
-    if factor == 1:
-        return image, factor
-    size = [max(1, round(side * factor)) for side in image.shape[1::-1]]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), factor
