@@ -61,18 +61,26 @@ def check(args: argparse.Namespace) -> list[Path]:
     Raises:
         ImageFileError: if options conflict, results would be written among the photos, or there are none.
     """
+    for given in filter(None, (args.source, args.scribbles, args.trimap)):
+        if not given.exists():
+            raise ImageFileError(f"{given}: no such file")
     folder = args.source if args.source.is_dir() else args.source.parent
     if args.output.resolve() == folder.resolve():
         raise ImageFileError(f"{args.output}: is the photos' folder; choose another --output")
+    photos = list_images(args.source) if args.source.is_dir() else [args.source]
+    written = {(args.output / f"{path.stem}{suffix}.png").resolve() for path in photos for suffix in SUFFIXES}
+    for given in filter(None, (args.scribbles, args.trimap, Path(args.background))):
+        if given.resolve() in written and not (given is args.trimap and given.stem.endswith("_trimap")):
+            raise ImageFileError(f"{given}: would be overwritten; move it, or choose another --output")
     if not args.source.is_dir():
-        return [args.source]
+        return photos
     if args.scribbles:
         raise ImageFileError(f"{args.source}: is a folder; --scribbles needs a single photo")
     if isinstance(args.rectangle, Rectangle) and not all(args.rectangle.shares):
         raise ImageFileError(f"{args.source}: is a folder; --rectangle needs shares such as 10%,5%,90%,100%, or {AUTO}")
     if args.trimap and not args.trimap.is_dir():
         raise ImageFileError(f"{args.trimap}: not a folder; expected one with a trimap for each photo")
-    return list_images(args.source)
+    return photos
 
 
 def run(photos: list[Path], matting: Matting, wanted: CutoutFiles, args: argparse.Namespace) -> int:

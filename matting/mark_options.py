@@ -14,6 +14,7 @@ from dataloader.image_file import ImageFileError, read_alpha, read_grey
 from matting.proposals import Proposal, RectangleBox, Report, propose
 from matting.trimaps import WIDTHS
 from utils.arguments import any_path
+from utils.device import is_out_of_memory
 from utils.errors import one_line
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def propose_for(path: Path, image: np.ndarray, args: argparse.Namespace, matting
         box = args.rectangle.box(height, width) if isinstance(args.rectangle, Rectangle) else None
         proposal = propose(image, box, scribbles, matting, args.width, args.hair, report)
     except (ValueError, cv2.error) as error:
+        if is_out_of_memory(error):
+            raise
         raise ImageFileError(f"{path}: {one_line(error)}") from None
     if box is not None and (box[2] > width or box[3] > height):
         proposal.remarks.insert(0, f"The rectangle {','.join(map(str, box))} exceeds the {width} x {height} pixels; "

@@ -47,7 +47,8 @@ def propose(image: np.ndarray, box: RectangleBox | None = None, scribbles: np.nd
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        box: contains the whole subject; default: the image less a rim. Ignored with scribbles.
+        box: contains the whole subject; default, and if it is the whole image: the image less a rim. Ignored with
+            scribbles.
         scribbles: (H, W) uint8, examples: 0 background, 255 subject, 128 unmarked.
         matting: the network.
         width: of the unknown band, a key of `WIDTHS`.
@@ -63,7 +64,8 @@ def propose(image: np.ndarray, box: RectangleBox | None = None, scribbles: np.nd
         trimap, remarks = trimap_of_width(mask, width), remarks_on(mask, None)
     else:
         inside = None if box is None else box_inside(image, box)
-        subject = find_subject(image, inside)
+        whole = inside == Box(0, image.shape[0], 0, image.shape[1])
+        subject = find_subject(image, None if whole else inside)
         mask = np.where(subject.mask >= 0.5, 255, 0).astype(np.uint8)
         if not mask.any():
             raise ValueError("no subject found; mark it with a tighter rectangle, or with strokes")

@@ -20,6 +20,7 @@ from utils.boxes import Box
 
 MODEL = Path(__file__).with_name("subject_model.json")
 SIDE = 300  # pixels of the longer side of what is analysed
+LEAST_SIDE = 8  # pixels of the shorter side of what is analysed
 SURROUNDINGS = 0.2  # of the box's longer side, on each side of it
 SURE_SUBJECT, SURE_BACKGROUND = 0.97, 0.02  # probabilities that GrabCut must not change
 FRAME_RIM = 0.03  # share of the shorter side that is background if no box is given
@@ -46,16 +47,18 @@ def find_subject(image: np.ndarray, box: Box | None = None) -> Subject:
         box: contains the whole subject; default: the image less a rim.
 
     Raises:
-        ValueError: if the box leaves nothing outside or inside it.
+        ValueError: if the image is too thin, or the box leaves nothing outside or inside it.
     """
     height, width = image.shape[:2]
     whole = box is None
     box = box or frame_box(height, width)
+    if min(height, width) * SIDE < LEAST_SIDE * max(height, width, SIDE):
+        raise ValueError(f"{width} x {height} pixels are too thin to find a subject in; mark it with strokes")
     around = box.grown(round(SURROUNDINGS * max(box.height, box.width)), height, width)
     small, inner = reduced_box(image[around.slices], box.seen_from(around))
     distance = rim_distance(inner, *small.shape[:2])
-    if not np.isfinite(distance).any() or not (distance > 0).any() or min(small.shape[:2]) < 8:
-        raise ValueError("the box leaves too little outside or inside it")
+    if not np.isfinite(distance).any() or not (distance > 0).any() or min(small.shape[:2]) < LEAST_SIDE:
+        raise ValueError("the rectangle leaves too little outside or inside it; draw it larger, or mark with strokes")
     superpixels = describe(small, inner)
     likely = np.where(superpixels.inside, probabilities(superpixels.features, "frame" if whole else "box"), 0)
     probability = likely.astype(np.float32)[superpixels.labels]

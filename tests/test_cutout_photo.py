@@ -80,27 +80,33 @@ def test_a_folder_of_which_one_cannot_be_read(run, photos, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["none.jpg"], "failed: none.jpg: no such file"),
-    (["photos", "--scribbles", "a.png"], "cutout_photo.py: photos: is a folder; --scribbles needs a single photo"),
+    (["none.jpg"], "cutout_photo.py: none.jpg: no such file"),
+    (["photos", "--scribbles", "small.png"], "cutout_photo.py: photos: is a folder; --scribbles needs a single photo"),
     (["photos", "--rectangle", "1,2,30%,40%"], "cutout_photo.py: photos: is a folder; --rectangle needs shares"),
     (["photos", "--trimap", "photos/disc.png"], "cutout_photo.py: photos/disc.png: not a folder; expected one with a"),
     (["photos/disc.png", "--background", "#12"], "cutout_photo.py: #12: not a colour; expected #rrggbb"),
-    (["photos/disc.png", "--trimap", "none.png"], "failed: none.png: no such file"),
+    (["photos/disc.png", "--trimap", "none.png"], "cutout_photo.py: none.png: no such file"),
+    (["photos/disc.png", "--scribbles", "out/disc_trimap.png"], "cutout_photo.py: out/disc_trimap.png: would"),
+    (["photos/disc.png", "--trimap", "out/disc_check.png"], "cutout_photo.py: out/disc_check.png: would be over"),
+    (["photos/dot.png"], "failed: photos/dot.png: 1 x 1 pixels are too thin to find a subject in"),
     (["photos/disc.png", "--trimap", "small.png"], "failed: small.png: the trimap is 40 x 40, but disc.png"),
     (["photos/disc.png", "--rectangle", "900,0,950,9"], "failed: photos/disc.png: the rectangle 900,0,950,9 contains"),
-    (["out/a.png"], "cutout_photo.py: "),
+    (["out/disc_check.png"], "out: is the photos' folder; choose another --output"),
 ])
 def test_refused(monkeypatch, photos, run, capsys, arguments, message):
     project = Path.cwd()
     monkeypatch.chdir(photos.parent)
     write_png("small.png", disc(40, 10))
+    write_png("photos/dot.png", photo(1))
+    for kind in ("trimap", "check"):
+        write_png(f"out/disc_{kind}.png", disc(160, 40))
     monkeypatch.setattr(cutout_photo, "chosen_network", lambda args, chosen=cutout_photo.chosen_network: chosen(
         args_in(args, project)))
     assert run(*arguments) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line]
     assert len(lines) == 1
-    assert lines[0].startswith(message)
-    assert not list(Path("out").glob("*"))
+    assert message in lines[0]
+    assert written(Path("out")) == ["disc_check.png", "disc_trimap.png"]
 
 
 def args_in(args, project: Path):

@@ -63,7 +63,8 @@ def test_folder(monkeypatch, capsys, masks, width):
         assert np.array_equal(read_grey(out / f"{name}.png"), trimap_from_mask(disc(200, 60), band, band))
     assert set(np.unique(read_grey(out / "jpeg.png"))) == {0, 128, 255}
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("alpha.png: 200 x 200, ")
+    assert lines[0] == f"make_trimap.py: sources of trimaps: 4: {masks}"
+    assert lines[1].startswith("alpha.png: 200 x 200, ")
     assert lines[-1] == f"4 of 4 trimaps: {out}"
 
 
@@ -125,6 +126,7 @@ def test_each_bad_mask_is_named_and_the_rest_done(monkeypatch, capsys, masks):
     (["masks", "--hair"], "make_trimap.py: masks: --hair needs the photos; give their folder with --image-dir"),
     (["masks", "--scribbles", "a.png"], "make_trimap.py: masks: is a folder; --scribbles needs a single photo"),
     (["photo.png"], "failed: photo.png: 100% of it is neither black nor white; expected a mask. For a photo, add"),
+    (["photo.png", "--rectangle", "auto", "--device", "nonsense"], "make_trimap.py: "),
     (["photo.png", "--rectangle", "auto", "--erode", "3"], "make_trimap.py: photo.png: --erode and --dilate are for"),
     (["masks", "--output", "masks"], "make_trimap.py: masks: already an input or output folder"),
     (["masks", "--image-dir", "none", "--hair"], "make_trimap.py: none: no such folder"),
@@ -156,6 +158,6 @@ def test_refused_arguments(monkeypatch, capsys, arguments, message):
 def test_what_is_suspicious_is_said(monkeypatch, capsys, tmp_path):
     write_png(tmp_path / "photos" / "a.png", photo(120))
     assert run(monkeypatch, tmp_path / "photos", "--rectangle", "0,0,100%,80%", "--output", tmp_path / "out") == 0
-    line, remark, _ = capsys.readouterr().out.splitlines()
+    _, line, remark, *_ = capsys.readouterr().out.splitlines()
     assert line.startswith("a.png: 120 x 120, ")
     assert remark.startswith("  check: The rectangle touches three sides of the photo")

@@ -55,6 +55,12 @@ def test_refused_boxes(box):
         find_subject(photo(200), box)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (7, 7), (1, 500), (6000, 100)])
+def test_photos_that_are_too_thin(shape):
+    with pytest.raises(ValueError, match="too thin to find a subject in; mark it with strokes"):
+        find_subject(np.zeros((*shape, 3), np.uint8))
+
+
 def test_sides_on_the_photos_border_do_not_count():
     distance = rim_distance((0, 2, 6, 8), 8, 10)  # left and bottom are on the border
     assert distance[4].tolist() == [2.5, 2.5, 2.5, 2.5, 1.5, 0.5, -0.5, -1.5, -2.5, -3.5]

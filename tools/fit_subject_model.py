@@ -27,7 +27,7 @@ from utils.arguments import any_path
 from utils.boxes import Box
 from utils.errors import InputError
 from utils.file_writing import atomic_path
-from utils.program import program
+from utils.program import announce, program
 
 FOLDS = 5
 NEWTON_STEPS = 12
@@ -113,6 +113,7 @@ def parse_arguments() -> argparse.Namespace:
 @program
 def main() -> int:
     args = parse_arguments()
+    announce("fit_subject_model.py", f"outlines: {args.outlines}")
     chance = np.random.default_rng(1)
     examples: dict[str, list[list[Example]]] = {"box": [], "frame": []}
     for name, outline in tqdm(read_outlines(args.outlines).items(), unit="photograph", disable=None):

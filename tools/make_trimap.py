@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
-from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -30,10 +30,12 @@ from matting.options import add_device_argument, add_network_arguments, build_pr
 from matting.proposals import HAIR_REACH
 from matting.trimaps import NEARLY, band_width, overlay, subject_size, trimap_from_mask, widen_at_hair
 from utils.arguments import any_path
+from utils.device import is_out_of_memory, usable_device
 from utils.errors import printable
 from utils.file_writing import write_png
 from utils.preprocessing import size_text
-from utils.program import program
+from utils.program import announce, program
+from utils.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from matting.predictor import Matting
@@ -111,12 +113,17 @@ def write_trimap(path: Path, sources: list[Path], images: list[Path], args: argp
     image, remarks = None, []
     if is_marked(args) or args.hair or args.overlay:
         image = read_image(find_partner(path, images, "image", args.image_dir) if args.image_dir else path)
-    if is_marked(args):
-        trimap, remarks = propose_for(path, image, args, matting)
-    else:
-        trimap = trimap_from_source(path, image, args)
-        if not (trimap == 255).any():
-            remarks = ["No foreground is left; reduce --erode."]
+    try:
+        if is_marked(args):
+            trimap, remarks = propose_for(path, image, args, matting)
+        else:
+            trimap = trimap_from_source(path, image, args)
+            if not (trimap == 255).any():
+                remarks = ["No foreground is left; reduce --erode."]
+    except (MemoryError, RuntimeError, cv2.error) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ImageFileError(f"{path}: not enough memory for its trimap") from None
     try:
         write_png(args.output / f"{path.stem}.png", trimap)
         if args.overlay:
@@ -175,13 +182,16 @@ def main() -> int:
     check(args)
     sources = list_images(args.source) if args.source.is_dir() else [args.source]
     images = list_images(args.image_dir) if args.image_dir else []
-    matting = build_predictor(*chosen_network(args), args.device) if args.rectangle else None
-    for path in (bar := tqdm(sources, unit="trimap", disable=None)):
-        try:
-            bar.write(write_trimap(path, sources, images, args, matting))
-        except ImageFileError as error:
-            bar.write(f"failed: {error}", file=sys.stderr)
-            failures += 1
+    announce("make_trimap.py", f"sources of trimaps: {len(sources)}: {args.source}")
+    matting = build_predictor(*chosen_network(args), usable_device(args.device)) if args.rectangle else None
+    with ProgressBar(len(sources), "making trimaps", unit="trimap") as bar:
+        for path in sources:
+            try:
+                bar.write(write_trimap(path, sources, images, args, matting))
+            except ImageFileError as error:
+                bar.write(f"failed: {error}", file=sys.stderr)
+                failures += 1
+            bar.update()
     print(f"{len(sources) - failures} of {len(sources)} trimaps: {args.output}")
     return 1 if failures else 0
 

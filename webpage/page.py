@@ -112,7 +112,8 @@ def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_tr
         followed(page.samples.click(partial(sample_chosen, samples=samples, trimaps=sample_trimaps,
                                             max_pixels=max_pixels), page.samples, edited,
                                     js="(...values) => matting.started('photo', values)", **light), "photo")
-        followed(page.loaded.upload(trimap_loaded, [session, page.loaded, page.width], edited, **light), "load")
+        followed(page.loaded.upload(trimap_loaded, [session, page.loaded, page.width], edited,
+                                     js="(...values) => matting.started('load', values)", **light), "load")
         again = {"trigger_mode": "always_last", **heavy}
         followed(page.editor.select(propose_here, made, edited, js=f"{MARKS_SENT}('propose', values, true)", **again),
                  "propose")

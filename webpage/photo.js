@@ -48,26 +48,29 @@ async function tinted(url) {
     return canvas;
 }
 
-// Shows what the server answers: {number, photo, tint}; without `photo` the present one stays.
-matting.show = async (answer) => {
+// Shows what the server answers: {number, photo, tint}; without `photo` the present one stays. One after the other.
+let latest = Promise.resolve();
+matting.show = (answer) => latest = latest.then(() => showAnswer(answer)).catch((error) => refuse(String(error)));
+
+async function showAnswer(answer) {
     if (!answer || answer.number === shown) return;
     shown = answer.number;
     refuse("");
     arrived("");
     const given = answer.photo && await loaded(answer.photo.url);
     const tintGiven = answer.tint && await tinted(answer.tint.url);
-    if (answer.number !== shown) return;
     if ("photo" in answer) matting.results?.(false);
     if (given) {
         const same = local && Math.abs(local.width / local.height / (given.width / given.height) - 1) < 0.02;
         putPhoto(same ? local : given);
         local = null;
     } else if (answer.photo === null) {
+        local = null;
         putPhoto(null);
     }
     tint = tintGiven;
     draw();
-};
+}
 
 async function preview(file) {
     const url = URL.createObjectURL(file);
@@ -132,4 +135,6 @@ for (const name of ["dragover", "dragleave", "drop"]) {  // anywhere on the page
         if (name === "drop") send(event.dataTransfer.files[0]);
     });
 }
-document.addEventListener("paste", (event) => send(event.clipboardData?.files[0]));
+document.addEventListener("paste", (event) => {
+    if (!event.defaultPrevented && !event.target.closest?.("#picture")) send(event.clipboardData?.files[0]);
+});

@@ -8,12 +8,17 @@ function tell() {
     const latest = [...running].at(-1);
     document.body.classList.toggle("matting-busy", running.size > 0);
     for (const key of ["run", "propose"]) {
-        document.getElementById(key)?.classList.toggle("working", running.has(key));
+        const button = document.getElementById(key);
+        button?.classList.toggle("working", running.has(key));
+        if (button) button.inert = running.has(key);  // for the keyboard, too
     }
-    for (const name of ["samples", "load"]) {
-        document.getElementById(name)?.classList.toggle("waiting", running.size > 0);
+    const waiting = {samples: running.size > 0, load: running.size > 0,
+                     actions: running.has("photo") || running.has("load")};
+    for (const [name, isWaiting] of Object.entries(waiting)) {
+        const part = document.getElementById(name);
+        part?.classList.toggle("waiting", isWaiting);
+        if (part) part.inert = isWaiting;
     }
-    document.getElementById("actions")?.classList.toggle("waiting", running.has("photo"));
     const line = document.querySelector("#progress .busy");
     if (line) line.textContent = latest ? WORDS[latest] : "";
 }

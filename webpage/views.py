@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from matting.cutout import to_depth
+from utils.file_writing import atomic_path
 from utils.preprocessing import alpha_to_uint8
 from webpage.results import FILES, PageResult, display_copy, on_checkerboard
 
@@ -28,8 +29,9 @@ def stored(image: np.ndarray, lossless: bool = False) -> Picture:
     ending, options = (".png", []) if lossless else (".webp", [cv2.IMWRITE_WEBP_QUALITY, QUALITY])
     content = cv2.imencode(ending, ordered, options)[1].tobytes()
     path = Path(os.environ["GRADIO_TEMP_DIR"]) / hashlib.sha256(content).hexdigest() / f"image{ending}"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
     return of_file(path)
 
 
