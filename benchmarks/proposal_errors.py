@@ -6,8 +6,8 @@
 GrabCut, "rectangle" and "with network" are given the bounding box of the true alpha, 2 % of the longer side wider on
 each side; "photo only" is like "with network", but is given no rectangle. Columns: shares of all pixels that are
 wrongly said to be subject, or background, and that are unknown; SAD / 1000 over all pixels of the matte that the
-network computes from the trimap; CPU seconds of the proposal. Where a method
-finds no subject, or refuses a rectangle that leaves nothing outside, everything counts as unknown.
+network computes from the trimap; CPU seconds of the proposal. Where no subject is found, or GrabCut has nothing outside
+the rectangle, everything is unknown.
 """
 
 from __future__ import annotations

@@ -41,9 +41,13 @@ def test_both_ways_keep_to_the_rectangle():
         assert not (trimap == 255).any()
 
 
-def test_a_rectangle_around_everything_decides_nothing():
+def test_where_nothing_is_found_everything_is_unknown(monkeypatch):
+    def nothing(*_: object, **__: object) -> None:
+        raise ValueError("no subject found")
+
     image = read_image(GENERATED / "merged" / NAME)
-    for trimap in (by_grab_cut(image, (0, 0, 128, 128)), by_proposal(image, (0, 0, 128, 128), None, True)):
+    monkeypatch.setattr("benchmarks.proposal_errors.propose", nothing)
+    for trimap in (by_grab_cut(image, (0, 0, 128, 128)), by_proposal(image, (9, 9, 90, 90), None, True)):
         assert np.unique(trimap).tolist() == [128]
 
 
