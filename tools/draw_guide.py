@@ -67,7 +67,7 @@ PICTURES = {  # the photograph, the part of it that is shown (left, top, right, 
         Step("photo", "photo"), Step("proposal", "trimap"), Step("on white", "result"),
         Step("on a colour", "result", background=(240, 170, 60)))),
     "own_photo": ("coffee", WHOLE, (
-        Step("photo", "photo"), Step("first proposal: table, too", "trimap"),
+        Step("photo", "photo"), Step("first proposal: much is yellow", "trimap"),
         Step("a rectangle; inside the cup painted green", "trimap", CUP, strokes=IN_CUP),
         Step("on white", "result", CUP, strokes=IN_CUP))),
     "guide_painted": ("astronaut", WHOLE, (

@@ -146,7 +146,8 @@ def other_program_runs() -> Iterator[Run]:
                       fast=True)
     yield cut_out_run("images elsewhere", "cutout_photo damaged bytes",
                       numbered(slightly_damaged_files(), "either", matte), None)
-    yield cut_out_run("images elsewhere", "cutout_photo odd", numbered(odd_files(), "either", matte), None)
+    yield cut_out_run("images elsewhere", "cutout_photo odd", numbered(odd_files(), "either", matte), None,
+                      seconds=400)
     yield trimap_tool_run("images elsewhere", "make_trimap unreadable", numbered(unreadable_files(), "refused", matte),
                           fast=True)
     yield trimap_tool_run("images elsewhere", "make_trimap damaged bytes",
