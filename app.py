@@ -6,6 +6,8 @@ Needs requirements-app.txt. The page is reachable from this machine only, unless
 loads nothing from other servers. Uploads and results are deleted when the program ends.
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import shutil
@@ -15,21 +17,20 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-
-from starlette.middleware import Middleware
+from typing import TYPE_CHECKING
 
 from matting.cutout import check_pymatting
 from matting.options import add_matting_arguments, build_predictor, chosen_network
 from utils.arguments import memory_size, port_number, positive_int
 from utils.device import usable_device
 from utils.errors import InputError, system_reason
-from utils.program import program
-from webpage.gate import Gate
+from utils.program import announce, program
 from webpage.hosts import allowed_hosts, in_address
-from webpage.inputs import CheckedBlocks
-from webpage.layout import CSS, HEAD, THEME
-from webpage.page import build_page
+
+if TYPE_CHECKING:  # Gradio takes seconds to import
+    from webpage.inputs import CheckedBlocks
 
 SAMPLES = Path(__file__).parent / "demo"
 SAMPLE_PHOTOS = SAMPLES / "input_lowres"
@@ -58,6 +59,11 @@ def parse_arguments() -> argparse.Namespace:
 @program
 def main() -> int:
     args = parse_arguments()
+    announce("app.py", "starting the page")
+    if find_spec("gradio") is None:
+        raise InputError("Gradio is not installed: pip install -r requirements-app.txt")
+    from webpage.page import build_page
+
     try:
         socket.getaddrinfo(args.host, args.port)
     except OSError as error:
@@ -103,6 +109,11 @@ def launch(page: CheckedBlocks, host: str, port: int, max_upload: int, names: Se
     Raises:
         OSError: if the port is taken.
     """
+    from starlette.middleware import Middleware
+
+    from webpage.gate import Gate
+    from webpage.layout import CSS, HEAD, THEME
+
     gate = Middleware(Gate, page, allowed_hosts(host, names), max_upload, str(SAMPLE_PHOTOS.resolve()))
     page.launch(server_name=in_address(host), server_port=port, max_file_size=max_upload, share=False, ssr_mode=False,
                 theme=THEME, css=CSS, head=HEAD, allowed_paths=[str(SAMPLE_PHOTOS)], footer_links=[], quiet=True,

@@ -6,7 +6,7 @@
     python cutout_photo.py photo.jpg --trimap cutouts/photo_trimap.png
 
 For each photo NAME.* the folder OUTPUT receives NAME_cutout.png, the subject on a transparent background, and
-NAME_composite.png, the subject before another one; and what they were made from: NAME_trimap.png, where black is
+NAME_composite.png, the subject on another one; and what they were made from: NAME_trimap.png, where black is
 background, white subject and grey to be estimated, NAME_check.png, the photo tinted by it (subject green, unknown
 yellow, background red), and NAME_matte.png, the opacity of every pixel. If the check is wrong, mark the subject with
 --rectangle or --scribbles, or mend the trimap in an image editor and hand it over with --trimap.
@@ -112,8 +112,9 @@ def main() -> int:
     matting = build_predictor(*chosen_network(args), usable_device(args.device), precision=args.precision,
                               memory_limit=args.memory_limit)
     failures = run(photos, matting, wanted, args)
+    kinds = f"/NAME{', NAME'.join(f'{suffix}.png' for suffix in SUFFIXES)}" if failures < len(photos) else ""
     print(f"{len(photos) - failures} of {len(photos)} cut-outs in {time.perf_counter() - start:.1f} s: "
-          f"{printable(str(args.output))}/NAME{', NAME'.join(f'{suffix}.png' for suffix in SUFFIXES)}")
+          f"{printable(str(args.output))}{kinds}")
     return 1 if failures else 0
 
 

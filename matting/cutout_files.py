@@ -81,6 +81,8 @@ def read_background(text: str) -> np.ndarray | str:
         if not re.fullmatch("#[0-9a-fA-F]{6}", text):
             raise CutoutError(f"{text}: not a colour; expected #rrggbb, such as #00b140")
         return np.frombuffer(bytes.fromhex(text[1:]), np.uint8)
+    if not Path(text).exists():
+        raise CutoutError(f"{text}: no such file; a background is a file, a colour such as #00b140, or blur")
     return read_colours(text)
 
 

@@ -42,25 +42,27 @@ def cut_out_photo(path: Path, matting: Matting, wanted: CutoutFiles, args: argpa
         ImageFileError: if the photo cannot be read or cut out, or a file cannot be written.
     """
     start, photo = time.perf_counter(), read_photo(path)
-    image, size = photo.image, size_text(photo.image)
-    bar.note(f"{printable(path.name)}: {size}, begun")
+    image, size, name = photo.image, size_text(photo.image), printable(path.name)
+    bar.note(f"{name}: {size}, begun")
     try:
         if args.trimap:
             given = args.trimap if trimaps is None else find_partner(path, trimaps, "trimap", args.trimap)
             proposal = Proposal(read_trimap(given, image, path), [])
         else:
-            proposal = propose_for(path, image, args, matting)
+            proposal = propose_for(path, image, args, matting, lambda _, text: bar.step(f"{name}: {text.lower()}"))
             given = None
-        alpha = matting.predict(image, proposal.trimap, partial(bar.within, printable(path.name))).alpha
+        alpha = matting.predict(image, proposal.trimap, partial(bar.within, name)).alpha
         if not np.isfinite(alpha).all():
             raise ImageFileError(f"{path}: the network's output contains NaN or Inf; its weights may be damaged")
         stem = args.output / path.stem
         pictures = {"_trimap": proposal.trimap, "_check": overlay(image, proposal.trimap),
                     "_matte": alpha_to_uint8(alpha)}
+        kept = keep_earlier(Path(f"{stem}_trimap.png"), proposal.trimap, given)
         for suffix, picture in pictures.items():
             target = Path(f"{stem}{suffix}.png")
             if given is None or target.resolve() != given.resolve():  # what the user painted stays as it is
                 write_png(target, picture)
+        bar.step(f"{name}: estimating the subject's colours")
         write_cutout_files(stem, photo, alpha, wanted)
     except OSError as error:
         raise ImageFileError(f"{path}: its output cannot be written ({error})") from None
@@ -73,8 +75,26 @@ def cut_out_photo(path: Path, matting: Matting, wanted: CutoutFiles, args: argpa
             raise
         raise ImageFileError(f"{path}: cannot be cut out ({one_line(error)})") from None
     share = float((proposal.trimap == 128).mean())
-    line = f"{printable(path.name)}: {size}, {share:.1%} unknown, {time.perf_counter() - start:.1f} s"
-    return "\n".join([line, *(f"  check: {remark}" for remark in proposal.remarks)])
+    line = f"{name}: {size}, {share:.1%} unknown, {time.perf_counter() - start:.1f} s"
+    notes = [f"  the earlier trimap is now {printable(kept.name)}"] if kept else []
+    return "\n".join([line, *(f"  check: {remark}" for remark in proposal.remarks), *notes])
+
+
+def keep_earlier(target: Path, trimap: np.ndarray, given: Path | None) -> Path | None:
+    """Renames an earlier trimap that is about to be replaced by another one, which a user may have painted.
+
+    Args:
+        given: the user's own trimap, which stays where it is.
+
+    Returns:
+        The new path, if there was one.
+    """
+    if not target.is_file() or (given is not None and given.resolve() == target.resolve()):
+        return None
+    earlier = cv2.imread(str(target), cv2.IMREAD_UNCHANGED)
+    if earlier is not None and np.array_equal(earlier, trimap):
+        return None
+    return target.rename(target.with_name(f"{target.stem}_earlier.png"))
 
 
 def read_trimap(path: Path, image: np.ndarray, photo: Path) -> np.ndarray:

@@ -66,6 +66,19 @@ def test_a_mended_trimap_is_taken_as_it_is(run, photos):
     assert (read_image(out / "disc_composite.png")[trimap == 3] == (0, 0xb1, 0x40)).all()
 
 
+def test_a_painted_trimap_is_kept_when_another_is_proposed(run, photos, capsys):
+    out = photos.parent / "out"
+    painted = np.where(disc(160, 20) == 255, 255, 0).astype(np.uint8)
+    write_png(out / "disc_trimap.png", painted)
+    assert run(photos / "disc.png") == 0
+    assert "the earlier trimap is now disc_trimap_earlier.png" in capsys.readouterr().out
+    assert np.array_equal(read_grey(out / "disc_trimap_earlier.png"), painted)
+    proposed = read_grey(out / "disc_trimap.png")
+    assert run(photos / "disc.png") == 0  # the same again replaces nothing
+    assert np.array_equal(read_grey(out / "disc_trimap_earlier.png"), painted)
+    assert np.array_equal(read_grey(out / "disc_trimap.png"), proposed)
+
+
 def test_a_folder_of_which_one_cannot_be_read(run, photos, capsys):
     (photos / "broken.jpg").write_bytes(b"no image")
     write_png(photos / "wide.png", np.hstack([photo(120), photo(120)])[:, :200])

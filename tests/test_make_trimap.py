@@ -125,7 +125,6 @@ def test_each_bad_mask_is_named_and_the_rest_done(monkeypatch, capsys, masks):
     (["none.png"], "failed: none.png: no such file"),
     (["masks", "--hair"], "make_trimap.py: masks: --hair needs the photos; give their folder with --image-dir"),
     (["masks", "--scribbles", "a.png"], "make_trimap.py: masks: is a folder; --scribbles needs a single photo"),
-    (["photo.png"], "failed: photo.png: 100% of it is neither black nor white; expected a mask. For a photo, add"),
     (["photo.png", "--rectangle", "auto", "--device", "nonsense"], "make_trimap.py: "),
     (["photo.png", "--rectangle", "auto", "--erode", "3"], "make_trimap.py: photo.png: --erode and --dilate are for"),
     (["masks", "--output", "masks"], "make_trimap.py: masks: already an input or output folder"),
@@ -157,6 +156,9 @@ def test_refused_arguments(monkeypatch, capsys, arguments, message):
 
 def test_what_is_suspicious_is_said(monkeypatch, capsys, tmp_path):
     write_png(tmp_path / "photos" / "a.png", photo(120))
+    assert run(monkeypatch, tmp_path / "photos", "--output", tmp_path / "out") == 0
+    remark = capsys.readouterr().out.splitlines()[2]
+    assert remark == "  check: 100% of it is unknown; if it is a photo and no mask, add --rectangle auto."
     assert run(monkeypatch, tmp_path / "photos", "--rectangle", "0,0,100%,80%", "--output", tmp_path / "out") == 0
     _, line, remark, *_ = capsys.readouterr().out.splitlines()
     assert line.startswith("a.png: 120 x 120, ")

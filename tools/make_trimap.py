@@ -28,7 +28,7 @@ from dataloader.image_file import ImageFileError, find_partner, list_images, rea
 from matting.mark_options import add_mark_arguments, propose_for
 from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
 from matting.proposals import HAIR_REACH
-from matting.trimaps import NEARLY, band_width, overlay, subject_size, trimap_from_mask, widen_at_hair
+from matting.trimaps import band_width, overlay, subject_size, trimap_from_mask, widen_at_hair
 from utils.arguments import any_path
 from utils.device import is_out_of_memory, usable_device
 from utils.errors import printable
@@ -40,7 +40,7 @@ from utils.progress_bar import ProgressBar
 if TYPE_CHECKING:
     from matting.predictor import Matting
 
-PHOTO_SHARE = 0.5  # of pixels between black and white, from which a picture is no mask
+PHOTO_SHARE = 0.5  # of unknown pixels, from which a picture may be no mask
 
 
 class Length(NamedTuple):
@@ -65,7 +65,7 @@ def read_mask(path: Path) -> np.ndarray:
     """Reads a mask (H, W) uint8: the alpha channel, or grey values if there is none or it is opaque.
 
     Raises:
-        ImageFileError: if the file cannot be read, contains no subject, or is a photo.
+        ImageFileError: if the file cannot be read, or contains no subject.
     """
     mask = read_alpha(path)
     if mask is None:
@@ -73,10 +73,6 @@ def read_mask(path: Path) -> np.ndarray:
     if mask.max() < 128:
         raise ImageFileError(f"{path}: no subject: its brightest value is {mask.max()}; "
                              "expected a mask with 0 for background and 255 for foreground")
-    soft = float(((mask > NEARLY) & (mask < 255 - NEARLY)).mean())
-    if soft > PHOTO_SHARE:
-        raise ImageFileError(f"{path}: {soft:.0%} of it is neither black nor white; expected a mask. For a photo, add "
-                             "--rectangle auto")
     return mask
 
 
@@ -93,6 +89,14 @@ def trimap_from_source(path: Path, image: np.ndarray | None, args: argparse.Name
     erode, dilate = (given.pixels(mask) if given else band for given in (args.erode, args.dilate))
     trimap = trimap_from_mask(mask, erode, dilate)
     return widen_at_hair(trimap, image, HAIR_REACH * max(1, dilate)) if args.hair else trimap
+
+
+def remarks_on_mask(trimap: np.ndarray) -> list[str]:
+    """What is suspicious about the trimap (H, W) uint8 of a mask."""
+    unknown = float((trimap == 128).mean())
+    if unknown > PHOTO_SHARE:
+        return [f"{unknown:.0%} of it is unknown; if it is a photo and no mask, add --rectangle auto."]
+    return [] if (trimap == 255).any() else ["No foreground is left; reduce --erode."]
 
 
 def write_trimap(path: Path, sources: list[Path], images: list[Path], args: argparse.Namespace,
@@ -118,8 +122,7 @@ def write_trimap(path: Path, sources: list[Path], images: list[Path], args: argp
             trimap, remarks = propose_for(path, image, args, matting)
         else:
             trimap = trimap_from_source(path, image, args)
-            if not (trimap == 255).any():
-                remarks = ["No foreground is left; reduce --erode."]
+            remarks = remarks_on_mask(trimap)
     except (MemoryError, RuntimeError, cv2.error) as error:
         if not is_out_of_memory(error):
             raise

@@ -67,6 +67,12 @@ class ProgressBar:
             self._state = f"{name}: {done} of {total} tiles"
             self.beat()
 
+    def step(self, text: str) -> None:
+        """Shows what is being done with the present item."""
+        self._bar.set_postfix_str(text)
+        self._state = text
+        self.beat()
+
     def note(self, line: str) -> None:
         """Prints a line that a bar would make unnecessary."""
         if self._lines:

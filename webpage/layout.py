@@ -11,7 +11,7 @@ from webpage.marks import BRUSHES, LONGEST_MARKS, MARKS_SIDE
 COLOUR, PICTURE, BLURRED = "Colour", "Picture", "Blurred photo"
 DOWNLOADS = ("Cut-out", "Composite", "Matte", "Trimap")  # in the order of `webpage.results.FILES`
 EXPLAINED = {"Cut-out": "The subject with a transparent background.",
-             "Composite": "The subject before the new background.",
+             "Composite": "The subject on the new background.",
              "Matte": "The matte: how opaque each pixel of the subject is, white opaque, black transparent.",
              "Trimap": "The trimap, what you marked: white the subject, grey its edge, black the background."}
 FONT = ["system-ui", "sans-serif"]
