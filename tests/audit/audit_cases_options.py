@@ -128,8 +128,6 @@ def rectangle_runs() -> Iterator[Run]:
               lambda folder: trimap_tool(folder, "--rectangle=5,5,30,28"), write_good, 0, ("good1.png", "good2.png"))
     yield refused("make_trimap --rectangle with --erode", "--erode",
                   lambda folder: trimap_tool(folder, "--rectangle=auto", "--erode=3"))
-    yield refused("make_trimap: a photo as a mask", "good1.png", lambda folder: trimap_tool(
-        folder, source="images/good1.png"))
 
 
 def cut_out_runs() -> Iterator[Run]:
