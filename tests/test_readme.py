@@ -88,6 +88,7 @@ def webpage(clone: Path, command: str) -> None:
     program = command.rpartition("&& python ")[2].split()
     with subprocess.Popen([sys.executable, *program, f"--port={port}", "--device=cpu"], cwd=clone, text=True,
                           stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == "app.py: starting the page\n"
         assert process.stdout.readline().startswith(f"Open http://127.0.0.1:{port} ")
         with urllib.request.urlopen(f"http://127.0.0.1:{port}") as page:
             assert b"Image matting" in page.read()
