@@ -121,7 +121,8 @@ def test_from_a_dropped_photo_to_its_files(served, page, own, tmp_path):
     assert np.array_equal(taken[0], read_image(own))
     assert np.array_equal(taken[1], trimap)
     assert np.array_equal(alpha, alpha_to_uint8(matte.alpha))
-    assert np.array_equal(download(page, "cut-out", "own")[..., 3], alpha)
+    known = trimap != 128  # elsewhere a cut-out's alpha is refined
+    assert np.array_equal(download(page, "cut-out", "own")[known, 3], alpha[known])
     background = trimap == 0
     assert np.unique(download(page, "composite", "own")[background], axis=0).tolist() == [[0x2a, 0x6f, 0x97]]
     page.locator("#kind").get_by_text("Blurred photo").click()
