@@ -273,7 +273,7 @@ def test_metadata_is_the_networks_own(monkeypatch, tmp_path, network):
     """A checkpoint that tells its architecture needs no configuration."""
     save_checkpoint(tmp_path / "own.pth", network, architecture={"width": WIDTH})
     told = []
-    monkeypatch.setattr(export_onnx, "export", lambda _, path, metadata: told.append(metadata) or path.touch() or 0)
+    monkeypatch.setattr(export_onnx, "export", lambda _, path, data, *__: told.append(data) or path.touch() or 0)
     arguments = ["export_onnx.py", "--checkpoint", str(tmp_path / "own.pth"), "--output", str(tmp_path / "own.onnx")]
     monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.chdir(ROOT)
