@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matting.predictor import Matting
     from utils.progress_bar import ProgressBar
 
+LAST_EARLIER = 999  # trimaps kept for a photo
 SUFFIXES = ("_cutout", "_composite", "_matte", "_trimap", "_check")  # of the files, before .png
 
 
@@ -88,13 +89,20 @@ def keep_earlier(target: Path, trimap: np.ndarray, given: Path | None) -> Path |
 
     Returns:
         The new path, if there was one.
+
+    Raises:
+        ImageFileError: if too many are kept already.
     """
     if not target.is_file() or (given is not None and given.resolve() == target.resolve()):
         return None
     earlier = cv2.imread(str(target), cv2.IMREAD_UNCHANGED)
     if earlier is not None and np.array_equal(earlier, trimap):
         return None
-    return target.rename(target.with_name(f"{target.stem}_earlier.png"))
+    names = (f"{target.stem}_earlier{number or ''}.png" for number in (0, *range(2, LAST_EARLIER + 1)))
+    free = next((path for path in map(target.with_name, names) if not path.exists()), None)
+    if free is None:
+        raise ImageFileError(f"{target}: {LAST_EARLIER} earlier trimaps are kept beside it; remove some")
+    return target.rename(free)
 
 
 def read_trimap(path: Path, image: np.ndarray, photo: Path) -> np.ndarray:

@@ -77,6 +77,10 @@ def test_a_painted_trimap_is_kept_when_another_is_proposed(run, photos, capsys):
     assert run(photos / "disc.png") == 0  # the same again replaces nothing
     assert np.array_equal(read_grey(out / "disc_trimap_earlier.png"), painted)
     assert np.array_equal(read_grey(out / "disc_trimap.png"), proposed)
+    assert run(photos / "disc.png", "--width", "wide") == 0
+    assert "the earlier trimap is now disc_trimap_earlier2.png" in capsys.readouterr().out
+    assert np.array_equal(read_grey(out / "disc_trimap_earlier.png"), painted)
+    assert np.array_equal(read_grey(out / "disc_trimap_earlier2.png"), proposed)
 
 
 def test_a_folder_of_which_one_cannot_be_read(run, photos, capsys):
