@@ -1,4 +1,4 @@
-"""Cuts the subject out of a photo, or of each photo of a folder, in one step.
+"""Cuts the subject out of a photo, or of each of several or of a folder, in one step.
 
     python cutout_photo.py photo.jpg
     python cutout_photo.py photos --background blur
@@ -41,10 +41,10 @@ WHITE = "#ffffff"
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Cut the subject out of photos in one step.")
-    parser.add_argument("source", type=any_path, metavar="PHOTO", help="a photo, or a folder of photos")
+    parser.add_argument("sources", type=any_path, nargs="+", metavar="PHOTO", help="a photo, or a folder of photos")
     marks = add_mark_arguments(parser)
     marks.add_argument("--trimap", type=any_path, metavar="FILE",
-                       help="take this trimap instead of proposing one; for a folder of photos, a folder of trimaps of "
+                       help="take this trimap instead of proposing one; for several photos, a folder of trimaps of "
                             "the same names")
     parser.add_argument("--background", metavar="FILE|#RRGGBB|blur", default=WHITE,
                         help="of the composite: an image (scaled to cover the frame), a colour, or the photo's own "
@@ -61,23 +61,24 @@ def check(args: argparse.Namespace) -> list[Path]:
     Raises:
         ImageFileError: if options conflict, results would be written among the photos, or there are none.
     """
-    for given in filter(None, (args.source, args.scribbles, args.trimap)):
+    for given in filter(None, (*args.sources, args.scribbles, args.trimap)):
         if not given.exists():
             raise ImageFileError(f"{given}: no such file")
-    folder = args.source if args.source.is_dir() else args.source.parent
-    if args.output.resolve() == folder.resolve():
+    folders = {(source if source.is_dir() else source.parent).resolve() for source in args.sources}
+    if args.output.resolve() in folders:
         raise ImageFileError(f"{args.output}: is the photos' folder; choose another --output")
-    photos = list_images(args.source) if args.source.is_dir() else [args.source]
+    photos = [path for source in args.sources for path in (list_images(source) if source.is_dir() else [source])]
     written = {(args.output / f"{path.stem}{suffix}.png").resolve() for path in photos for suffix in SUFFIXES}
     for given in filter(None, (args.scribbles, args.trimap, Path(args.background))):
         if given.resolve() in written and not (given is args.trimap and given.stem.endswith("_trimap")):
             raise ImageFileError(f"{given}: would be overwritten; move it, or choose another --output")
-    if not args.source.is_dir():
+    if photos == args.sources[:1]:
         return photos
+    several = f"{args.sources[0]}: is a folder" if len(args.sources) == 1 else f"{len(args.sources)} photos are given"
     if args.scribbles:
-        raise ImageFileError(f"{args.source}: is a folder; --scribbles needs a single photo")
+        raise ImageFileError(f"{several}; --scribbles needs a single photo")
     if isinstance(args.rectangle, Rectangle) and not all(args.rectangle.shares):
-        raise ImageFileError(f"{args.source}: is a folder; --rectangle needs shares such as 10%,5%,90%,100%, or {AUTO}")
+        raise ImageFileError(f"{several}; --rectangle needs shares such as 10%,5%,90%,100%, or {AUTO}")
     if args.trimap and not args.trimap.is_dir():
         raise ImageFileError(f"{args.trimap}: not a folder; expected one with a trimap for each photo")
     return photos
@@ -105,7 +106,8 @@ def run(photos: list[Path], matting: Matting, wanted: CutoutFiles, args: argpars
 def main() -> int:
     args = parse_arguments()
     photos, start = check(args), time.perf_counter()
-    announce("cutout_photo.py", f"{len(photos)} photo{'s' * (len(photos) != 1)}: {args.source}")
+    announce("cutout_photo.py", f"{len(photos)} photo{'s' * (len(photos) != 1)}: "
+                                f"{', '.join(map(str, args.sources[:3]))}{', ...' * (len(args.sources) > 3)}")
     check_pymatting()
     wanted = CutoutFiles(True, read_background(args.background), DEFAULT_METHOD)
     check_writable(args.output)

@@ -28,6 +28,7 @@ class Rectangle(NamedTuple):
 
     sides: tuple[float, ...]
     shares: tuple[bool, ...]
+    text: str  # as the user wrote it
 
     def box(self, height: int, width: int) -> RectangleBox:
         """In pixels of a photo.
@@ -40,7 +41,7 @@ class Rectangle(NamedTuple):
             round(side * size) if share else round(side)
             for side, share, size in zip(self.sides, self.shares, sizes, strict=True))
         if left >= min(right, width) or top >= min(bottom, height):
-            raise ValueError(f"the rectangle {left},{top},{right},{bottom} contains none of the {width} x {height} "
+            raise ValueError(f"the rectangle {self.text} contains none of the {width} x {height} "
                              "pixels; expected LEFT,TOP,RIGHT,BOTTOM")
         return left, top, right, bottom
 
@@ -49,13 +50,14 @@ def rectangle(text: str) -> Rectangle | str:
     """Argument type: `AUTO`, or four numbers, in pixels or as shares such as 10%."""
     if text.strip() == AUTO:
         return AUTO
-    parts = text.replace(" ", "").split(",")
+    text = text.replace(" ", "")
+    parts = text.split(",")
     if len(parts) != 4 or not all(re.fullmatch(r"\d{1,9}(\.\d{1,9})?%?", part, re.ASCII) for part in parts):
         raise argparse.ArgumentTypeError(f"{text!r} is not a rectangle; expected LEFT,TOP,RIGHT,BOTTOM in pixels or "
                                          f"as shares such as 10%,5%,90%,100%, or {AUTO}")
     shares = tuple(part.endswith("%") for part in parts)
     return Rectangle(tuple(float(part.rstrip("%")) / (100 if share else 1)
-                           for part, share in zip(parts, shares, strict=True)), shares)
+                           for part, share in zip(parts, shares, strict=True)), shares, text)
 
 
 def add_mark_arguments(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
@@ -99,6 +101,6 @@ def propose_for(path: Path, image: np.ndarray, args: argparse.Namespace, matting
             raise
         raise ImageFileError(f"{path}: {one_line(error)}") from None
     if box is not None and (box[2] > width or box[3] > height):
-        proposal.remarks.insert(0, f"The rectangle {','.join(map(str, box))} exceeds the {width} x {height} pixels; "
+        proposal.remarks.insert(0, f"The rectangle {args.rectangle.text} exceeds the {width} x {height} pixels; "
                                    "only the part inside counts.")
     return proposal

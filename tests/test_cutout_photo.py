@@ -83,6 +83,14 @@ def test_a_painted_trimap_is_kept_when_another_is_proposed(run, photos, capsys):
     assert np.array_equal(read_grey(out / "disc_trimap_earlier2.png"), proposed)
 
 
+def test_several_photos(run, photos, capsys):
+    write_png(photos.parent / "more" / "wide.png", np.hstack([photo(120), photo(120)])[:, :200])
+    assert run(photos / "disc.png", photos.parent / "more", "--rectangle", "10%,10%,90%,90%") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"cutout_photo.py: 2 photos: {photos / 'disc.png'}, {photos.parent / 'more'}"
+    assert written(photos.parent / "out") == sorted(f"{name}_{kind}.png" for name in ("disc", "wide") for kind in KINDS)
+
+
 def test_a_folder_of_which_one_cannot_be_read(run, photos, capsys):
     (photos / "broken.jpg").write_bytes(b"no image")
     write_png(photos / "wide.png", np.hstack([photo(120), photo(120)])[:, :200])
@@ -101,6 +109,9 @@ def test_a_folder_of_which_one_cannot_be_read(run, photos, capsys):
     (["photos", "--scribbles", "small.png"], "cutout_photo.py: photos: is a folder; --scribbles needs a single photo"),
     (["photos", "--rectangle", "1,2,30%,40%"], "cutout_photo.py: photos: is a folder; --rectangle needs shares"),
     (["photos", "--trimap", "photos/disc.png"], "cutout_photo.py: photos/disc.png: not a folder; expected one with a"),
+    (["photos/disc.png", "small.png", "--scribbles", "small.png"], "cutout_photo.py: 2 photos are given; --scribbles"),
+    (["photos/disc.png", "small.png", "--trimap", "small.png"], "cutout_photo.py: small.png: not a folder; expected"),
+    (["photos/disc.png", "none.png"], "cutout_photo.py: none.png: no such file"),
     (["photos/disc.png", "--background", "#12"], "cutout_photo.py: #12: not a colour; expected #rrggbb"),
     (["photos/disc.png", "--trimap", "none.png"], "cutout_photo.py: none.png: no such file"),
     (["photos/disc.png", "--scribbles", "out/disc_trimap.png"], "cutout_photo.py: out/disc_trimap.png: would"),

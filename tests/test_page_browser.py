@@ -156,6 +156,8 @@ def test_a_sample_brings_its_trimap_and_a_mask_takes_its_place(served, page, tmp
     page.locator("#samples button.gallery-item").nth(NAMES.index("rocket")).click()
     told(page, "This sample is marked by hand")
     cut_out(page)
+    changed = page.locator("#viewer .changed")
+    assert not changed.is_visible()
     given = read_grey(DEMO / "trimap_lowres" / "Trimap3" / "rocket.png")
     assert np.array_equal(download(page, "trimap", "rocket"), given)
     height, width = given.shape
@@ -166,7 +168,9 @@ def test_a_sample_brings_its_trimap_and_a_mask_takes_its_place(served, page, tmp
         page.locator("#load").click()
     waiting.value.set_files(tmp_path / "mask.png")
     told(page, "The file is loaded.")
+    assert changed.is_visible()
     cut_out(page)
+    assert not changed.is_visible()
     trimap = download(page, "trimap", "rocket")
     assert trimap[height // 2, [0, width // 2, -1]].tolist() == [255, 128, 0]
 

@@ -96,12 +96,12 @@ def test_a_trimap_file_is_taken_as_it_is_and_a_mask_gets_a_band(tmp_path):
 
 
 def test_the_time_left_is_told_when_it_is_long_and_known():
-    times, told = iter([0, 1, 4, 10, 60, 98]), []
+    times, told = iter([0, 1, 4, 10, 60, 60, 98]), []
     report = with_time_left(lambda share, text: told.append(text), lambda: next(times))
-    for share in (0, 0.1, 0.5, 0.01, 0.98):
+    for share in (0, 0.1, 0.5, 0.05, 0.01, 0.98):
         report(share, "Working")
-    assert told == ["Working", "Working, about 36 s left", "Working, about 10 s left", "Working, about 99 min left",
-                    "Working"]
+    assert told == ["Working", "Working, about 36 s left", "Working, about 10 s left", "Working, about 19 min left",
+                    "Working", "Working"]
 
 
 def test_pictures_for_the_browser_are_small_files_named_by_their_contents(monkeypatch, tmp_path):

@@ -87,6 +87,11 @@ function lastBox() {
     return marks.findLast((mark) => mark.box)?.box ?? null;
 }
 
+function changed() {
+    matting.changed();
+    redo();
+}
+
 function redo() {
     strokes.getContext("2d").clearRect(0, 0, strokes.width, strokes.height);
     for (const mark of marks) stroke(mark);
@@ -207,6 +212,8 @@ for (const name of ["pointerup", "pointercancel"]) {
             marks.push({box});
             trigger("select");
         }
+        else return drawMarks();
+        matting.changed();
         drawMarks();
     });
 }
@@ -221,7 +228,7 @@ sheet.addEventListener("wheel", (event) => {
 // ---- Tools ----
 
 const DO = {
-    undo: () => { marks.pop(); redo(); }, clear: () => { marks = []; redo(); },
+    undo: () => { if (marks.pop()) changed(); }, clear: () => { marks = []; changed(); },
     tint: () => { $(".tinted").setAttribute("aria-pressed", String(!isTinted())); draw(); },
     in: () => zoomAt(1.5), out: () => zoomAt(1 / 1.5), choose: () => $(".file").click(),
 };

@@ -50,6 +50,7 @@ VIEWER = f"""
     f'<button type="button" role="tab" data-view="{name.lower().replace("-", "")}" title="{EXPLAINED[name]}">{name}'
     '</button>' for name in DOWNLOADS)}
 <button type="button" class="full" aria-pressed="false">100 %</button></div>
+<p class="changed" role="status">The marks have changed since: cut out again.</p>
 <div class="stage"><img alt=""></div>
 <div class="explained">{"".join(f'<p data-view="{name.lower().replace("-", "")}">{text}</p>'
                                  for name, text in EXPLAINED.items())}</div>

@@ -100,7 +100,7 @@ def build_page(matting: Matting, max_pixels: int, sample_photos: Path, sample_tr
 
         def followed(event: Dependency, key: str) -> Dependency:
             """`ending` of an event whose answer the editor shows."""
-            event.success(None, page.editor, None, js="(view) => matting.show(view)", **quiet)
+            event.success(None, page.editor, None, js=f"(view) => matting.show(view, '{key}')", **quiet)
             return ending(event, key)
 
         chosen = followed(page.editor.upload(partial(photo_chosen, max_pixels=max_pixels), page.photo, edited,

@@ -49,12 +49,16 @@ async function tinted(url) {
 }
 
 // Shows what the server answers: {number, photo, tint}; without `photo` the present one stays. One after the other.
+// `key` as in `matting.started`.
 let latest = Promise.resolve();
-matting.show = (answer) => latest = latest.then(() => showAnswer(answer)).catch((error) => refuse(String(error)));
+matting.show = (answer, key) => {
+    latest = latest.then(() => showAnswer(answer, key)).catch((error) => refuse(String(error)));
+};
 
-async function showAnswer(answer) {
+async function showAnswer(answer, key) {
     if (!answer || answer.number === shown) return;
     shown = answer.number;
+    if (key !== "run") matting.changed();
     refuse("");
     arrived("");
     const given = answer.photo && await loaded(answer.photo.url);

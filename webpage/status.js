@@ -3,6 +3,7 @@ const matting = window.matting ??= {};
 const WORDS = {photo: "Reading the photo…", propose: "Finding the subject…", run: "Cutting out…",
                load: "Reading the file…", background: "Changing the background…"};
 const running = new Set();
+const changes = {now: 0, sent: 0, shown: 0};  // of marks and tint: how many, before the request, before the result
 
 function tell() {
     const latest = [...running].at(-1);
@@ -30,10 +31,27 @@ matting.started = (key, values = []) => {
     return key === "photo" && !values.length ? [matting.uploaded] : values;
 };
 
+function tellChanges() {
+    document.getElementById("results")?.classList.toggle("stale", changes.shown !== changes.now);
+}
+
+// Marks or tint are others than before.
+matting.changed = () => {
+    changes.now += 1;
+    tellChanges();
+};
+
+// The result of the last "Cut out" is there.
+matting.computed = () => {
+    changes.shown = changes.sent;
+    tellChanges();
+};
+
 // As `started`, with the marks in place of the second input; boxOnly: without the strokes.
 matting.sent = (key, values, boxOnly = false) => {
     const marks = matting.marks();
     values[1] = boxOnly ? {...marks, strokes: null} : marks;
+    if (key === "run") changes.sent = changes.now;
     return matting.started(key, values);
 };
 

@@ -58,6 +58,7 @@ matting.result = (view, name) => {
     Object.assign(pictures, view);
     show(name ?? chosen);
     if (!name) {
+        matting.computed();
         const place = element.getBoundingClientRect();
         if (place.top > window.innerHeight * 0.7 || place.top < 0) element.scrollIntoView({behavior: "smooth"});
     }
