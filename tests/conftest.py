@@ -1,11 +1,16 @@
 """A drawn data set and a finished run on it, for all tests of training and testing."""
 
+import os
 from pathlib import Path
 
 import pytest
 from training_runs import run_main, settings
 
 from tools.make_generated_data import make_data_set
+
+# Programs that tests start: two threads each would wait for one another beside further processes. This one has PyTorch
+# already, and keeps its threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import subprocess
 from pathlib import Path
 
@@ -132,7 +131,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk(data, tmp_path):
     before = weights(tmp_path)
     result = subprocess.run(
         command(*arguments, "--set", "train.resume_checkpoint=latest_model"), cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=300,
+        check=False, timeout=300,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
     folder = tmp_path / "checkpoints" / "trial"
     assert result.returncode == 1

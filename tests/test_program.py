@@ -17,7 +17,7 @@ from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
 from dataloader.loader import next_batches
 from utils.errors import InputError, ReportedError, printable
 from utils.file_writing import atomic_path, is_folder_name, naming, write_png
-from utils.program import program
+from utils.program import OPENMP_ROUNDS, program
 
 ROOT = Path(__file__).parent.parent
 NAMES = [b"b_\xff\xfe.png", "grüße 漢字.png".encode(), b"new\nline.png", b"\x1b[31mred.png"]
@@ -35,6 +35,18 @@ def test_errors_become_one_line_and_a_status(capsys, error, line):
 
     assert main() == 1
     assert capsys.readouterr().err == f"{line}\n"
+
+
+@pytest.mark.parametrize("given", [{}, {"GOMP_SPINCOUNT": "5"}, {"OMP_WAIT_POLICY": "active"}])
+def test_threads_wait_as_the_user_says_or_not_for_long(monkeypatch, given):
+    monkeypatch.setattr(os, "environ", dict(given))
+
+    @program
+    def main() -> int:
+        return 0
+
+    assert main() == 0
+    assert os.environ == (given or OPENMP_ROUNDS)
 
 
 def test_an_interrupt_is_told_and_a_bug_is_not_hidden(capsys):
@@ -143,7 +155,7 @@ def test_every_name_can_be_printed(odd_names, tmp_path, encoding):
     result = subprocess.run(
         [sys.executable, "demo.py", "--random-weights", "--config=config/trial.toml", "--set", "model.width=0.1",
          "--device", "cpu", *map(str, arguments)], cwd=ROOT, capture_output=True, check=False, timeout=300,
-        env={**os.environ, "PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1"})
+        env={**os.environ, "PYTHONIOENCODING": encoding})
     lines, errors = (text.decode(encoding).splitlines() for text in (result.stdout, result.stderr))
     assert result.returncode == 1
     assert len(errors) == 2, result.stderr

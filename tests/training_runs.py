@@ -42,7 +42,7 @@ def command(*arguments: str, processes: int = 1) -> list[str]:
 
 def run_main(*arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
     return subprocess.run(command(*arguments, processes=processes), cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False, timeout=300)
+                          check=False, timeout=300)
 
 
 def table(run: Path) -> list[dict[str, float]]:

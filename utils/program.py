@@ -16,6 +16,11 @@ import cv2
 from utils.device import is_out_of_memory
 from utils.errors import ReportedError, one_line, printable, system_reason
 
+# Rounds that GCC's OpenMP, which PyTorch computes with, lets a thread wait for the others before it sleeps: a
+# millisecond or less. By default it is 300,000, in which a thread that is done takes the core from one that is not, if
+# anything else is running on the machine.
+OPENMP_ROUNDS = {"GOMP_SPINCOUNT": "20000"}
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: ends a program as Ctrl-C does, so that no half-written file stays."""
@@ -25,12 +30,15 @@ def program(main: Callable[[], int]) -> Callable[[], int]:
     """Decorates a program's main function, which returns the exit status: errors become one line and a status.
 
     Characters that the output's encoding lacks are escaped in everything that the program prints. Lines appear at
-    once, also in files and pipes.
+    once, also in files and pipes. Threads of a PyTorch that has not been imported yet wait for `OPENMP_ROUNDS`, unless
+    the user has said how they wait.
     """
     name = Path(main.__code__.co_filename).name
 
     @functools.wraps(main)
     def run() -> int:
+        if "OMP_WAIT_POLICY" not in os.environ:
+            os.environ.update(OPENMP_ROUNDS | os.environ)
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):  # not if replaced, as in a notebook
                 stream.reconfigure(errors="backslashreplace", line_buffering=True)
