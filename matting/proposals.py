@@ -24,7 +24,7 @@ AGREED = 0.8  # alpha from which, and its complement up to which, the network ag
 CERTAIN, FAR = 0.85, 3  # probability that needs no agreement at this multiple of the band's half from the outline
 UNLIKELY = 0.4  # probability that at twice this distance is background, whatever the network says
 HAIR_REACH = 3  # multiple of the band's half
-LARGE, FILLED, WIDE, PART = 0.5, 0.9, 0.4, 0.05  # shares from which a remark is made
+LARGE, FILLED, WIDE, PART = 0.5, 0.9, 0.28, 0.05  # shares from which a remark is made
 
 RectangleBox = tuple[int, int, int, int]  # left, top, right, bottom in pixels, right and bottom excluded
 Report = Callable[[float, str], object]  # called with the share of the work done, and the name of the next step

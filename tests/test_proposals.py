@@ -83,7 +83,7 @@ def test_suspicious_subjects_are_remarked_on(found, box, beginning):
 
 def test_others_are_not():
     assert not remarks_on(mask(np.s_[40:60, 40:60], np.s_[5:8, 5:8]), Box(30, 70, 0, 100))
-    assert not remarks_on_trimap(np.array([[0, 128, 255]]))
+    assert not remarks_on_trimap(np.array([[0, 0, 128, 255]]))
 
 
 def test_suspicious_trimaps_are_remarked_on():

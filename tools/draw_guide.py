@@ -1,4 +1,4 @@
-"""Draws the pictures of docs/cutouts.md and of the README from the included photographs.
+"""Draws the pictures of docs/cutouts.md, of the README and of the weights' card from the included photographs.
 
     python tools/draw_guide.py --output docs
 """
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataloader.image_file import read_image
+from dataloader.image_file import list_images, read_grey, read_image
 from matting.cutout import compose_onto, estimate_layers
 from matting.mark_options import rectangle
 from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
@@ -25,17 +25,22 @@ from matting.trimaps import overlay
 from utils.arguments import any_path
 from utils.device import usable_device
 from utils.file_writing import write_jpeg
+from utils.preprocessing import alpha_to_uint8
 from utils.program import announce, program
 from utils.visualisation import panel
+from webpage.results import checkerboard
 
 if TYPE_CHECKING:
     from matting.predictor import Matting
 
-PHOTOGRAPHS = Path(__file__).resolve().parents[1] / "demo" / "input_lowres"
+DEMO = Path(__file__).resolve().parents[1] / "demo"
+PHOTOGRAPHS, TRIMAPS = DEMO / "input_lowres", DEMO / "trimap_lowres" / "Trimap3"
 HEIGHT, CAPTION = 270, 26  # pixels of the pictures, and of the lines below them
+ALL = "free_mattes"  # the picture of all samples
+ALL_HEIGHT, GAP = 190, 6  # pixels of its rows, and between them
 QUALITY = 86  # of JPEG files
 FRAME = (255, 255, 255)  # colour of rectangles
-WHITE = (255, 255, 255)
+WHITE, GREEN = (255, 255, 255), (0, 177, 64)
 
 
 class Stroke(NamedTuple):
@@ -120,6 +125,21 @@ def with_caption(picture: np.ndarray, caption: str) -> np.ndarray:
     return np.vstack([picture, line])
 
 
+def all_samples(matting: Matting) -> np.ndarray:
+    """For each sample: photo, trimap, matte, cut-out and composite, (H, W, 3) uint8."""
+    rows = []
+    for path in list_images(PHOTOGRAPHS):
+        image, trimap = read_image(path), read_grey(TRIMAPS / path.name)
+        matte = matting(image, trimap)
+        colours, alpha = estimate_layers(image, matte)
+        on = [compose_onto(colours, alpha, background) for background in (
+            checkerboard(*alpha.shape), np.array(GREEN, np.uint8))]
+        rows.append(panel([image, trimap, alpha_to_uint8(matte), *on], ALL_HEIGHT))
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return np.vstack(padded)[:-GAP]
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Draw the pictures of the guide to cut-outs.")
     parser.add_argument("--output", type=any_path, default=Path("docs"), metavar="DIR", help="default: %(default)s")
@@ -131,13 +151,14 @@ def parse_arguments() -> argparse.Namespace:
 @program
 def main() -> int:
     args = parse_arguments()
-    announce("draw_guide.py", f"{len(PICTURES)} pictures")
+    announce("draw_guide.py", f"{len(PICTURES) + 1} pictures")
     matting = build_predictor(*chosen_network(args), usable_device(args.device))
     for name, (photo, part, steps) in tqdm(PICTURES.items(), unit="picture", disable=None):
         image = read_image(PHOTOGRAPHS / f"{photo}.png")
         parts = [with_caption(cropped(shown(image, step, matting), part), step.caption) for step in steps]
         write_jpeg(args.output / f"{name}.jpg", panel(parts, HEIGHT + CAPTION), QUALITY)
-    print(f"{args.output}: {', '.join(f'{name}.jpg' for name in PICTURES)}")
+    write_jpeg(args.output / f"{ALL}.jpg", all_samples(matting), QUALITY)
+    print(f"{args.output}: {', '.join(f'{name}.jpg' for name in (*PICTURES, ALL))}")
     return 0
 
 
