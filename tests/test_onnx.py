@@ -88,8 +88,8 @@ def test_baseline_with_one_trimap_channel(tmp_path):
 
 
 def test_colour_samples(tmp_path, monkeypatch):
-    for levels in ("HALVINGS", "SPREADS"):
-        monkeypatch.setattr(known_colours, levels, 1)  # of three and six: each takes the exporter many seconds
+    monkeypatch.setattr(known_colours, "HALVINGS", 1)  # of three; each takes the exporter many seconds
+    monkeypatch.setattr(known_colours, "SPREADS", 1)  # of six
     torch.manual_seed(0)
     network = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1, colour_samples=True)
     for module in network.modules():
@@ -98,14 +98,13 @@ def test_colour_samples(tmp_path, monkeypatch):
     export_onnx.export(network, tmp_path / "colours.onnx", METADATA | {"colour_samples": "True"})
     matting = OnnxMatting(tmp_path / "colours.onnx", threads=1)
     image, trimap = random_pair(110, 170)
-    for known in ((128, 128, 128), (0, 128, 128), (0, 128, 255)):  # nothing known, no foreground, as it is
-        pair = image, np.array(known, np.uint8)[trimap // 127]
-        alpha = matting(*pair)
-        assert np.abs(alpha - Matting(network, "cpu")(*pair)).max() < 1e-4
+    levels = np.array([[128, 128, 128], [0, 128, 128], [0, 128, 255]], np.uint8)
+    for pair in [(image, known[trimap // 127]) for known in levels]:  # nothing known, no foreground, as it is
+        assert np.abs(matting(*pair) - Matting(network, "cpu")(*pair)).max() < 1e-4
     with torch.no_grad():
         for layer in (network.encoder.conv1, network.encoder.shortcut[0][0]):
             layer.parametrizations.weight.original[:, 6:] = 0
-    assert np.abs(alpha - Matting(network, "cpu")(*pair)).max() > 1e-3  # the colours count
+    assert np.abs(matting(*pair) - Matting(network, "cpu")(*pair)).max() > 1e-3  # the colours count
 
 
 def test_a_batch_is_its_images(exported):
