@@ -14,8 +14,8 @@ from dataloader.image_folders import find_test_images
 from evaluation.metrics import check_inputs
 from utils.config import load_config
 
-FEWER = {"trial": {"total_step = 250": "total_step = 20", "warmup_step = 25": "warmup_step = 10",
-                   "val_step = 50": "val_step = 20", "batch_size = 16": "batch_size = 8",
+FEWER = {"trial": {"total_step = 250": "total_step = 40", "warmup_step = 25": "warmup_step = 10",
+                   "val_step = 50": "val_step = 40", "batch_size = 16": "batch_size = 8",
                    "generated = 400": "generated = 12", "bank = 400": "bank = 12"},
          "own-cutouts": {"total_step = 40": "total_step = 3", "warmup_step = 10": "warmup_step = 1",
                          "crop_size = 128": "crop_size = 64", "val_step = 20": "val_step = 3"}}
@@ -51,8 +51,8 @@ def test_the_trial(clone):
     run(clone, training)
     with (clone / "logs" / "stdout" / "trial.csv").open() as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert losses[-1] < losses[0]
-    assert "validation at step 20: sad " in (clone / "logs" / "stdout" / "trial.log").read_text()
+    assert losses[-1] < 0.8 * losses[0]
+    assert "validation at step 40: sad " in (clone / "logs" / "stdout" / "trial.log").read_text()
     assert "mean of 16" in run(clone, testing)
     assert (clone / "prediction" / "trial" / "worst_images" / "sheet.png").exists()
     assert "5 of 5 mattes" in run(clone, demo)
