@@ -1,4 +1,4 @@
-"""Cuts the subject out of a photo, or of each of several or of a folder, in one step.
+"""Cuts the subject out of a photo, out of several, or out of all in a folder, in one step.
 
     python cutout_photo.py photo.jpg
     python cutout_photo.py photos --background blur

@@ -228,7 +228,7 @@ sheet.addEventListener("wheel", (event) => {
 // ---- Tools ----
 
 const DO = {
-    undo: () => { if (marks.pop()) changed(); }, clear: () => { marks = []; changed(); },
+    undo: () => { if (marks.pop()) changed(); }, clear: () => { if (marks.splice(0).length) changed(); },
     tint: () => { $(".tinted").setAttribute("aria-pressed", String(!isTinted())); draw(); },
     in: () => zoomAt(1.5), out: () => zoomAt(1 / 1.5), choose: () => $(".file").click(),
 };
