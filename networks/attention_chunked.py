@@ -19,6 +19,7 @@ with A = 0 outside the grid. B is likewise a sum of copies shifted along rows an
 values of a block at once.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,18 +33,19 @@ from torch.utils.checkpoint import checkpoint
 
 from networks.cuda_memory import free_cuda_memory
 
-# CPU tile, queries x keys: 1 MiB, which stays in a core's cache for the six passes over it. The bottleneck is then the
-# matrix products, not memory: 2 x 576 operations per pair of positions, against about 100 bytes of cache traffic and 30
-# of memory traffic.
-CPU_QUERIES, CPU_KEYS = 512, 512
-FEWEST_ROWS = 4  # of queries per chunk, before chunks run in parallel: each needs two extra rows
+# Tiles on CPUs, rows and columns: 2 MiB per pair of tiles, which a core's cache holds for the six passes over it. The
+# bottleneck is then the matrix products: 2 x 576 operations per pair of positions, and a quarter more for the positions
+# around the tiles, which are the fewer the squarer a tile is. Keys in long rows make the sums faster.
+CPU_QUERIES, CPU_KEYS = (16, 32), (8, 128)
+FEWEST_QUERIES = 128  # per tile with its halo, before tiles run in parallel
 CPU_BUDGET = 2 * 2**30
 CUDA_STREAMING_BUDGET = 2 * 2**30  # larger chunks are no faster
 TILE_ARRAYS = 3  # tile-sized arrays held at once
 TRAINING_ARRAYS = 8  # attention-sized arrays, saved for gradients or temporary
 FLOAT_BYTES = 4
 
-Result = TypeVar("Result")
+Item, Result = TypeVar("Item"), TypeVar("Result")
+Tile = tuple[slice, slice]  # rows and columns of a grid
 
 
 def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
@@ -140,61 +142,74 @@ def _checkpoint_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penal
 
 def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
                   memory_budget: int | None) -> tuple[Tensor, Tensor]:
-    """One image without gradients: chunks of queries in reused buffers, keys in tiles."""
+    """One image without gradients: tiles of queries in reused buffers, keys in tiles."""
     h, w = key_scale.shape
-    workers, query_rows, key_rows = _streaming_plan(h, w, memory_budget, grid.device)
-    arrays = SimpleQueue()
+    workers, query_tile, key_tile = _streaming_plan(h, w, memory_budget, grid.device)
+    buffers = SimpleQueue()
     for _ in range(workers):
-        bordered = grid.new_empty(query_rows + 2, w + 2, h + 2, w + 2)
-        bordered[0], bordered[:, ::w + 1] = 0, 0  # the rest is overwritten for each chunk
-        arrays.put(bordered)
+        buffers.put(grid.new_empty((query_tile[0] + 2) * (query_tile[1] + 2) * (h + 2) * (w + 2)))
 
-    def stream(first: int) -> tuple[Tensor, Tensor]:
-        bordered = arrays.get()
-        rows = slice(first, min(first + query_rows, h))
-        results = _stream_rows(bordered[:rows.stop - first + 2], grid, blocks, key_scale, own_penalty, rows, key_rows)
-        arrays.put(bordered)
+    def stream(queries: Tile) -> tuple[Tensor, Tensor]:
+        buffer = buffers.get()
+        shape = *(side + 2 for side in key_scale[queries].shape), h + 2, w + 2
+        results = _stream_tile(buffer[:math.prod(shape)].view(shape), grid, blocks, key_scale, own_penalty, queries,
+                               key_tile)
+        buffers.put(buffer)
         return results
 
-    chunks = range(0, h, query_rows)
-    output, strongest = torch.zeros_like(blocks), []
-    for first, (part, chosen) in zip(chunks, _on_cores(stream, chunks, workers), strict=True):
-        output[first:first + len(part)] += part
-        strongest.append(chosen)
-    return output, torch.cat(strongest)
-
-
-@torch.inference_mode()  # here, since inference mode is per thread
-def _stream_rows(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor, rows: slice,
-                 key_rows: int) -> tuple[Tensor, Tensor]:
-    """`_attend_rows` for one image, in place.
-
-    Args:
-        bordered: (R + 2, w + 2, h + 2, w + 2), buffer for the attention and the zeros beyond the grid; its
-            first row and the query columns beyond the grid are 0.
-        rows: the R rows of queries.
-        key_rows: rows of keys in a tile.
-    """
-    h = len(key_scale)
-    bordered[-1] = 0
-    attention = bordered[1:-1, 1:-1]
-    for top in range(0, h, key_rows):
-        bottom = min(top + key_rows, h)
-        scores = patch_scores(grid[rows.start:rows.stop + 2], grid[top:bottom + 2])
-        torch.mul(scores, key_scale[top:bottom], out=attention[:, :, top + 1:bottom + 1, 1:-1])
-    keys_of_these_rows = attention[:, :, rows.start + 1:rows.stop + 1, 1:-1]
-    keys_of_these_rows.diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1).add_(own_penalty[rows])
-    strongest = _softmax_within_border(bordered[1:-1])
-
-    output = blocks.new_zeros(len(attention) + 1, *blocks.shape[1:])
-    for top in range(0, h + 1, key_rows):
-        bottom = min(top + key_rows, h + 1)
-        weights = block_weights(bordered[:, :, top:bottom + 1]).flatten(2).flatten(0, 1)
-        output.flatten(0, 1).addmm_(weights, blocks[top:bottom].flatten(0, 1))
+    tiles = _tiles(h, w, query_tile)
+    output, strongest = torch.zeros_like(blocks), key_scale.new_empty((h, w), dtype=torch.long)
+    for tile, (part, chosen) in zip(tiles, on_cores(stream, tiles, workers), strict=True):
+        output[_extended(tile, 1)] += part
+        strongest[tile] = chosen
     return output, strongest.flatten()
 
 
-def _on_cores(function: Callable[[int], Result], items: Sequence[int], workers: int) -> list[Result]:
+@torch.inference_mode()  # here, since inference mode is per thread
+def _stream_tile(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor, queries: Tile,
+                 key_tile: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Attention of a tile of queries to all keys, in place.
+
+    Args:
+        bordered: (r + 2, c + 2, h + 2, w + 2), buffer for the attention of r x c queries and the zeros around it.
+        key_tile: most rows and columns of a tile of keys.
+
+    Returns:
+        Their contribution (r + 1, c + 1, 4 A) to the output blocks, and their strongest keys (r, c).
+    """
+    h, w = key_scale.shape
+    attention, patches = bordered[1:-1, 1:-1], grid[_extended(queries, 2)]
+    for keys in _tiles(h, w, key_tile):
+        scores = patch_scores(patches, grid[_extended(keys, 2)])
+        torch.mul(scores, key_scale[keys], out=attention[(..., *_shifted(keys, 1))])
+    own = attention[(..., *_shifted(queries, 1))].diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1)
+    own.add_(own_penalty[queries])
+    strongest = _softmax_within_border(bordered)
+
+    output = blocks.new_zeros(len(bordered) - 1, bordered.shape[1] - 1, blocks.shape[2])
+    for keys in _tiles(h, w, key_tile, more=1):
+        weights = block_weights(bordered[(..., *_extended(keys, 1))])
+        output.flatten(0, 1).addmm_(weights.flatten(2).flatten(0, 1), blocks[keys].flatten(0, 1))
+    return output, strongest
+
+
+def _tiles(h: int, w: int, shape: tuple[int, int], more: int = 0) -> list[Tile]:
+    """Tiles of this shape that cover a grid of h x w; the last ones have so many more rows and columns."""
+    rows, columns = ([slice(start, start + side if start + side < length else length + more)
+                      for start in range(0, length, side)] for length, side in zip((h, w), shape, strict=True))
+    return list(itertools.product(rows, columns))
+
+
+def _extended(tile: Tile, more: int) -> Tile:
+    """With more rows and columns at the end; all around, if the grid is padded."""
+    return tuple(slice(side.start, side.stop + more) for side in tile)
+
+
+def _shifted(tile: Tile, by: int) -> Tile:
+    return tuple(slice(side.start + by, side.stop + by) for side in tile)
+
+
+def on_cores(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
     """function(item) of each item, in threads whose operations run on one core each.
 
     Splitting thousands of short operations among the cores would synchronise the cores after each: cheap on an idle
@@ -204,42 +219,62 @@ def _on_cores(function: Callable[[int], Result], items: Sequence[int], workers: 
         return [function(item) for item in items]
     threads = torch.get_num_threads()
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(workers, initializer=_begin_worker) as pool:
             return list(pool.map(function, items))
     finally:
         torch.set_num_threads(threads)  # this thread still has them, but new ones would start with 1
 
 
-def _softmax_within_border(logits: Tensor) -> Tensor:
-    """Replaces logits (R, w + 2, h + 2, w + 2) by their softmax over keys, 0 on the border; returns the strongest keys.
+def _begin_worker() -> None:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # of this thread: products of weights below 1e-38 take ten times as long
 
-    The two query columns on the border pass through the softmax too: a contiguous array is faster.
+
+def _softmax_within_border(bordered: Tensor) -> Tensor:
+    """Replaces logits (r + 2, c + 2, h + 2, w + 2) by their softmax over keys, 0 on the border; the strongest keys.
+
+    The query columns on the border pass through the softmax too: a contiguous array is faster.
     """
-    _, width, height, _ = logits.shape
-    logits[:, :, ::height - 1] = -torch.inf
-    logits[:, :, :, ::width - 1] = -torch.inf
+    width = bordered.shape[3]
+    bordered[::len(bordered) - 1] = 0
+    logits = bordered[1:-1]
+    for dim in (2, 3):
+        for end in (0, -1):
+            logits.select(dim, end).fill_(-torch.inf)
     by_query = logits.flatten(2)
-    strongest = by_query.max(dim=2).indices[:, 1:-1]  # argmax, not vectorised on CPUs, is three times slower
+    strongest = by_query[:, 1:-1].max(dim=2).indices  # argmax, not vectorised on CPUs, is three times slower
     torch.softmax(by_query, dim=2, out=by_query)
-    logits[:, ::width - 1] = 0
+    for end in (0, -1):
+        logits.select(1, end).zero_()
     return (strongest // width - 1) * (width - 2) + strongest % width - 1
 
 
-def _streaming_plan(h: int, w: int, memory_budget: int | None, device: torch.device) -> tuple[int, int, int]:
-    """Parallel chunks, query rows per chunk and key rows per tile; tiles get half the budget."""
-    row_pair = FLOAT_BYTES * (w + 2) ** 2
+def _streaming_plan(h: int, w: int, memory_budget: int | None,
+                    device: torch.device) -> tuple[int, tuple[int, int], tuple[int, int]]:
+    """Tiles in parallel, and rows and columns of a tile of queries and of one of keys; each gets half the budget."""
+    positions = (h + 2) * (w + 2)
     if device.type == "cpu":
         budget = memory_budget or CPU_BUDGET
-        all_at_once = budget // 2 // (row_pair * (h + 2) * (FEWEST_ROWS + 2))
-        workers = _between(1, min(torch.get_num_threads(), all_at_once), h)
-        most_queries, most_keys = min(CPU_QUERIES // w, math.ceil(h / workers)), CPU_KEYS // w
+        workers = _between(1, budget // 2 // (FEWEST_QUERIES * positions * FLOAT_BYTES), torch.get_num_threads())
+        most_queries, most_keys = CPU_QUERIES, CPU_KEYS
     else:
         budget = memory_budget or min(CUDA_STREAMING_BUDGET, free_cuda_memory(device) // 2)
-        workers, most_queries, most_keys = 1, h, h
-    half = budget // 2 // workers
-    query_rows = _between(1, min(most_queries, half // (row_pair * (h + 2)) - 2), h)
-    key_rows = _between(1, min(most_keys, half // (row_pair * TILE_ARRAYS * (query_rows + 2)) - 2), h)
-    return workers, query_rows, key_rows
+        workers, most_queries, most_keys = 1, (h, w), (h, w)
+    floats = budget // 2 // workers // FLOAT_BYTES
+    rows, columns = _tile_shape(h, w, most_queries, floats // positions)
+    return workers, (rows, columns), _tile_shape(h, w, most_keys, floats // (TILE_ARRAYS * (rows + 2) * (columns + 2)))
+
+
+def _tile_shape(h: int, w: int, most: tuple[int, int], most_with_halo: int) -> tuple[int, int]:
+    """Rows and columns of tiles of about equal size on a grid of h x w, within `most`; at least 1 x 1.
+
+    Args:
+        most_with_halo: positions of a tile and around it.
+    """
+    rows, columns = min(h, most[0]), min(w, most[1])
+    while (rows + 2) * (columns + 2) > most_with_halo and rows * columns > 1:
+        rows, columns = (rows, math.ceil(columns / 2)) if columns >= rows else (math.ceil(rows / 2), columns)
+    return math.ceil(h / math.ceil(h / rows)), math.ceil(w / math.ceil(w / columns))
 
 
 def _training_budget(device: torch.device) -> int:
