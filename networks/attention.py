@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from networks.attention_chunked import attend
+from networks.attention_tiles import unreported
 
 SELF_PENALTY = -1e4  # added to the logit of an unknown position with itself
 MIN_NORM = 1e-4
@@ -32,19 +33,21 @@ class GuidedContextualAttention(nn.Module):
        sum_k A(q, k) v_k at its own position on the grid of a; the sum over overlapping patches is
        divided by 4, which makes it a mean. Then conv1x1, BN, and a residual connection from a.
 
-    `networks.attention_chunked` computes steps 3 and 4 in memory linear in N.
+    `networks.attention_chunked` computes steps 3 and 4 in memory linear in N, `networks.attention_near` approximately,
+    in time linear in N, too. Which of them does, and the memory for it, can be set at any time.
 
     Args:
         guidance_channels, alpha_channels: channels of g and a.
         memory_budget: bytes for the attention itself, which is computed in chunks that fit; exceeded
             if even one row of positions needs more. None: on CUDA a share of the free memory, on
-            CPUs a size that suits their caches. Can be set at any time.
+            CPUs a size that suits their caches.
     """
 
     def __init__(self, guidance_channels: int = 128, alpha_channels: int = 128, memory_budget: int | None = None):
         super().__init__()
         self.memory_budget = memory_budget
-        self.by_row = False  # True for ONNX export, see `networks.attention_onnx`
+        self.attend = attend  # or `attention_near.attend_near`, or for ONNX export `attention_onnx.attend_by_row`
+        self.report = unreported  # called with the number of tiles of queries done, and of all
         self.guidance_conv = nn.Conv2d(guidance_channels, guidance_channels // 2, 1)
         self.W = nn.Sequential(nn.Conv2d(alpha_channels, alpha_channels, 1, bias=False),
                                nn.BatchNorm2d(alpha_channels))
@@ -75,12 +78,7 @@ class GuidedContextualAttention(nn.Module):
         scales, unknown_keys = _key_scales(unknown, feature)
         key_scale = torch.where(unknown_keys, scales[:, :1, None], scales[:, 1:, None]) / _patch_norms(feature)
         own_penalty = SELF_PENALTY * unknown_keys
-        if self.by_row:
-            from networks.attention_onnx import attend_by_row  # needs torch's scan, which some versions lack
-
-            message, strongest = attend_by_row(feature, alpha, key_scale, own_penalty)
-        else:
-            message, strongest = attend(feature, alpha, key_scale, own_penalty, self.memory_budget)
+        message, strongest = self.attend(feature, alpha, key_scale, own_penalty, self.memory_budget, self.report)
         return alpha + self.W(message), _offsets(strongest, *feature.shape[2:]), scales
 
 

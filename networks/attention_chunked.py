@@ -19,37 +19,44 @@ with A = 0 outside the grid. B is likewise a sum of copies shifted along rows an
 values of a block at once.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from networks.attention_tiles import (
+    CPU_QUERIES,
+    FLOAT_BYTES,
+    Report,
+    Tile,
+    extended,
+    on_cores,
+    part_of,
+    shifted,
+    tile_shape,
+    tiles,
+    to_blocks,
+    to_pixels,
+    unreported,
+)
 from networks.cuda_memory import free_cuda_memory
 
-# Tiles on CPUs, rows and columns: 2 MiB per pair of tiles, which a core's cache holds for the six passes over it. The
-# bottleneck is then the matrix products: 2 x 576 operations per pair of positions, and a quarter more for the positions
-# around the tiles, which are the fewer the squarer a tile is. Keys in long rows make the sums faster.
-CPU_QUERIES, CPU_KEYS = (16, 32), (8, 128)
+# Rows and columns of a tile of keys: 2 MiB per pair of tiles, which a core's cache holds for six passes over it. The
+# bottleneck is then the matrix products: 2 x 576 operations per pair of positions, a quarter more with the positions
+# around the tiles. Squarer tiles have fewer of these; keys in long rows make the sums faster.
+CPU_KEYS = 8, 128
 FEWEST_QUERIES = 128  # per tile with its halo, before tiles run in parallel
 CPU_BUDGET = 2 * 2**30
 CUDA_STREAMING_BUDGET = 2 * 2**30  # larger chunks are no faster
 TILE_ARRAYS = 3  # tile-sized arrays held at once
 TRAINING_ARRAYS = 8  # attention-sized arrays, saved for gradients or temporary
-FLOAT_BYTES = 4
-
-Item, Result = TypeVar("Item"), TypeVar("Result")
-Tile = tuple[slice, slice]  # rows and columns of a grid
 
 
 def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
-           memory_budget: int | None = None) -> tuple[Tensor, Tensor]:
+           memory_budget: int | None = None, report: Report = unreported) -> tuple[Tensor, Tensor]:
     """Each query's attention-weighted mean of alpha's 4x4 patches, at its position on the grid of alpha.
 
     Args:
@@ -57,23 +64,25 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
         alpha: (N, A, 2h, 2w).
         key_scale: (N, h, w), a factor on the scores of each key.
         own_penalty: (N, h, w), added to the logit of each position with itself.
-        memory_budget: bytes for arrays of queries x keys; at least one row of queries is held with all
-            keys. None: on CUDA a share of the free memory, on CPUs a size that suits their caches.
+        memory_budget: bytes for arrays of queries x keys; at least one query, in training one row of them, is
+            held with all keys. None: on CUDA a share of the free memory, on CPUs a size that suits their caches.
+        report: called, without gradients, with the number of tiles of queries done and of all.
 
     Returns:
         The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys.
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
     blocks = to_blocks(alpha / 4)  # up to four patches overlap
-    attend_image = _stream_image
     if torch.is_grad_enabled():
         budget = memory_budget or _training_budget(feature.device)
         if key_scale[0].numel() * key_scale.numel() * TRAINING_ARRAYS * FLOAT_BYTES <= budget:
             output, strongest = _attend_rows(grid, grid, blocks, key_scale, own_penalty, 0)
             return to_pixels(output), strongest
-        attend_image = _checkpoint_image
-    images = [attend_image(*tensors, memory_budget)
-              for tensors in zip(grid, blocks, key_scale, own_penalty, strict=True)]
+        images = [_checkpoint_image(*tensors, budget)
+                  for tensors in zip(grid, blocks, key_scale, own_penalty, strict=True)]
+    else:
+        images = [_stream_image(*tensors, memory_budget, part_of(report, i, len(grid)))
+                  for i, tensors in enumerate(zip(grid, blocks, key_scale, own_penalty, strict=True))]
     output, strongest = (torch.stack(parts) for parts in zip(*images, strict=True))
     return to_pixels(output), strongest
 
@@ -125,10 +134,9 @@ def _attend_rows(queries: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tenso
 
 
 def _checkpoint_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
-                      memory_budget: int | None) -> tuple[Tensor, Tensor]:
+                      budget: int) -> tuple[Tensor, Tensor]:
     """One image in chunks of queries, whose attention is recomputed for the gradients."""
     h, w = key_scale.shape
-    budget = memory_budget or _training_budget(grid.device)
     query_rows = _between(1, budget // (w * h * w * TRAINING_ARRAYS * FLOAT_BYTES), h)
     output, strongest = torch.zeros_like(blocks), []
     for first in range(0, h, query_rows):
@@ -141,7 +149,7 @@ def _checkpoint_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penal
 
 
 def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
-                  memory_budget: int | None) -> tuple[Tensor, Tensor]:
+                  memory_budget: int | None, report: Report) -> tuple[Tensor, Tensor]:
     """One image without gradients: tiles of queries in reused buffers, keys in tiles."""
     h, w = key_scale.shape
     workers, query_tile, key_tile = _streaming_plan(h, w, memory_budget, grid.device)
@@ -157,10 +165,10 @@ def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: 
         buffers.put(buffer)
         return results
 
-    tiles = _tiles(h, w, query_tile)
+    query_tiles = tiles(h, w, query_tile)
     output, strongest = torch.zeros_like(blocks), key_scale.new_empty((h, w), dtype=torch.long)
-    for tile, (part, chosen) in zip(tiles, on_cores(stream, tiles, workers), strict=True):
-        output[_extended(tile, 1)] += part
+    for tile, (part, chosen) in on_cores(stream, query_tiles, workers, report):
+        output[extended(tile, 1)] += part
         strongest[tile] = chosen
     return output, strongest.flatten()
 
@@ -178,56 +186,19 @@ def _stream_tile(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tens
         Their contribution (r + 1, c + 1, 4 A) to the output blocks, and their strongest keys (r, c).
     """
     h, w = key_scale.shape
-    attention, patches = bordered[1:-1, 1:-1], grid[_extended(queries, 2)]
-    for keys in _tiles(h, w, key_tile):
-        scores = patch_scores(patches, grid[_extended(keys, 2)])
-        torch.mul(scores, key_scale[keys], out=attention[(..., *_shifted(keys, 1))])
-    own = attention[(..., *_shifted(queries, 1))].diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1)
+    attention, patches = bordered[1:-1, 1:-1], grid[extended(queries, 2)]
+    for keys in tiles(h, w, key_tile):
+        scores = patch_scores(patches, grid[extended(keys, 2)])
+        torch.mul(scores, key_scale[keys], out=attention[(..., *shifted(keys, 1, 1))])
+    own = attention[(..., *shifted(queries, 1, 1))].diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1)
     own.add_(own_penalty[queries])
     strongest = _softmax_within_border(bordered)
 
     output = blocks.new_zeros(len(bordered) - 1, bordered.shape[1] - 1, blocks.shape[2])
-    for keys in _tiles(h, w, key_tile, more=1):
-        weights = block_weights(bordered[(..., *_extended(keys, 1))])
+    for keys in tiles(h, w, key_tile, more=1):
+        weights = block_weights(bordered[(..., *extended(keys, 1))])
         output.flatten(0, 1).addmm_(weights.flatten(2).flatten(0, 1), blocks[keys].flatten(0, 1))
     return output, strongest
-
-
-def _tiles(h: int, w: int, shape: tuple[int, int], more: int = 0) -> list[Tile]:
-    """Tiles of this shape that cover a grid of h x w; the last ones have so many more rows and columns."""
-    rows, columns = ([slice(start, start + side if start + side < length else length + more)
-                      for start in range(0, length, side)] for length, side in zip((h, w), shape, strict=True))
-    return list(itertools.product(rows, columns))
-
-
-def _extended(tile: Tile, more: int) -> Tile:
-    """With more rows and columns at the end; all around, if the grid is padded."""
-    return tuple(slice(side.start, side.stop + more) for side in tile)
-
-
-def _shifted(tile: Tile, by: int) -> Tile:
-    return tuple(slice(side.start + by, side.stop + by) for side in tile)
-
-
-def on_cores(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> list[Result]:
-    """function(item) of each item, in threads whose operations run on one core each.
-
-    Splitting thousands of short operations among the cores would synchronise the cores after each: cheap on an idle
-    machine, most of the time on a busy one. Each core also keeps its tile in its own cache.
-    """
-    if workers == 1:
-        return [function(item) for item in items]
-    threads = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(workers, initializer=_begin_worker) as pool:
-            return list(pool.map(function, items))
-    finally:
-        torch.set_num_threads(threads)  # this thread still has them, but new ones would start with 1
-
-
-def _begin_worker() -> None:
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # of this thread: products of weights below 1e-38 take ten times as long
 
 
 def _softmax_within_border(bordered: Tensor) -> Tensor:
@@ -261,20 +232,8 @@ def _streaming_plan(h: int, w: int, memory_budget: int | None,
         budget = memory_budget or min(CUDA_STREAMING_BUDGET, free_cuda_memory(device) // 2)
         workers, most_queries, most_keys = 1, (h, w), (h, w)
     floats = budget // 2 // workers // FLOAT_BYTES
-    rows, columns = _tile_shape(h, w, most_queries, floats // positions)
-    return workers, (rows, columns), _tile_shape(h, w, most_keys, floats // (TILE_ARRAYS * (rows + 2) * (columns + 2)))
-
-
-def _tile_shape(h: int, w: int, most: tuple[int, int], most_with_halo: int) -> tuple[int, int]:
-    """Rows and columns of tiles of about equal size on a grid of h x w, within `most`; at least 1 x 1.
-
-    Args:
-        most_with_halo: positions of a tile and around it.
-    """
-    rows, columns = min(h, most[0]), min(w, most[1])
-    while (rows + 2) * (columns + 2) > most_with_halo and rows * columns > 1:
-        rows, columns = (rows, math.ceil(columns / 2)) if columns >= rows else (math.ceil(rows / 2), columns)
-    return math.ceil(h / math.ceil(h / rows)), math.ceil(w / math.ceil(w / columns))
+    rows, columns = tile_shape(h, w, most_queries, floats // positions)
+    return workers, (rows, columns), tile_shape(h, w, most_keys, floats // (TILE_ARRAYS * (rows + 2) * (columns + 2)))
 
 
 def _training_budget(device: torch.device) -> int:
@@ -283,14 +242,3 @@ def _training_budget(device: torch.device) -> int:
 
 def _between(least: int, value: int, most: int) -> int:
     return max(least, min(value, most))
-
-
-def to_blocks(alpha: Tensor) -> Tensor:
-    """Alpha (N, A, 2h, 2w), reflection-padded, as 2x2 blocks (N, h + 1, w + 1, 4 A)."""
-    bordered = F.pad(alpha, (1, 1, 1, 1), mode="reflect")
-    return F.pixel_unshuffle(bordered, 2).permute(0, 2, 3, 1).contiguous()
-
-
-def to_pixels(blocks: Tensor) -> Tensor:
-    """The inverse of `to_blocks`: blocks (N, h + 1, w + 1, 4 A) to (N, A, 2h, 2w), without the padding."""
-    return F.pixel_shuffle(blocks.permute(0, 3, 1, 2), 2)[..., 1:-1, 1:-1]

@@ -38,6 +38,7 @@ from matting.folded_network import folded
 from matting.onnx_predictor import load_session, run_session
 from matting.options import add_network_arguments, chosen_network
 from networks import GuidedContextualAttention, MattingNetwork
+from networks.attention_chunked import attend
 from utils.arguments import any_path
 from utils.checkpoint import load_network
 from utils.config import architecture
@@ -100,7 +101,9 @@ def write_onnx(network: MattingNetwork, path: Path, metadata: dict[str, str]) ->
     batch, height, width = Dim("batch"), Dim("height", min=2, max=1024), Dim("width", min=2, max=1024)
     free = {0: batch, 2: STRIDE * height, 3: STRIDE * width}
     inputs = tuple(map(torch.from_numpy, drawn_inputs(2, 3 * STRIDE, 4 * STRIDE, network.trimap_channel)))
-    set_by_row(network, True)
+    from networks.attention_onnx import attend_by_row  # needs torch's scan, which some versions lack
+
+    set_attention(network, attend_by_row)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
@@ -111,15 +114,15 @@ def write_onnx(network: MattingNetwork, path: Path, metadata: dict[str, str]) ->
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"PyTorch {torch.__version__} cannot export the network ({reason})") from error
     finally:
-        set_by_row(network, False)
+        set_attention(network, attend)
     program.model.metadata_props.update(metadata)
     program.save(path)
 
 
-def set_by_row(network: MattingNetwork, by_row: bool) -> None:
+def set_attention(network: MattingNetwork, function: Callable[..., tuple[Tensor, Tensor]]) -> None:
     for module in network.modules():
         if isinstance(module, GuidedContextualAttention):
-            module.by_row = by_row
+            module.attend = function
 
 
 @torch.inference_mode()

@@ -1,0 +1,208 @@
+"""Guided contextual attention whose cost grows with the image, not with its square: keys that are alike are pooled.
+
+`networks.attention_chunked` compares each of N queries with each of N keys. Here a query meets at most `MOST_KEYS`:
+single positions where that matters, and squares of 2 x 2 to 32 x 32 positions elsewhere. A square stands for its n
+positions by the mean of their vectors (patches times scales), whose score is exactly the mean of theirs, plus log n:
+
+    sum over k in the square of exp(logit(q, k))  ~  n exp(mean over k of logit(q, k))
+
+The right side is never the larger (Jensen's inequality). What it lacks, relative to all that a query attends to and
+summed over a sample of queries, is the square's error; it is 0 where all keys are equal, as in a plain background.
+Starting with the largest squares, those with the largest errors are split into four, until `MOST_KEYS` are reached. The
+error of a square is at least the sum of its parts', so that this is the order in which a priority queue would split.
+
+Values: a single position has its own 4 x 4 patch of alpha; a square has the mean of its 2 x 2 blocks, the same for each
+quarter of the patch. For inference only.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from networks.attention_tiles import (
+    CPU_QUERIES,
+    FLOAT_BYTES,
+    Report,
+    Tile,
+    extended,
+    on_cores,
+    part_of,
+    shifted,
+    tile_shape,
+    tiles,
+    to_blocks,
+    to_pixels,
+    unreported,
+)
+
+MOST_KEYS = 4096
+LEAST_POOLING = 8  # at least so many positions per key on average, for small images
+SIDES = (32, 16, 8, 4, 2)  # of squares, in positions; each twice the next
+SAMPLED, AT_ONCE = 256, 32  # queries by which errors are judged, half of them unknown; and how many at once
+QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))  # of a 4 x 4 patch: rows, columns, in blocks of 2 x 2
+DEFAULT_BUDGET = 2**30
+
+
+class Keys(NamedTuple):
+    """M keys, of which the first S are single positions."""
+
+    vectors: Tensor  # (M, 9 C): patches times scales, means
+    counts: Tensor  # (M,), positions
+    corners: Tensor  # (M,), flat indices of the positions at the squares' corners
+    centres: Tensor  # (M,), of those at their centres
+    single: Tensor  # (S, 4, 4 A): the blocks of their patches
+    pooled: Tensor  # (M - S, 4 A): mean blocks
+    of_position: Tensor  # (h, w): the key that stands for each position
+
+
+def attend_near(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
+                memory_budget: int | None = None, report: Report = unreported) -> tuple[Tensor, Tensor]:
+    """`attention_chunked.attend`, approximately; arguments as there.
+
+    Returns:
+        The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys: of a square its centre.
+    """
+    grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
+    blocks = to_blocks(alpha / 4)  # up to four patches overlap
+    images = [_attend_image(*tensors, memory_budget or DEFAULT_BUDGET, part_of(report, i, len(grid)))
+              for i, tensors in enumerate(zip(grid, blocks, key_scale, own_penalty, strict=True))]
+    output, strongest = (torch.stack(parts) for parts in zip(*images, strict=True))
+    return to_pixels(output), strongest
+
+
+def _attend_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
+                  memory_budget: int, report: Report) -> tuple[Tensor, Tensor]:
+    h, w = key_scale.shape
+    sides = square_sides(grid, key_scale, own_penalty, min(MOST_KEYS, h * w // LEAST_POOLING))
+    keys = _pooled_keys(grid, blocks, key_scale, sides)
+    on_cpu = grid.device.type == "cpu"
+    workers = torch.get_num_threads() if on_cpu else 1
+    floats = memory_budget // workers // FLOAT_BYTES
+    shape = tile_shape(h, w, CPU_QUERIES if on_cpu else (h, w), floats // (2 * len(keys.vectors) + blocks.shape[2]))
+    query_tiles = tiles(h, w, shape)
+
+    def stream(queries: Tile) -> tuple[Tensor, Tensor]:
+        return _attend_tile(keys, grid, key_scale, own_penalty, queries)
+
+    output, strongest = torch.zeros_like(blocks), torch.zeros_like(keys.of_position)
+    for tile, (message, chosen) in on_cores(stream, query_tiles, workers, report):
+        strongest[tile] = chosen
+        for quarter, part in zip(QUARTERS, message.unbind(2), strict=True):
+            output[shifted(tile, *quarter)] += part
+    itself = torch.arange(h * w, device=grid.device).view(h, w)
+    strongest, corners = keys.centres[strongest], keys.corners[strongest]
+    return output, torch.where((strongest == itself) & (own_penalty < 0), corners, strongest).flatten()
+
+
+@torch.inference_mode()  # here, since inference mode is per thread
+def _attend_tile(keys: Keys, grid: Tensor, key_scale: Tensor, own_penalty: Tensor,
+                 queries: Tile) -> tuple[Tensor, Tensor]:
+    """The blocks (r, c, 4, 4 A) that the patches of r x c queries receive, and their strongest keys (r, c)."""
+    shape = key_scale[queries].shape
+    patches = _patches(grid[extended(queries, 2)])
+    logits = patches @ keys.vectors.T
+    own = keys.of_position[queries].flatten()[:, None]
+    unknown = own_penalty[queries].flatten()[:, None] < 0
+    with_itself = patches.square().sum(dim=1, keepdim=True) * key_scale[queries].flatten()[:, None]
+    counts = keys.counts[own]
+    others = (counts - 1).clamp_min(1)
+    without_itself = torch.where(counts > 1, (counts * logits.gather(1, own) - with_itself) / others, -torch.inf)
+    logits.scatter_(1, own, torch.where(unknown, without_itself, logits.gather(1, own)))
+    strongest = logits.max(dim=1).indices
+
+    logits += keys.counts.log()
+    logits.scatter_add_(1, own, torch.where(unknown, (others / counts).log(), 0))
+    attention = logits.softmax(dim=1)
+    singles = len(keys.single)
+    message = (attention[:, :singles] @ keys.single.flatten(1)).unflatten(1, (len(QUARTERS), -1))
+    message += (attention[:, singles:] @ keys.pooled)[:, None]
+    return message.unflatten(0, shape), strongest.view(shape)
+
+
+def _pooled_keys(grid: Tensor, blocks: Tensor, key_scale: Tensor, sides: Tensor) -> Keys:
+    """The keys, given the side (h, w) of the square that each position is pooled in."""
+    h, w = sides.shape
+    rows, columns = (torch.arange(size, device=grid.device) for size in (h, w))
+    corners = rows[:, None] // sides * sides * w + columns // sides * sides
+    labels, of_position = (corners + h * w * (sides > 1)).unique(return_inverse=True)  # single positions first
+    counts = of_position.flatten().bincount().to(grid.dtype)
+    vectors = grid.new_zeros(len(labels), 9 * grid.shape[2])
+    means = blocks.new_zeros(len(labels), blocks.shape[2])
+    for tile in tiles(h, w, (CPU_QUERIES[0], w)):
+        patches = _patches(grid[extended(tile, 2)]) * key_scale[tile].flatten()[:, None]
+        vectors.index_add_(0, of_position[tile].flatten(), patches)
+        around = sum(blocks[shifted(tile, *quarter)] for quarter in QUARTERS)
+        means.index_add_(0, of_position[tile].flatten(), around.flatten(0, 1))
+    vectors /= counts[:, None]
+    means /= len(QUARTERS) * counts[:, None]
+
+    singles = int((labels < h * w).sum())
+    corners = labels % (h * w)
+    top, left, side = corners // w, corners % w, sides.flatten()[corners]
+    centres = (top + side.minimum(h - top) // 2) * w + left + side.minimum(w - left) // 2
+    single = [blocks[top[:singles] + down, left[:singles] + right] for down, right in QUARTERS]
+    return Keys(vectors, counts, corners, centres, torch.stack(single, dim=1), means[singles:], of_position)
+
+
+def _patches(grid: Tensor) -> Tensor:
+    """The flattened 3 x 3 patches (r c, 9 C) of (r + 2, c + 2, C)."""
+    r, c = grid.shape[0] - 2, grid.shape[1] - 2
+    return torch.cat([grid[down:down + r, right:right + c] for down in range(3) for right in range(3)], 2).flatten(0, 1)
+
+
+def square_sides(grid: Tensor, key_scale: Tensor, own_penalty: Tensor, most: int) -> Tensor:
+    """The side (h, w) of the square that each position is pooled in; at most so many squares, or all of the largest.
+
+    Args:
+        grid: (h + 2, w + 2, C), padded.
+        key_scale, own_penalty: (h, w), as for `attention_chunked.attend`.
+    """
+    h, w = key_scale.shape
+    errors = _square_errors(grid, key_scale, own_penalty)
+    lengths = {side: [torch.arange(size, 0, -side, device=grid.device).clamp_max(side) for size in (h, w)]
+               for side in SIDES}
+    areas, parts = {}, {}
+    for side, (rows, columns) in lengths.items():
+        areas[side] = rows[:, None] * columns
+        parts[side] = ((rows + side // 2 - 1) // (side // 2))[:, None] * ((columns + side // 2 - 1) // (side // 2))
+    errors = {side: error * areas[side] for side, error in errors.items()}
+    largest, order = torch.cat([errors[side].flatten() for side in SIDES]).sort(descending=True)
+    added = torch.cat([parts[side].flatten() - 1 for side in SIDES])[order]
+    affordable = int((areas[SIDES[0]].numel() + added.cumsum(0) <= most).sum())
+    least = largest[affordable] if affordable < len(largest) else -1
+    sides = torch.full((h, w), SIDES[0], device=grid.device)
+    for side in SIDES:
+        split = (errors[side] > least).repeat_interleave(side, 0).repeat_interleave(side, 1)[:h, :w]
+        sides[(sides == side) & split] = side // 2
+    return sides
+
+
+def _square_errors(grid: Tensor, key_scale: Tensor, own_penalty: Tensor) -> dict[int, Tensor]:
+    """Side -> what squares (ceil(h / side), ceil(w / side)) lack per position, summed over a sample of queries."""
+    window = torch.arange(3, device=grid.device)
+    keys = grid.permute(2, 0, 1)[None]
+    errors = dict.fromkeys(SIDES, 0)
+    for rows, columns in zip(*(part.split(AT_ONCE) for part in _sampled(own_penalty)), strict=True):
+        patches = grid[rows[:, None, None] + window[:, None], columns[:, None, None] + window]
+        logits = F.conv2d(keys, patches.permute(0, 3, 1, 2))[0] * key_scale  # (s, h, w)
+        weights = logits.clone()
+        weights[torch.arange(len(rows), device=grid.device), rows, columns] += own_penalty[rows, columns]
+        total = weights.flatten(1).logsumexp(dim=1)[:, None, None]
+        logits -= total
+        weights.sub_(total).exp_()
+        for side in SIDES:
+            means, scores = (F.avg_pool2d(x[None], side, ceil_mode=True)[0] for x in (weights, logits))
+            errors[side] += means.sub_(scores.exp_()).clamp_min_(0).sum(dim=0)  # below 0 in the query's own square
+    return errors
+
+
+def _sampled(own_penalty: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns of queries, the same whenever the image is."""
+    generator = torch.Generator().manual_seed(0)
+    everywhere = torch.arange(own_penalty.numel(), device=own_penalty.device)
+    unknown = everywhere[own_penalty.flatten() < 0]
+    drawn = torch.cat([some[torch.randint(len(some), (SAMPLED // 2,), generator=generator).to(some.device)]
+                       for some in (unknown, everywhere) if len(some)])
+    return drawn // own_penalty.shape[1], drawn % own_penalty.shape[1]
