@@ -71,7 +71,7 @@ def main() -> int:
     check_pymatting()
     config, checkpoint = chosen_network(args)
     matting = build_predictor(config, checkpoint, usable_device(args.device), precision=args.precision,
-                              memory_limit=args.memory_limit)
+                              memory_limit=args.memory_limit, attention=args.attention)
     with uploads_folder() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         notice = "**Random weights**: mattes only show that the page works." if checkpoint is None else None

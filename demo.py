@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
     from matting.predictor import Matting
 
 RANDOM_WEIGHTS = "random-weights"
-ONLY_WITH_PYTORCH = ("config", "set", "device", "precision", "memory_limit", "compile")  # arguments
+ONLY_WITH_PYTORCH = ("config", "set", "device", "precision", "memory_limit", "attention", "compile")  # arguments
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -98,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
     extra = cutout_files(args.cutout, args.background)
     output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"
     matting = build_predictor(config, checkpoint, world.device, precision=args.precision,
-                              memory_limit=args.memory_limit, compile=args.compile)
+                              memory_limit=args.memory_limit, compile=args.compile,
+                              attention=args.attention)
     counts = all_gather(world, matte_folder(with_averaging(args, matting), args.image_dir, args.trimap_dir, output,
                                             args.batch, world, extra))
     status = summary(counts, start, matting, output, world)

@@ -143,7 +143,7 @@ def validate_and_save(run_log: RunLog, state: TrainingState, test_images: list[T
         return
     # Without synchronised batch normalisation each process has its own statistics; rank 0's are saved.
     broadcast_from_main(world, state.result.buffers())
-    errors = validate(Matting(state.result, world.device, border=0), test_images, world)
+    errors = validate(Matting(state.result, world.device, border=0, attention="exact"), test_images, world)
     run_log.record_validation(state.step, errors)
     is_best = errors["mse"] < state.best_mse
     state.best_mse, state.validated = min(errors["mse"], state.best_mse), state.step

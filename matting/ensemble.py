@@ -42,6 +42,11 @@ class Ensemble:
         """Alpha (H, W) float32 in 0..1; arguments as in `Matting.predict`."""
         return self.predict(image, trimap).alpha
 
+    def attention_for(self, height: int, width: int) -> str:
+        """As `Matting.attention_for`, of the largest version."""
+        largest = max(self.scales)
+        return self.matting.attention_for(round(height * largest), round(width * largest))
+
     def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
                 report: Report = lambda done, total: None) -> Matte:
         """Mean alpha, and the first version's attention offsets; arguments as in `Matting.predict`."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
     Predictor = Matting | OnnxMatting | Ensemble
 
 LARGE = 4_000_000  # pixels of an image that is announced where no bar is shown
+NEAR_REMARK = ", near attention (--attention exact: slower)"  # in the line of an image
 OFFSET_SUFFIXES = {"_offset1": "an offset picture", "_offset2": "an offset picture"}
 
 # Errors are passed along in place of their image and reported in order.
@@ -64,6 +65,7 @@ class MatteResult(NamedTuple):
     job: Job
     matte: Matte
     seconds: float
+    attention: str  # "exact" or "near"
 
 
 def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
@@ -177,14 +179,14 @@ def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError],
             cause = "try --precision fp32" if matting.precision in ("bf16", "fp16") else "its weights may be damaged"
             yield ImageFileError(f"{job.path}: the network's output contains NaN or Inf; {cause}")
         else:
-            yield MatteResult(job, matte, seconds)
+            yield MatteResult(job, matte, seconds, matting.attention_for(*job.trimap.shape))
 
 
 def write_result(result: MatteResult | ImageFileError, folder: Path, extra: CutoutFiles) -> str | ImageFileError:
     """Writes an image's output files; returns a line about it."""
     if isinstance(result, ImageFileError):
         return result
-    (path, image, _, share, photo), matte, seconds = result
+    (path, image, _, share, photo), matte, seconds, attention = result
     stem = folder / path.stem
     try:
         write_offsets(stem, matte)
@@ -197,7 +199,7 @@ def write_result(result: MatteResult | ImageFileError, folder: Path, extra: Cuto
         if is_out_of_memory(error):
             return ImageFileError(f"{path}: not enough memory for the output of {size_text(image)} pixels")
         return ImageFileError(f"{path}: its output cannot be computed ({one_line(error)})")
-    remark = "" if share else " (the trimap decides every pixel)"
+    remark = NEAR_REMARK * (attention == "near") if share else " (the trimap decides every pixel)"
     return f"{printable(path.name)}: {size_text(image)}, {share:.1%} unknown, {seconds:.2f} s{remark}"
 
 

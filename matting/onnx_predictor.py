@@ -68,6 +68,10 @@ class OnnxMatting:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
         return self.predict(image, trimap).alpha
 
+    def attention_for(self, height: int, width: int) -> str:
+        """As `Matting.attention_for`: always exact."""
+        return "exact"
+
     def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
                 report: Report = lambda done, total: None) -> Matte:
         """Alpha, without attention offsets. Arguments and errors as in `Matting.predict`; all is one step.

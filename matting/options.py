@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.arguments import PRECISIONS, add_config_arguments, any_path, memory_size
+from utils.arguments import ATTENTIONS, PRECISIONS, add_config_arguments, any_path, memory_size
 from utils.errors import InputError
 
 if TYPE_CHECKING:  # the ONNX demo runs without PyTorch and easydict
@@ -58,6 +58,9 @@ def add_matting_arguments(parser: argparse.ArgumentParser) -> argparse._Mutually
     parser.add_argument("--memory-limit", type=memory_size, metavar="SIZE",
                         help="approximate memory per image besides the network, such as 4GB "
                              "(default: most of the free GPU memory; on the CPU up to 4 GiB)")
+    parser.add_argument("--attention", choices=ATTENTIONS,
+                        help="exact, or near: much faster for large images, alpha nearly the same "
+                             "(default: near from 8 megapixels on the CPU, else exact)")
     return weights
 
 

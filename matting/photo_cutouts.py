@@ -14,7 +14,7 @@ import numpy as np
 from dataloader.image_file import ImageFileError, find_partner, read_grey, read_photo
 from matting.cutout_files import CutoutFiles, write_cutout_files
 from matting.mark_options import propose_for
-from matting.matte_folder import check_pair
+from matting.matte_folder import NEAR_REMARK, check_pair
 from matting.proposals import Proposal
 from matting.trimaps import overlay
 from utils.device import is_out_of_memory
@@ -77,6 +77,7 @@ def cut_out_photo(path: Path, matting: Matting, wanted: CutoutFiles, args: argpa
         raise ImageFileError(f"{path}: cannot be cut out ({one_line(error)})") from None
     share = float((proposal.trimap == 128).mean())
     line = f"{name}: {size}, {share:.1%} unknown, {time.perf_counter() - start:.1f} s"
+    line += NEAR_REMARK * (matting.attention_for(*image.shape[:2]) == "near")
     notes = [f"  the earlier trimap is now {printable(kept.name)}"] if kept else []
     return "\n".join([line, *(f"  check: {remark}" for remark in proposal.remarks), *notes])
 

@@ -9,6 +9,8 @@ from PIL import Image
 from matting.folded_network import compile_stages, folded
 from matting.tiling import CELL, largest_tile, run_tiled, working_memory
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
+from networks.attention_chunked import attend
+from networks.attention_near import attend_near
 from utils.boxes import Box
 from utils.checkpoint import load_network
 from utils.device import default_device, default_memory_limit, unless_out_of_memory
@@ -18,6 +20,8 @@ from utils.preprocessing import BORDER, UNKNOWN, Matte, as_pair, checked_labels,
 from utils.progress_bar import Report
 from utils.tensors import encode_trimap, normalise
 
+ATTENTIONS = {"exact": attend, "near": attend_near}
+NEAR_FROM = 8_000_000  # pixels from which exact attention takes longer than everything else on a CPU
 COMPILES_COLOURS = "2.11"  # version of PyTorch
 MEMORY_ATTEMPTS = 4  # per image, each with half the memory of the previous one
 
@@ -40,13 +44,19 @@ class Matting:
         fold: use a folded copy of the network (`matting.folded_network`), which leaves the network unchanged
             and does not follow its training. False puts the network itself in evaluation mode.
         compile: compile the folded copy with torch.compile. The first images take minutes.
+        attention: "exact"; "near", whose cost grows with the image, not with its square (`networks.attention_near`);
+            default: near for images of at least `NEAR_FROM` pixels on the CPU, else exact.
 
     Raises:
-        ValueError: for an unknown precision, compile without fold, or with a PyTorch that cannot compile the network.
+        ValueError: for an unknown precision or attention, compile without fold, or with a PyTorch that cannot compile
+            the network.
     """
 
     def __init__(self, network: MattingNetwork, device: str | torch.device | None = None, border: int = BORDER,
-                 precision: str = "fp32", memory_limit: int | None = None, fold: bool = True, compile: bool = False):
+                 precision: str = "fp32", memory_limit: int | None = None, fold: bool = True, compile: bool = False,
+                 attention: str | None = None):
+        if attention not in (None, *ATTENTIONS):
+            raise ValueError(f"attention is {attention!r}; expected one of {', '.join(ATTENTIONS)}")
         if precision not in AUTOCAST:
             raise ValueError(f"precision is {precision!r}; expected one of {', '.join(AUTOCAST)}")
         if compile and not fold:
@@ -55,6 +65,7 @@ class Matting:
         self.border = border
         self.precision = precision
         self.memory_limit = memory_limit
+        self.attention = attention
         if compile and network.colour_channels is not None and torch.__version__ < COMPILES_COLOURS:
             raise InputError(f"PyTorch {torch.__version__} cannot compile a network with colour samples; install "
                              f"{COMPILES_COLOURS} or later, or do not compile")
@@ -65,7 +76,7 @@ class Matting:
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str | torch.device | None = None, border: int = BORDER,
                         precision: str = "fp32", memory_limit: int | None = None, compile: bool = False,
-                        **architecture: str | float) -> "Matting":
+                        attention: str | None = None, **architecture: str | float) -> "Matting":
         """A predictor with the weights of a checkpoint file.
 
         Args:
@@ -74,7 +85,13 @@ class Matting:
         Raises:
             utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
         """
-        return cls(load_network(path, **architecture), device, border, precision, memory_limit, compile=compile)
+        return cls(load_network(path, **architecture), device, border, precision, memory_limit, compile=compile,
+                   attention=attention)
+
+    def attention_for(self, height: int, width: int) -> str:
+        """The attention, "exact" or "near", that an image of this size gets."""
+        large = self.device.type == "cpu" and height * width >= NEAR_FROM
+        return self.attention or ("near" if large else "exact")
 
     def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`.
@@ -96,7 +113,7 @@ class Matting:
             image: (H, W, 3) uint8 RGB, of any size from 1 x 1 up; or a Pillow image: grey, RGB, palette,
                 CMYK, with or without alpha, which is ignored. EXIF orientation is applied.
             trimap: (H, W) uint8: background below 85, foreground from 170, unknown between; or a Pillow image.
-            report: called after each tile with the number of tiles done and of all tiles.
+            report: called as the work goes on with the number of tiles done and of all tiles (`matting.work`).
 
         Raises:
             ValueError: for arrays of another shape or type, and Pillow images of more than 8 bits.
@@ -129,6 +146,7 @@ class Matting:
     def _run(self, images: list[np.ndarray], labels: list[np.ndarray], memory_limit: int,
              report: Report) -> MattingOutput:
         """The network's output for padded images; alpha is 0 in cells of 8 x 8 pixels without unknown ones."""
+        attention = ATTENTIONS[self.attention_for(*labels[0].shape)]
         pad = padding(*labels[0].shape, self.border)
         images = [np.pad(image, (*pad, (0, 0)), mode="reflect") for image in images]
         inside = np.pad(np.any([label == UNKNOWN for label in labels], axis=0), pad)
@@ -147,6 +165,7 @@ class Matting:
         for module in self.network.modules():
             if isinstance(module, GuidedContextualAttention):
                 module.memory_budget = working
+                module.attend = attention
         with arithmetic(self.device, self.precision):
             return run_tiled(self.network, read, torch.from_numpy(unknown).float().to(self.device), wanted,
                              largest_tile(working, len(images), self.device, has_colours), report)

@@ -7,12 +7,17 @@ equals that of the whole image up to rounding: only at the image's borders, wher
 does, padding affects the result.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from matting.work import ALPHA_WORK, COARSE_WORK, COLOUR_WORK, PAIR_WORK, STEM_WORK, Work
+from networks import GuidedContextualAttention
+from networks.attention_near import attend_near, keys_met
+from networks.attention_tiles import unreported
 from networks.colour_samples import estimates
 from networks.encoder import AttentionMaps
 from networks.known_colours import GRID, cell_means, known_colours
@@ -59,20 +64,38 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
         unknown: (N, 1, H/8, W/8), every eighth pixel of the unknown mask, 1 unknown, 0 known.
         wanted: (H/8, W/8) bool, the cells in which alpha is wanted for any image.
         tile_cells: most cells of a tile with its margin; the smallest tiles may exceed it.
-        report: called after each tile with the number of tiles done and of all tiles, those of both passes.
+        report: called as the work goes on with the number of tiles done and of all tiles, as in `matting.work`.
     """
     height, width = unknown.shape[2:]
     first = cover(np.ones((height, width), bool), tile_cells, STEM_MARGIN)
     second = cover(wanted, tile_cells, QUARTER_MARGIN)
-    total = len(first) + len(second)
-    if network.colour_channels is not None:
+    has_colours = network.colour_channels is not None
+    work = _all_work(network, height * width, has_colours, first, second, report)
+    if has_colours:
         read = _with_colours(network, read, unknown, tile_cells)
-    quarter, eighth, attended = _coarse(network, read, unknown, first, lambda done: report(done, total))
+        work.add(COLOUR_WORK * height * width)
+    quarter, eighth, attended = _coarse(network, read, unknown, first, work)
     alpha = torch.zeros(len(unknown), 1, height * CELL, width * CELL, device=unknown.device)
-    for done, tile in enumerate(second, start=len(first) + 1):
+    for tile in second:
         tile.times(CELL).of(alpha).copy_(_tile_alpha(network, read, quarter, eighth, tile))
-        report(done, total)
+        work.add(ALPHA_WORK * tile.area)
     return matting_output(alpha, *attended)
+
+
+def _all_work(network: MattingNetwork, cells: int, has_colours: bool, first: list[Box], second: list[Box],
+              report: Report) -> Work:
+    """The work of an image of so many cells, with tiles of the first and the second pass."""
+    total = (STEM_WORK + COARSE_WORK + COLOUR_WORK * has_colours) * cells
+    total += sum(_attention_work(part.gca, cells) for part in (network.encoder, network.decoder))
+    total += ALPHA_WORK * sum(tile.area for tile in second)
+    return Work(report, STEM_WORK * first[0].area, total)
+
+
+def _attention_work(block: GuidedContextualAttention | None, cells: int) -> float:
+    if block is None:
+        return 0.0
+    queries = cells // 4
+    return PAIR_WORK * queries * (keys_met(queries) if block.attend is attend_near else queries)
 
 
 def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,
@@ -117,12 +140,12 @@ def _strips(box: Box, most: int) -> list[Box]:
 
 
 def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, tiles: list[Box],
-            report: Callable[[int], object]) -> tuple[Tensor, Tensor, list[AttentionMaps | None]]:
+            work: Work) -> tuple[Tensor, Tensor, list[AttentionMaps | None]]:
     """The encoder's features at 1/4, the decoder's at 1/8, and the attention maps."""
-    encoder = network.encoder
+    encoder, decoder = network.encoder, network.decoder
     height, width = unknown.shape[2:]
     quarter = guidance = None
-    for done, tile in enumerate(tiles, start=1):
+    for tile in tiles:
         grown = tile.grown(STEM_MARGIN, height, width)
         full = read(grown.times(CELL))
         inner = tile.seen_from(grown)
@@ -130,10 +153,28 @@ def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Ten
         quarter = _pasted(quarter, tile.times(2), part, 2 * height, 2 * width)
         if encoder.guidance_head is not None:
             guidance = _pasted(guidance, tile, inner.of(encoder.guidance(full)), height, width)
-        report(done)
-    features = encoder.coarse(quarter, guidance, unknown)
-    eighth, attended = network.decoder.eighth(features)
+        work.add(STEM_WORK * tile.area)
+    half = COARSE_WORK * height * width / 2
+    with _reporting(encoder.gca, work, height * width):
+        features = encoder.coarse(quarter, guidance, unknown)
+    work.add(half)
+    with _reporting(decoder.gca, work, height * width):
+        eighth, attended = decoder.eighth(features)
+    work.add(half)
     return quarter, eighth, [features.attended, attended]
+
+
+@contextmanager
+def _reporting(block: GuidedContextualAttention | None, work: Work, cells: int) -> Iterator[None]:
+    """Within the block, attention tells its tiles."""
+    if block is None:
+        yield
+        return
+    block.report = work.during(_attention_work(block, cells))
+    try:
+        yield
+    finally:
+        block.report = unreported
 
 
 def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int,

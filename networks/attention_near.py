@@ -12,7 +12,10 @@ Starting with the largest squares, those with the largest errors are split into 
 error of a square is at least the sum of its parts', so that this is the order in which a priority queue would split.
 
 Values: a single position has its own 4 x 4 patch of alpha; a square has the mean of its 2 x 2 blocks, the same for each
-quarter of the patch. For inference only.
+quarter of the patch.
+
+Each tile of queries then meets the positions of those squares one by one that matter most to it, at most `REFINED`:
+with sharp attention, to few keys, these are most of what matters. For inference only.
 """
 
 from typing import NamedTuple
@@ -39,7 +42,8 @@ from networks.attention_tiles import (
 
 MOST_KEYS = 4096
 LEAST_POOLING = 8  # at least so many positions per key on average, for small images
-SIDES = (32, 16, 8, 4, 2)  # of squares, in positions; each twice the next
+REFINED = 512  # positions of the squares that matter most to a tile of queries, which it meets one by one
+SIDES = (2, 4, 8, 16, 32)  # of squares, in positions; each twice the one before
 SAMPLED, AT_ONCE = 256, 32  # queries by which errors are judged, half of them unknown; and how many at once
 QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))  # of a 4 x 4 patch: rows, columns, in blocks of 2 x 2
 DEFAULT_BUDGET = 2**30
@@ -62,7 +66,8 @@ def attend_near(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: 
     """`attention_chunked.attend`, approximately; arguments as there.
 
     Returns:
-        The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys: of a square its centre.
+        The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys; of a square that the query
+        does not meet position by position, the centre.
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
     blocks = to_blocks(alpha / 4)  # up to four patches overlap
@@ -72,10 +77,15 @@ def attend_near(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: 
     return to_pixels(output), strongest
 
 
+def keys_met(positions: int) -> int:
+    """The most keys that a query meets in an image of so many positions."""
+    return min(MOST_KEYS, positions // LEAST_POOLING)
+
+
 def _attend_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
                   memory_budget: int, report: Report) -> tuple[Tensor, Tensor]:
     h, w = key_scale.shape
-    sides = square_sides(grid, key_scale, own_penalty, min(MOST_KEYS, h * w // LEAST_POOLING))
+    sides = square_sides(grid, key_scale, own_penalty, keys_met(h * w))
     keys = _pooled_keys(grid, blocks, key_scale, sides)
     on_cpu = grid.device.type == "cpu"
     workers = torch.get_num_threads() if on_cpu else 1
@@ -84,41 +94,73 @@ def _attend_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: 
     query_tiles = tiles(h, w, shape)
 
     def stream(queries: Tile) -> tuple[Tensor, Tensor]:
-        return _attend_tile(keys, grid, key_scale, own_penalty, queries)
+        return _attend_tile(keys, grid, blocks, key_scale, own_penalty, queries)
 
-    output, strongest = torch.zeros_like(blocks), torch.zeros_like(keys.of_position)
+    output, strongest = torch.zeros_like(blocks), torch.empty_like(keys.of_position)
     for tile, (message, chosen) in on_cores(stream, query_tiles, workers, report):
         strongest[tile] = chosen
         for quarter, part in zip(QUARTERS, message.unbind(2), strict=True):
             output[shifted(tile, *quarter)] += part
-    itself = torch.arange(h * w, device=grid.device).view(h, w)
-    strongest, corners = keys.centres[strongest], keys.corners[strongest]
-    return output, torch.where((strongest == itself) & (own_penalty < 0), corners, strongest).flatten()
+    return output, strongest.flatten()
 
 
 @torch.inference_mode()  # here, since inference mode is per thread
-def _attend_tile(keys: Keys, grid: Tensor, key_scale: Tensor, own_penalty: Tensor,
+def _attend_tile(keys: Keys, grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
                  queries: Tile) -> tuple[Tensor, Tensor]:
-    """The blocks (r, c, 4, 4 A) that the patches of r x c queries receive, and their strongest keys (r, c)."""
-    shape = key_scale[queries].shape
-    patches = _patches(grid[extended(queries, 2)])
-    logits = patches @ keys.vectors.T
-    own = keys.of_position[queries].flatten()[:, None]
-    unknown = own_penalty[queries].flatten()[:, None] < 0
-    with_itself = patches.square().sum(dim=1, keepdim=True) * key_scale[queries].flatten()[:, None]
-    counts = keys.counts[own]
-    others = (counts - 1).clamp_min(1)
-    without_itself = torch.where(counts > 1, (counts * logits.gather(1, own) - with_itself) / others, -torch.inf)
-    logits.scatter_(1, own, torch.where(unknown, without_itself, logits.gather(1, own)))
-    strongest = logits.max(dim=1).indices
-
+    """The blocks (r, c, 4, 4 A) that the patches of r x c queries receive, and their strongest keys (r, c), flat."""
+    shape, w = key_scale[queries].shape, key_scale.shape[1]
+    rows, columns = (torch.arange(side.start, side.stop, device=grid.device) for side in queries)
+    itself = (rows[:, None] * w + columns).flatten()
+    patches, penalty = _patches(grid[extended(queries, 2)]), own_penalty.flatten()[itself]
+    logits = _logits(keys, patches, key_scale.flatten()[itself], penalty < 0, keys.of_position.flatten()[itself])
+    highest, places = logits.max(dim=1)
+    strongest, corners = keys.centres[places], keys.corners[places]
+    strongest = torch.where((strongest == itself) & (penalty < 0), corners, strongest)
     logits += keys.counts.log()
-    logits.scatter_add_(1, own, torch.where(unknown, (others / counts).log(), 0))
-    attention = logits.softmax(dim=1)
-    singles = len(keys.single)
-    message = (attention[:, :singles] @ keys.single.flatten(1)).unflatten(1, (len(QUARTERS), -1))
-    message += (attention[:, singles:] @ keys.pooled)[:, None]
+
+    members = _members_of_strongest(keys, logits)
+    member_rows, member_columns = members // w, members % w
+    vectors = _patches_at(grid, member_rows, member_columns) * key_scale.flatten()[members][:, None]
+    member_logits = patches @ vectors.T
+    member_logits += (members == itself[:, None]) * penalty[:, None]
+    if len(members):
+        logits[:, keys.of_position.flatten()[members]] = -torch.inf
+        highest_member, place = member_logits.max(dim=1)
+        strongest = torch.where(highest_member > highest, members[place], strongest)
+    singles, pooled, refined = (torch.cat([logits, member_logits], dim=1).softmax(dim=1)
+                                .split([len(keys.single), len(keys.pooled), len(members)], dim=1))
+    quarters = _quarters_at(blocks, member_rows, member_columns).flatten(1)
+    message = torch.addmm(refined @ quarters, singles, keys.single.flatten(1)).unflatten(1, (len(QUARTERS), -1))
+    message += (pooled @ keys.pooled)[:, None]
     return message.unflatten(0, shape), strongest.view(shape)
+
+
+def _logits(keys: Keys, patches: Tensor, scale: Tensor, unknown: Tensor, own: Tensor) -> Tensor:
+    """Mean logits (Q, M) of the keys' positions, of an unknown query's own key those of the others, less their number.
+
+    Args:
+        patches: (Q, 9 C), the queries'.
+        scale: (Q,), their scales as keys.
+        unknown: (Q,) bool, whether a query may not attend to itself.
+        own: (Q,), the keys that stand for them.
+    """
+    logits, own = patches @ keys.vectors.T, own[:, None]
+    counts, mean = keys.counts[own], logits.gather(1, own)
+    others = (counts - 1).clamp_min(1)
+    mean_of_others = (counts * mean - (patches.square().sum(dim=1) * scale)[:, None]) / others + (others / counts).log()
+    mean_of_others.masked_fill_(counts < 2, -torch.inf)
+    return logits.scatter_(1, own, torch.where(unknown[:, None], mean_of_others, mean))
+
+
+def _members_of_strongest(keys: Keys, logits: Tensor) -> Tensor:
+    """The positions (P,) of the squares that matter most to some queries, at most `REFINED`."""
+    singles = len(keys.single)
+    mass = logits.softmax(dim=1)[:, singles:].sum(dim=0)
+    order = singles + mass.argsort(descending=True)
+    chosen = order[keys.counts[order].cumsum(0) <= REFINED]
+    is_chosen = torch.zeros(len(keys.counts), dtype=torch.bool, device=logits.device)
+    is_chosen[chosen] = True
+    return is_chosen[keys.of_position.flatten()].nonzero()[:, 0]
 
 
 def _pooled_keys(grid: Tensor, blocks: Tensor, key_scale: Tensor, sides: Tensor) -> Keys:
@@ -142,14 +184,25 @@ def _pooled_keys(grid: Tensor, blocks: Tensor, key_scale: Tensor, sides: Tensor)
     corners = labels % (h * w)
     top, left, side = corners // w, corners % w, sides.flatten()[corners]
     centres = (top + side.minimum(h - top) // 2) * w + left + side.minimum(w - left) // 2
-    single = [blocks[top[:singles] + down, left[:singles] + right] for down, right in QUARTERS]
-    return Keys(vectors, counts, corners, centres, torch.stack(single, dim=1), means[singles:], of_position)
+    return Keys(vectors, counts, corners, centres, _quarters_at(blocks, top[:singles], left[:singles]), means[singles:],
+                of_position)
 
 
 def _patches(grid: Tensor) -> Tensor:
     """The flattened 3 x 3 patches (r c, 9 C) of (r + 2, c + 2, C)."""
     r, c = grid.shape[0] - 2, grid.shape[1] - 2
     return torch.cat([grid[down:down + r, right:right + c] for down in range(3) for right in range(3)], 2).flatten(0, 1)
+
+
+def _patches_at(grid: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The flattened 3 x 3 patches (P, 9 C) of a padded grid at P positions."""
+    window = torch.arange(3, device=grid.device)
+    return grid[rows[:, None, None] + window[:, None], columns[:, None, None] + window].flatten(1)
+
+
+def _quarters_at(blocks: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The blocks (P, 4, 4 A) that make up the 4 x 4 patches at P positions."""
+    return torch.stack([blocks[rows + down, columns + right] for down, right in QUARTERS], dim=1)
 
 
 def square_sides(grid: Tensor, key_scale: Tensor, own_penalty: Tensor, most: int) -> Tensor:
@@ -160,41 +213,47 @@ def square_sides(grid: Tensor, key_scale: Tensor, own_penalty: Tensor, most: int
         key_scale, own_penalty: (h, w), as for `attention_chunked.attend`.
     """
     h, w = key_scale.shape
-    errors = _square_errors(grid, key_scale, own_penalty)
-    lengths = {side: [torch.arange(size, 0, -side, device=grid.device).clamp_max(side) for size in (h, w)]
-               for side in SIDES}
-    areas, parts = {}, {}
-    for side, (rows, columns) in lengths.items():
-        areas[side] = rows[:, None] * columns
-        parts[side] = ((rows + side // 2 - 1) // (side // 2))[:, None] * ((columns + side // 2 - 1) // (side // 2))
-    errors = {side: error * areas[side] for side, error in errors.items()}
-    largest, order = torch.cat([errors[side].flatten() for side in SIDES]).sort(descending=True)
-    added = torch.cat([parts[side].flatten() - 1 for side in SIDES])[order]
-    affordable = int((areas[SIDES[0]].numel() + added.cumsum(0) <= most).sum())
+    areas = [key_scale.new_ones(1, h, w)]
+    for _ in SIDES:
+        areas.append(_sums(areas[-1]))
+    errors = _square_errors(grid, key_scale, own_penalty, areas)
+    parts = [_sums(torch.ones_like(area)) for area in areas[:-1]]  # fewer than 4 at the lower and right border
+    largest, order = torch.cat([error.flatten() for error in errors]).sort(descending=True)
+    added = torch.cat([part.flatten() - 1 for part in parts])[order]
+    affordable = int((areas[-1].numel() + added.cumsum(0) <= most).sum())
     least = largest[affordable] if affordable < len(largest) else -1
-    sides = torch.full((h, w), SIDES[0], device=grid.device)
-    for side in SIDES:
-        split = (errors[side] > least).repeat_interleave(side, 0).repeat_interleave(side, 1)[:h, :w]
+    sides = torch.full((h, w), SIDES[-1], device=grid.device)
+    for side, error in reversed(list(zip(SIDES, errors, strict=True))):
+        split = (error[0] > least).repeat_interleave(side, 0).repeat_interleave(side, 1)[:h, :w]
         sides[(sides == side) & split] = side // 2
     return sides
 
 
-def _square_errors(grid: Tensor, key_scale: Tensor, own_penalty: Tensor) -> dict[int, Tensor]:
-    """Side -> what squares (ceil(h / side), ceil(w / side)) lack per position, summed over a sample of queries."""
-    window = torch.arange(3, device=grid.device)
+def _sums(values: Tensor) -> Tensor:
+    """Sums of values (s, h, w) over 2 x 2, fewer at the border if a side is odd: (s, ceil(h / 2), ceil(w / 2))."""
+    return F.avg_pool2d(values, 2, ceil_mode=True, divisor_override=1)
+
+
+def _square_errors(grid: Tensor, key_scale: Tensor, own_penalty: Tensor, areas: list[Tensor]) -> list[Tensor]:
+    """What squares of `SIDES` lack, each (1, ceil(h / side), ceil(w / side)), summed over a sample of queries.
+
+    Args:
+        areas: the numbers of positions of squares of 1 and `SIDES`.
+    """
     keys = grid.permute(2, 0, 1)[None]
-    errors = dict.fromkeys(SIDES, 0)
+    errors = [torch.zeros_like(area) for area in areas[1:]]
     for rows, columns in zip(*(part.split(AT_ONCE) for part in _sampled(own_penalty)), strict=True):
-        patches = grid[rows[:, None, None] + window[:, None], columns[:, None, None] + window]
+        patches = _patches_at(grid, rows, columns).view(-1, 3, 3, grid.shape[2])
         logits = F.conv2d(keys, patches.permute(0, 3, 1, 2))[0] * key_scale  # (s, h, w)
         weights = logits.clone()
         weights[torch.arange(len(rows), device=grid.device), rows, columns] += own_penalty[rows, columns]
         total = weights.flatten(1).logsumexp(dim=1)[:, None, None]
         logits -= total
         weights.sub_(total).exp_()
-        for side in SIDES:
-            means, scores = (F.avg_pool2d(x[None], side, ceil_mode=True)[0] for x in (weights, logits))
-            errors[side] += means.sub_(scores.exp_()).clamp_min_(0).sum(dim=0)  # below 0 in the query's own square
+        for area, error in zip(areas[1:], errors, strict=True):
+            weights, logits = _sums(weights), _sums(logits)
+            lacking = weights - area * (logits / area).exp_()
+            error += lacking.clamp_min_(0).sum(dim=0, keepdim=True)  # below 0 in the query's own square
     return errors
 
 

@@ -261,7 +261,7 @@ def test_mattes_that_are_not_finite_are_failures(tmp_path, precision, advice):
 
 def test_what_opencv_refuses_after_the_network_costs_one_picture(tmp_path):
     job = matte_folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), 1.0, None)
-    result = matte_folder.MatteResult(job, Matte(np.zeros((4, 5, 7), np.float32), (), ()), 1.0)
+    result = matte_folder.MatteResult(job, Matte(np.zeros((4, 5, 7), np.float32), (), ()), 1.0, "exact")
     line = matte_folder.write_result(result, tmp_path, NO_CUTOUT_FILES)
     assert isinstance(line, ImageFileError)
     assert str(line).startswith(f"{job.path}: its output cannot be computed (")

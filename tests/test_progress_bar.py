@@ -39,7 +39,23 @@ def test_tiles_are_lines_ten_seconds_apart(clock):
     for second in range(1, 36):
         clock.seconds = second
         bar.within("a.png", second, 35)
-    assert file.getvalue() == "".join(f"a.png: {second} of 35 tiles after {second} s\n" for second in (10, 20, 30))
+    assert file.getvalue() == ("a.png: 10 of 35 tiles after 10 s, about 25 s left\n"
+                               "a.png: 20 of 35 tiles after 20 s, about 15 s left\n"
+                               "a.png: 30 of 35 tiles after 30 s, about 5 s left\n")
+
+
+def test_the_time_left_is_that_of_the_present_item(clock):
+    """The first image took a minute; half of the second has taken 20 seconds since its first tile."""
+    file = io.StringIO()
+    bar = ProgressBar(2, "matting", file=file, clock=clock)
+    bar.within("a.png", 1, 8)
+    clock.seconds = 60
+    bar.update()
+    for second, done in ((60, 1), (80, 5), (100, 7)):
+        clock.seconds = second
+        bar.within("b.png", done, 9)
+    assert file.getvalue() == ("matting: 1 of 2 images after 60 s\nb.png: 5 of 9 tiles after 80 s, about 20 s left\n"
+                               "b.png: 7 of 9 tiles after 100 s, about 13 s left\n")
 
 
 def test_any_other_line_puts_the_next_off(clock, capsys):
@@ -118,6 +134,9 @@ class SlowNetwork:
 
     def __init__(self, clock: Clock):
         self.clock = clock
+
+    def attention_for(self, height, width):
+        return "near"
 
     def predict_batch(self, pairs, report):
         for tile in range(1, 5):

@@ -144,7 +144,7 @@ class TimedRun:
         if world.is_main:
             self.about = save_shards(self.parts, to_published_names(state.result.state_dict()), self.about)
         if batches and self.test_images:
-            errors = validate(Matting(state.result, world.device, border=0), self.test_images, world)
+            errors = validate(Matting(state.result, world.device, border=0, attention="exact"), self.test_images, world)
             now = {name: self.about[name] for name in ("minutes", "samples", "steps")}
             self.about["validations"].append(now | errors)
             log.info("after %.1f minutes and %d samples: %s", self.about["minutes"], self.about["samples"], errors)

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 LARGEST = 10**9
+ATTENTIONS = ("exact", "near")  # see `matting.predictor.Matting`
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # see utils.precision
 
 

@@ -12,9 +12,23 @@ from utils.errors import printable
 
 SECONDS = 10.0  # between lines of progress
 BEAT = 1.0  # seconds between looks at whether a line is due
+LEAST_ELAPSED, LEAST_LEFT = 2.0, 4.0  # seconds from which the time left is told
+LEAST_SHARE = 0.05  # of the work done, below which nothing can be said
 
 Report = Callable[[int, int], object]  # called with the number of steps done, and of all steps
 Item = TypeVar("Item")
+
+
+def time_left(elapsed: float, share: float) -> str:
+    """How long the rest takes, if that is long and can be estimated, such as ", about 40 s left"; else "".
+
+    Args:
+        elapsed: seconds that the share of the work that is done has taken.
+    """
+    left = elapsed * (1 - share) / share if share > 0 else 0
+    if share < LEAST_SHARE or elapsed < LEAST_ELAPSED or left < LEAST_LEFT:
+        return ""
+    return f", about {left:.0f} s left" if left < 90 else f", about {left / 60:.0f} min left"
 
 
 class ProgressBar:
@@ -38,6 +52,7 @@ class ProgressBar:
         self._lines = shown and self._bar.disable
         self._total, self._doing, self._unit, self._file, self._clock = total, doing, unit, file, clock
         self._done, self._begun_at, self._said_at = 0, clock(), clock()
+        self._item, self._item_at, self._left = "", self._begun_at, ""
         self._state, self._ended = self._items(), threading.Event()
         self._beats = threading.Thread(target=self._beat_until_ended, daemon=True)
 
@@ -57,20 +72,25 @@ class ProgressBar:
         self._done += count
         self._bar.set_postfix_str("", refresh=False)
         self._bar.update(count)
-        self._state = self._items()
+        self._state, self._item, self._left = self._items(), "", ""
         self.beat()
 
     def within(self, name: str, done: int, total: int) -> None:
-        """Shows how many tiles of the present item, or batch of items, are done."""
-        if total > 1:  # otherwise the item's own end says as much
-            self._bar.set_postfix_str(f"{name}: {done} of {total} tiles")
-            self._state = f"{name}: {done} of {total} tiles"
-            self.beat()
+        """Shows how many tiles of the present item, or batch of items, are done, and how long the rest takes."""
+        if total <= 1:  # the item's own end says as much
+            return
+        if name != self._item:
+            self._item, self._item_at, self._before = name, self._clock(), done / total
+        share = (done / total - self._before) / (1 - self._before) if self._before < 1 else 0
+        self._state = f"{name}: {done} of {total} tiles"
+        self._left = time_left(self._clock() - self._item_at, share)
+        self._bar.set_postfix_str(self._state + self._left)
+        self.beat()
 
     def step(self, text: str) -> None:
         """Shows what is being done with the present item."""
         self._bar.set_postfix_str(text)
-        self._state = text
+        self._state, self._item, self._left = text, "", ""
         self.beat()
 
     def note(self, line: str) -> None:
@@ -88,7 +108,7 @@ class ProgressBar:
         now = self._clock()
         if now - self._said_at >= SECONDS:
             self._said_at = now
-            self.note(f"{self._state} after {now - self._begun_at:.0f} s")
+            self.note(f"{self._state} after {now - self._begun_at:.0f} s{self._left}")
 
     def _beat_until_ended(self) -> None:
         while not self._ended.wait(BEAT):

@@ -3,10 +3,9 @@
 import time
 from collections.abc import Callable
 
-Report = Callable[[float, str], object]  # called with the share of the work done, and what is being done
+from utils.progress_bar import time_left
 
-LEAST_ELAPSED, LEAST_LEFT = 2.0, 4.0  # seconds from which the time left is told
-LEAST_SHARE = 0.05  # of the work done, below which nothing can be said
+Report = Callable[[float, str], object]  # called with the share of the work done, and what is being done
 
 
 def with_time_left(report: Report, clock: Callable[[], float] = time.monotonic) -> Report:
@@ -18,10 +17,6 @@ def with_time_left(report: Report, clock: Callable[[], float] = time.monotonic) 
     start = clock()
 
     def told(share: float, text: str) -> None:
-        elapsed = clock() - start
-        left = elapsed * (1 - share) / share if share > 0 else 0
-        if share >= LEAST_SHARE and elapsed >= LEAST_ELAPSED and left >= LEAST_LEFT:
-            text += f", about {left:.0f} s left" if left < 90 else f", about {left / 60:.0f} min left"
-        report(share, text)
+        report(share, text + time_left(clock() - start, share))
 
     return told

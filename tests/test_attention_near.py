@@ -1,0 +1,141 @@
+"""Attention with pooled keys against exact attention: equal where nothing is lost, near where something is."""
+
+import pytest
+import torch
+from attention_oracle import attention_oracle
+from test_attention import random_inputs
+
+from networks import GuidedContextualAttention, attention_near
+from networks.attention_chunked import attend
+from networks.attention_near import SIDES, attend_near, keys_met, square_sides
+
+
+@pytest.fixture(scope="module")
+def block() -> GuidedContextualAttention:
+    torch.manual_seed(0)
+    block = GuidedContextualAttention().eval()
+    block.W[1].weight.data.fill_(1.0)
+    return block
+
+
+def near(block: GuidedContextualAttention, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    block.attend = attend_near
+    try:
+        with torch.no_grad():
+            return block(*inputs)
+    finally:
+        block.attend = attend
+
+
+def smooth_inputs(h: int, w: int, unknown_share: float, sharpness: float) -> tuple[torch.Tensor, ...]:
+    """Guidance and alpha features of noise enlarged by 8, and an unknown band."""
+    guidance, alpha, _ = random_inputs(1, 1, h // 8, w // 8, 0)
+    guidance, alpha = (torch.nn.functional.interpolate(x, size=(2 * h, 2 * w), mode="bicubic")
+                       for x in (guidance, alpha))
+    unknown = torch.zeros(1, 1, 2 * h, 2 * w)
+    unknown[..., round(2 * w * (1 - unknown_share)):] = 1
+    return sharpness * guidance, alpha, unknown
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_with_a_key_per_position_it_is_the_definition(monkeypatch, block, seed):
+    monkeypatch.setattr(attention_near, "keys_met", lambda positions: positions)
+    n, h, w = 1 + seed % 2, 2 + 3 * seed, 13 - seed
+    guidance, alpha, unknown = random_inputs(seed, n, h, w, (0.0, 0.05, 0.5, 1.0)[seed % 4])
+    output, offset, scale = near(block, guidance, alpha, unknown)
+    expected, expected_offset, expected_scale = attention_oracle(block, guidance, alpha, unknown)
+    torch.testing.assert_close(output, expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(scale, expected_scale, atol=1e-6, rtol=0)
+    assert torch.equal(offset, expected_offset)
+
+
+def test_plain_areas_are_pooled_without_loss(monkeypatch, block):
+    """Four plain quarters of known positions, keys enough for their borders: equal keys are their mean."""
+    monkeypatch.setattr(attention_near, "keys_met", lambda positions: positions // 2)
+    side = 64
+    colours, features = torch.randn(2, 1, 128, 2, 2, generator=torch.Generator().manual_seed(0))
+    guidance, alpha = (x.repeat_interleave(side, 2).repeat_interleave(side, 3) for x in (colours, features))
+    unknown = torch.zeros(1, 1, 2 * side, 2 * side)
+    output, _, _ = near(block, guidance, alpha, unknown)
+    with torch.no_grad():
+        expected = block(guidance, alpha, unknown)[0]
+    torch.testing.assert_close(output, expected, atol=1e-4, rtol=0)
+    assert (expected - alpha).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("sharpness", "error"), [(0.3, 0.05), (0.6, 0.1)])
+def test_near_the_exact_message(block, sharpness, error):
+    """Keys for an eighth of the positions, a query attending to 410, or 9; errors are relative to the message."""
+    inputs = smooth_inputs(64, 72, 0.3, sharpness)
+    with torch.no_grad():
+        expected = block(*inputs)[0]
+    message = expected - inputs[1]
+    wrong = (near(block, *inputs)[0] - expected).square().mean().sqrt()
+    assert wrong < error * message.square().mean().sqrt()
+
+
+def test_the_strongest_match_is_among_the_strongest(block):
+    """The exact logit at the offset told is close to the largest one; unknown positions do not match themselves."""
+    guidance, alpha, unknown = smooth_inputs(40, 48, 0.4, 0.5)
+    offset = near(block, guidance, alpha, unknown)[1][0]
+    seen = {}
+
+    def watched(feature, alpha, key_scale, own_penalty, *others):
+        patches = torch.nn.functional.unfold(torch.nn.functional.pad(feature, (1, 1, 1, 1), mode="reflect"), 3)[0]
+        seen["logits"] = patches.T @ (patches * key_scale.flatten()) + own_penalty.flatten().diag()
+        return attend(feature, alpha, key_scale, own_penalty, *others)
+
+    block.attend = watched
+    with torch.no_grad():
+        block(guidance, alpha, unknown)
+    block.attend = attend
+    logits, told = seen["logits"], ((offset[0] + 20) * 48 + offset[1] + 24).flatten()
+    found = logits.gather(1, told[:, None])[:, 0]
+    lacking = (logits.max(dim=1).values - found) / logits.std(dim=1)
+    assert lacking.quantile(0.9) < 0.5
+    assert not (told == torch.arange(len(told)))[unknown[0, 0, ::2, ::2].flatten() > 0].any()
+
+
+def test_squares_are_split_where_keys_differ():
+    """Noise in one corner of a plain image; squares lie on their own grids, as many as are allowed."""
+    generator = torch.Generator().manual_seed(0)
+    grid = torch.ones(70, 102, 16)
+    grid[:34, :34] += torch.randn(34, 34, 16, generator=generator)
+    norms = torch.nn.functional.avg_pool2d(grid.square().sum(2)[None], 3, stride=1)[0] * 9
+    sides = square_sides(grid, 1 / norms.sqrt(), torch.zeros(68, 100), 700)
+    assert sides[:30, :30].float().mean() < 2
+    assert (sides[64:] == max(SIDES)).all()
+    assert (sides[:, 64:] == max(SIDES)).all()
+    for side in (1, *SIDES):
+        rows, columns = torch.where(sides == side)
+        corners = set(zip((rows // side * side).tolist(), (columns // side * side).tolist(), strict=True))
+        assert all((sides[top:top + side, left:left + side] == side).all() for top, left in corners)
+    count = sum(((sides == side).float() / side**2).sum() for side in (1, *SIDES))
+    assert 650 < count <= 700
+
+
+def test_the_cost_is_bounded_by_the_number_of_keys(block, monkeypatch):
+    """Whatever the size, no query meets more keys than that."""
+    met = []
+    pooled_keys = attention_near._pooled_keys
+    monkeypatch.setattr(attention_near, "_pooled_keys", lambda *inputs: met.append(pooled_keys(*inputs)) or met[-1])
+    for h, w in ((24, 40), (64, 80)):
+        near(block, *random_inputs(1, 1, h, w, 0.3))
+        assert 0.9 * keys_met(h * w) < len(met[-1].vectors) <= keys_met(h * w)
+    assert keys_met(10**7) == attention_near.MOST_KEYS
+
+
+def test_images_of_a_batch_do_not_mix(block):
+    guidance, alpha, unknown = random_inputs(5, 2, 16, 20, 0.5)
+    together = near(block, guidance, alpha, unknown)[0]
+    alone = near(block, guidance[1:], alpha[1:], unknown[1:])[0]
+    torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=0)
+
+
+def test_little_memory_is_the_same(block):
+    inputs = random_inputs(5, 1, 16, 20, 0.5)
+    expected = near(block, *inputs)[0]
+    block.memory_budget = 1
+    output = near(block, *inputs)[0]
+    block.memory_budget = None
+    torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
