@@ -5,6 +5,8 @@ labelling of the whole image per threshold. Details in which the published progr
 follow `evaluation.metrics`. Only of several largest components the first one is found in row-major order.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.ndimage import convolve
 from skimage.measure import label
@@ -49,7 +51,7 @@ def connectivity_error(prediction: np.ndarray, truth: np.ndarray, unknown: np.nd
     """In thousands; arguments as in `gradient_error`."""
     thresholds = np.arange(11) * STEP
     level = -np.ones_like(truth)
-    for below, threshold in zip(thresholds, thresholds[1:], strict=False):
+    for below, threshold in pairwise(thresholds):
         # Without the tolerance, 0.6 = 153 / 255 would not reach 6 * 0.1 in double precision.
         both = (prediction >= threshold - 1e-9) & (truth >= threshold - 1e-9)
         subject = _largest_component(both)
