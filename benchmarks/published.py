@@ -56,7 +56,11 @@ def random_network(**architecture: float | bool) -> MattingNetwork:
 
 def published_network() -> MattingNetwork:
     """`random_network` with attention as published."""
-    network = random_network()
+    return as_published(random_network())
+
+
+def as_published(network: MattingNetwork) -> MattingNetwork:
+    """Gives a network with attention its published formulation; returns the network."""
     network.encoder.gca = PublishedAttention(network.encoder.gca)
     network.decoder.gca = PublishedAttention(network.decoder.gca)
     return network
