@@ -13,7 +13,7 @@ import numpy as np
 from utils.file_writing import write_png
 from utils.preprocessing import trimap_grey
 
-SEED = 1
+SEED = 9
 MEAN_PIXELS = 2.3e6
 UNKNOWN_SHARE = 0.26
 LARGEST_SHARE, SMALLEST_SHARE = 0.1, 0.04  # of all images

@@ -3,13 +3,17 @@
 import csv
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from dataloader.image_file import read_grey
+from evaluation import metrics
 from evaluation.metrics import (
+    _connected_steps,
     _gaussian_filters,
     _largest_component,
+    _majority_component,
     connectivity_error,
     gradient_error,
     matting_errors,
@@ -79,6 +83,39 @@ def test_largest_component_takes_the_first_in_column_order_among_equals():
     assert not _largest_component(np.zeros((2, 2), bool)).any()
     diagonal = np.eye(2, dtype=bool)  # not 4-connected
     assert _largest_component(diagonal).tolist() == [[True, False], [False, False]]
+
+
+@pytest.mark.parametrize("deviation", [0, 30, 120])
+def test_filling_finds_the_components_that_labelling_finds(monkeypatch, deviation):
+    """Pixels at random break the subject into many components, of which none may have most of the pixels."""
+    rng = np.random.default_rng(deviation)
+    for _ in range(10):
+        truth = cv2.GaussianBlur(rng.random((40, 60), dtype=np.float32), (0, 0), 4)
+        truth = cv2.normalize(truth, None, 0, 1, cv2.NORM_MINMAX)
+        lowest = np.clip(truth + rng.normal(0, deviation / 255, truth.shape), 0, 1).astype(np.float32)
+        with monkeypatch.context() as labelling:
+            labelling.setattr(metrics, "_majority_component", lambda mask, seed: None)
+            expected = _connected_steps(lowest)
+        assert expected.any()
+        assert np.array_equal(_connected_steps(lowest), expected)
+
+
+def test_a_component_is_filled_if_it_has_most_pixels():
+    mask = np.array([[1, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]], bool)
+    assert _majority_component(mask, 0) is None  # 2 of 5
+    assert np.array_equal(_majority_component(mask, 3), mask & (np.arange(4) > 1))
+
+
+def test_gradient_in_strips_is_that_of_the_whole_image(monkeypatch):
+    rng = np.random.default_rng(0)
+    prediction, truth = rng.random((2, 50, 31), dtype=np.float32)
+    unknown = rng.random(truth.shape) < 0.1
+    unknown[20:30] = False  # strips without unknown pixels
+    errors = []
+    for rows in (1, 7, 1000):
+        monkeypatch.setattr(metrics, "STRIP_ROWS", rows)
+        errors.append(gradient_error(prediction, truth, unknown))
+    assert errors[0] == errors[1] == errors[2] > 0
 
 
 @pytest.mark.parametrize(("prediction", "trimap", "message"), [
