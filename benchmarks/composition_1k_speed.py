@@ -172,7 +172,9 @@ def main() -> int:
         data = args.folder.resolve() if args.folder else Path(work) / "data"
         if not data.exists():
             print(f"drawing {args.images} images", file=sys.stderr)
-            write_examples(data, draw_sizes(args.images))
+            drawn = Path(work) / "drawn"
+            write_examples(drawn, draw_sizes(args.images))
+            shutil.move(drawn, data)  # whole: an interrupted run leaves no part of them
         compare(data, args.published_images, Path(work))
     return 0
 
