@@ -1,17 +1,27 @@
 """The predictor for exported networks, with ONNX Runtime. Needs no PyTorch."""
 
-import re
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from utils.device import available_memory
-from utils.errors import InputError, cut, one_line
-from utils.file_writing import is_folder_name
+from matting.onnx_sessions import OnnxFileError, load_session, metadata_problem, run_session, signature_problem
+from matting.onnx_stages import StagedNetwork
+from matting.onnx_tiling import planned, tiled_alpha
+from matting.tile_sizes import (
+    CELL,
+    COLOUR_TILE_BYTES,
+    COLOUR_WHOLE_BYTES,
+    LARGEST_CPU_TILE,
+    TILE_BYTES,
+    WHOLE_BYTES,
+    working_memory,
+)
+from utils.device import CPU_LIMIT, available_memory
 from utils.preprocessing import (
     BORDER,
-    STRIDE,
     UNKNOWN,
     Matte,
     as_pair,
@@ -23,46 +33,43 @@ from utils.preprocessing import (
 )
 from utils.progress_bar import Report
 
-METADATA = ("version", "trimap_channel", "width", "encoder", "decoder", "stride")  # written by tools/export_onnx.py
-
-# Approximate memory per pixel, constant and times width; measured at the published width and at 3/8 of it.
+# Approximate memory of whole images per pixel, constant and times width; measured at the published width and 3/8 of it.
 BYTES_PER_PIXEL, BYTES_BY_WIDTH = 650, 700
 
 
-class OnnxFileError(InputError):
-    """An ONNX network that cannot be used. The message names the file."""
+class Padded(NamedTuple):
+    """An image with its border."""
+
+    image: np.ndarray  # (H, W, 3) uint8
+    labels: np.ndarray  # (H, W)
+    inside: np.ndarray  # (H, W) bool: unknown, and not of the border
 
 
 class OnnxMatting:
     """Alpha mattes from photos and trimaps with an exported network; used like `matting.predictor.Matting`.
 
-    >>> matting = OnnxMatting("gca.onnx")
+    >>> matting = OnnxMatting("gca-onnx")
     >>> alpha = matting(image, trimap)
 
-    The padded image is processed as a whole: about 1.3 GB per megapixel.
-
     Args:
-        path: a file written by tools/export_onnx.py.
+        path: a folder or file written by tools/export_onnx.py. A folder's network is computed in tiles, in bounded
+            memory; a file's for the whole image at once, in about 1.3 GB per megapixel.
         border: pixels of reflection padding, as in `matting.predictor.Matting`.
         threads: CPU threads; 0: one per core.
 
     Raises:
-        OnnxFileError: if the file is missing, damaged or another network, or ONNX Runtime is not installed.
+        OnnxFileError: if it is missing, damaged or another network, or ONNX Runtime is not installed.
     """
 
     device, precision = "cpu", "fp32"
 
     def __init__(self, path: str | Path, border: int = BORDER, threads: int = 0):
         self.path = Path(path)
-        self.session = load_session(path, threads)
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        problem = _metadata_problem(metadata) or _signature_problem(self.session, metadata)
-        if problem:
-            raise OnnxFileError(f"{path}: not a matting network of tools/export_onnx.py: {problem}")
         self.border = border
-        self.version = metadata["version"]
-        self.trimap_channel = int(metadata["trimap_channel"])
-        self.width = float(metadata["width"])
+        self.network = (_Tiled if self.path.is_dir() else _Whole)(self.path, threads)
+        self.version = self.network.metadata["version"]
+        self.trimap_channel = int(self.network.metadata["trimap_channel"])
+        self.width = float(self.network.metadata["width"])
 
     def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
@@ -74,7 +81,9 @@ class OnnxMatting:
 
     def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
                 report: Report = lambda done, total: None) -> Matte:
-        """Alpha, without attention offsets. Arguments and errors as in `Matting.predict`; all is one step.
+        """Alpha, without attention offsets. Arguments and errors as in `Matting.predict`.
+
+        `report` is also called for the tiles of attention; a whole image is one step.
 
         Raises:
             MemoryError: if memory does not suffice.
@@ -83,99 +92,85 @@ class OnnxMatting:
 
     def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]],
                       report: Report = lambda done, total: None) -> list[Matte]:
-        """`predict` for several (image, trimap) of one size at once."""
+        """`predict` for several (image, trimap) of one size; tiles are computed image by image."""
         labels = checked_labels(pairs)
-        if not any((label == UNKNOWN).any() for label in labels):
-            return [Matte(finished_alpha(np.zeros(label.shape, np.float32), label, 0), (), ()) for label in labels]
         pad = padding(*labels[0].shape, self.border)
-        padded = np.add(labels[0].shape, [sum(sides) for sides in pad])
-        check_memory(len(pairs) * int(padded.prod()), self.width)
-        images = np.stack([normalised_planes(np.pad(image, (*pad, (0, 0)), mode="reflect")) for image, _ in pairs])
-        trimaps = np.stack([trimap_planes(np.pad(label, pad, mode="reflect"), self.trimap_channel)
-                            for label in labels])
-        alphas = self._run(images, trimaps)
-        report(1, 1)
-        return [Matte(finished_alpha(alpha[0], label, self.border), (), ())
-                for alpha, label in zip(alphas, labels, strict=True)]
+        padded = [Padded(np.pad(image, (*pad, (0, 0)), mode="reflect"), np.pad(label, pad, mode="reflect"),
+                         np.pad(label == UNKNOWN, pad))
+                  for (image, _), label in zip(pairs, labels, strict=True) if (label == UNKNOWN).any()]
+        alphas = iter(self.network.alphas(padded, report) if padded else ())
+        return [Matte(finished_alpha(next(alphas), label, self.border) if (label == UNKNOWN).any()
+                      else finished_alpha(np.zeros(label.shape, np.float32), label, 0), (), ()) for label in labels]
 
-    def _run(self, images: np.ndarray, trimaps: np.ndarray) -> np.ndarray:
-        try:
-            alphas = run_session(self.session, images, trimaps)
-        except MemoryError:
-            raise
-        except Exception as error:  # as in load_session
-            raise OnnxFileError(f"{self.path}: cannot be run ({one_line(error)})") from None
-        expected = (len(images), 1, *images.shape[2:])
+
+class _Whole:
+    """The network of a file, computed for whole images."""
+
+    def __init__(self, path: Path, threads: int):
+        self.path = path
+        self.session = load_session(path, threads)
+        self.metadata = self.session.get_modelmeta().custom_metadata_map
+        problem = metadata_problem(self.metadata) or signature_problem(self.session, self.metadata)
+        if problem:
+            raise OnnxFileError(f"{path}: not a matting network of tools/export_onnx.py: {problem}")
+
+    def alphas(self, images: list[Padded], report: Report) -> list[np.ndarray]:
+        """Alpha (H, W) of each image, all of one size, at once."""
+        height, width = images[0].labels.shape
+        factor = BYTES_PER_PIXEL + BYTES_BY_WIDTH * float(self.metadata["width"])
+        check_memory(len(images) * height * width * factor, height, width)
+        channels = int(self.metadata["trimap_channel"])
+        alphas, = run_session(self.session, {
+            "image": np.stack([normalised_planes(padded.image) for padded in images]),
+            "trimap": np.stack([trimap_planes(padded.labels, channels) for padded in images])}, self.path)
+        expected = (len(images), 1, height, width)
         if alphas.shape != expected or alphas.dtype != np.float32:
             raise OnnxFileError(f"{self.path}: its alpha is {alphas.dtype} of shape {alphas.shape}; "
                                 f"expected float32 of shape {expected}")
-        return alphas
+        report(1, 1)
+        return list(alphas[:, 0])
 
 
-def _metadata_problem(metadata: dict[str, str]) -> str | None:
-    """What is wrong with a file's metadata, or None."""
-    missing = [name for name in METADATA if name not in metadata]
-    if missing:
-        return f"its metadata lacks {', '.join(missing)}"
-    if not is_folder_name(metadata["version"]):
-        return f"its version is {cut(repr(metadata['version']))}; expected the name of a folder"
-    if metadata["trimap_channel"] not in ("1", "3"):
-        return f"its trimap_channel is {cut(repr(metadata['trimap_channel']))}; expected 1 or 3"
-    if metadata["stride"] != str(STRIDE):
-        return f"its stride is {cut(repr(metadata['stride']))}; expected {STRIDE}"
-    if not re.fullmatch(r"\d+(\.\d+)?", metadata["width"]) or not 0 < float(metadata["width"]) <= 4:
-        return f"its width is {cut(repr(metadata['width']))}; expected a factor above 0, at most 4"
-    return None
+class _Tiled:
+    """The network of a folder, computed in tiles."""
+
+    def __init__(self, path: Path, threads: int):
+        self.network = StagedNetwork(path, threads)
+        self.metadata = self.network.metadata
+        self.workers = threads or usable_cores()
+
+    def alphas(self, images: list[Padded], report: Report) -> list[np.ndarray]:
+        """Alpha (H, W) of each image, one after another; 0 far from the unknown region."""
+        height, width = (side // CELL for side in images[0].labels.shape)
+        tile_cells = self._tile_cells(height, width)
+        plans = [planned(padded.labels, padded.inside, tile_cells, self.network.attention, self.workers)
+                 for padded in images]
+        done, total = 0, sum(plan.count for plan in plans)
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            report(done, total)
+
+        return [tiled_alpha(self.network, padded.image, padded.labels, plan, self.workers, step)
+                for padded, plan in zip(images, plans, strict=True)]
+
+    def _tile_cells(self, height: int, width: int) -> int:
+        """Most cells of a tile with its margin, for features at 1/8 of height x width."""
+        colours, available = self.network.colours, available_memory()
+        check_memory(height * width * (WHOLE_BYTES + colours * COLOUR_WHOLE_BYTES), CELL * height, CELL * width)
+        working = working_memory(min(CPU_LIMIT, available // 2), 1, height, width, colours)
+        return min(LARGEST_CPU_TILE, working // (TILE_BYTES + colours * COLOUR_TILE_BYTES))
 
 
-def _signature_problem(session, metadata: dict[str, str]) -> str | None:
-    """What is wrong with the inputs and outputs of a network, or None."""
-    expected = {"image": 3, "trimap": int(metadata["trimap_channel"]), "alpha": 1}
-    found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
-    if set(found) != set(expected):
-        return f"its inputs and outputs are {', '.join(sorted(found))}; expected {', '.join(sorted(expected))}"
-    for name, channels in expected.items():
-        shape = found[name]
-        if len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != channels):
-            return f"its {name} has shape {shape}; expected 4 dimensions, of which the second is {channels}"
-    return None
-
-
-def check_memory(pixels: int, width: float) -> None:
-    """Raises MemoryError if padded pixels need more memory than is available: the system might kill the process."""
-    needed, available = pixels * (BYTES_PER_PIXEL + BYTES_BY_WIDTH * width), available_memory()
+def check_memory(needed: float, height: int, width: int) -> None:
+    """Raises MemoryError if an image needs more bytes than are available: the system might kill the process."""
+    available = available_memory()
     if needed > available:
-        raise MemoryError(f"{pixels} pixels take about {needed / 1e9:.1f} GB; {available / 1e9:.1f} GB are available")
+        raise MemoryError(f"{width} x {height} pixels take about {needed / 1e9:.1f} GB; "
+                          f"{available / 1e9:.1f} GB are available")
 
 
-def load_session(path: str | Path, threads: int = 0):
-    """An ONNX Runtime session of a file, on the CPU; OnnxFileError if it cannot be loaded."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise OnnxFileError("ONNX Runtime is not installed: pip install -r requirements-onnx-run.txt") from None
-    path = Path(path)
-    if not path.is_file():
-        raise OnnxFileError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # errors are raised as exceptions
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's exceptions have no common base but Exception
-        reason = str(error).strip().splitlines()[0]
-        raise OnnxFileError(f"{path}: cannot be loaded as an ONNX network ({reason})") from None
-
-
-def run_session(session, image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """Alpha (N, 1, H, W) float32 of image (N, 3, H, W) and trimap (N, trimap_channel, H, W), both float32.
-
-    Raises:
-        MemoryError: if memory does not suffice.
-    """
-    try:
-        return session.run(["alpha"], {"image": image, "trimap": trimap})[0]
-    except Exception as error:  # as above
-        if "allocate memory" in str(error) or "bad_alloc" in str(error):
-            raise MemoryError(f"not enough memory for {image.shape[3]} x {image.shape[2]} pixels") from None
-        raise
+def usable_cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 
 from matting.folded_network import compile_stages, folded
-from matting.tiling import CELL, largest_tile, run_tiled, working_memory
+from matting.tile_sizes import CELL, working_memory
+from matting.tiling import largest_tile, run_tiled
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from networks.attention_chunked import attend
 from networks.attention_near import attend_near

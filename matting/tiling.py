@@ -14,6 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from matting.tile_sizes import (
+    ALPHA_MARGIN,
+    CELL,
+    COLOUR_TILE_BYTES,
+    HALF_MARGIN,
+    LARGEST_CPU_TILE,
+    QUARTER_MARGIN,
+    STEM_MARGIN,
+    TILE_BYTES,
+)
 from matting.work import ALPHA_WORK, COARSE_WORK, COLOUR_WORK, PAIR_WORK, STEM_WORK, Work
 from networks import GuidedContextualAttention
 from networks.attention_near import attend_near, keys_met
@@ -25,28 +35,7 @@ from networks.matting_network import MattingNetwork, MattingOutput, matting_outp
 from utils.boxes import Box, cover
 from utils.progress_bar import Report
 
-CELL = 8  # tiles consist of cells of 8 x 8 pixels, one position at 1/8 each
-
-# Margins of a tile for the receptive field of each step, in positions of its input.
-STEM_MARGIN = 4  # from the image to 1/4 and the guidance, in cells: 29 pixels at top and left, 26 at bottom and right
-QUARTER_MARGIN = 5  # from 1/8 to 1/4
-HALF_MARGIN = 3  # from 1/4 to 1/2
-ALPHA_MARGIN = 2  # from 1/2 to alpha
-
-# Bytes per cell in single precision at the published width, measured and rounded up.
-TILE_BYTES = 40_000  # of a tile: peak of its steps
-WHOLE_BYTES = 2_500  # of the image: held while tiles or attention are computed
-COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 12_000, 1_700  # additional with colour samples
 CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels per chunk of colour channels, for caches or memory
-LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and are no faster
-
-
-def working_memory(memory_limit: int, n: int, height: int, width: int, has_colours: bool = False) -> int:
-    """Bytes left for tiles and attention, for a batch of n with features at 1/8 of height x width; may be 0.
-
-    The features at 1/8 and below are always held whole.
-    """
-    return max(0, memory_limit - n * height * width * (WHOLE_BYTES + has_colours * COLOUR_WHOLE_BYTES))
 
 
 def largest_tile(working: int, n: int, device: torch.device, has_colours: bool = False) -> int:

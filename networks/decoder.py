@@ -66,12 +66,15 @@ class Decoder(nn.Module):
 
     def eighth(self, features: CoarseFeatures) -> tuple[Tensor, AttentionMaps | None]:
         """Returns (N, eighth, H/8, W/8), and the attention maps."""
-        x = self.layer1(features.bottleneck) + features.sixteenth
-        x = self.layer2(x) + features.eighth
+        x = self.above(features.bottleneck, features.sixteenth, features.eighth)
         if self.gca is None:
             return x, None
         x, *attended = self.gca(features.guidance, x, features.unknown)
         return x, AttentionMaps(*attended)
+
+    def above(self, bottleneck: Tensor, sixteenth: Tensor, eighth: Tensor) -> Tensor:
+        """From the first three of `CoarseFeatures`, the feature at 1/8 before attention."""
+        return self.layer2(self.layer1(bottleneck) + sixteenth) + eighth
 
     def quarter(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """(N, eighth, H/8, W/8) to (N, quarter, H/4, W/4), the shortcut's shape."""

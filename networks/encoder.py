@@ -166,10 +166,12 @@ class Encoder(nn.Module):
         else:
             eighth, *attended = self.gca(guidance, eighth, unknown)
             attended = AttentionMaps(*attended)
+        return CoarseFeatures(*self.below(eighth), guidance, unknown, attended)
+
+    def below(self, eighth: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """From the refined feature at 1/8, the first three of `CoarseFeatures`."""
         sixteenth = self.layer3(eighth)
-        bottleneck = self.layer_bottleneck(sixteenth)
-        return CoarseFeatures(bottleneck, self.shortcut[4](sixteenth), self.shortcut[3](eighth),
-                              guidance, unknown, attended)
+        return self.layer_bottleneck(sixteenth), self.shortcut[4](sixteenth), self.shortcut[3](eighth)
 
     def _unknown(self, trimap: Tensor) -> Tensor:
         if self.trimap_channel == 3:

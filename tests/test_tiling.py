@@ -6,7 +6,7 @@ import torch
 from reference import reference_network
 from torch import Tensor
 
-from matting import tiling
+from matting import tile_sizes, tiling
 from matting.folded_network import folded
 from networks import MattingNetwork, build_network, colour_samples
 from networks.known_colours import GRID
@@ -180,6 +180,6 @@ def test_memory_limit_decides_the_tiles():
     assert tiling.largest_tile(10**8, 4, cpu) == pytest.approx(tiling.largest_tile(10**8, 1, cpu) / 4, abs=1)
     assert tiling.working_memory(10**6, 1, 500, 750) == 0
     with_colours = tiling.working_memory(6 * 10**9, 1, 500, 750, has_colours=True)
-    assert working - with_colours == 500 * 750 * tiling.COLOUR_WHOLE_BYTES
+    assert working - with_colours == 500 * 750 * tile_sizes.COLOUR_WHOLE_BYTES
     assert tiling.largest_tile(10**9, 1, cuda, has_colours=True) == 10**9 // (
         tiling.TILE_BYTES + tiling.COLOUR_TILE_BYTES)

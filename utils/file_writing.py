@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -41,6 +42,35 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder beside `path` to write files to; it becomes `path` when the block ends without error.
+
+    An existing folder is replaced: check first what it holds.
+
+    Raises:
+        OSError: if the folder cannot be written; its `filename` is `path`.
+    """
+    path = Path(path)
+    temporary, old = (path.with_name(f".{path.name[:_NAME_START]}.{secrets.token_hex(4)}.{end}")
+                      for end in ("tmp", "old"))
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.iterdir():
+                _sync(file)
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
+            with suppress(OSError):  # as above
+                _sync(path.parent)
+        finally:
+            for folder in (temporary, old):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
