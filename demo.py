@@ -9,7 +9,7 @@ NAME.png, the alpha matte, and NAME_offset1.png and NAME_offset2.png, the attent
 blocks: each position's strongest match, in optical-flow colours. On request (--cutout, --background)
 also NAME_cutout.png, the subject as RGBA, and NAME_composite.png, the subject over another background.
 
-    python demo.py --onnx=gca.onnx --image-dir=...
+    python demo.py --onnx=gca-onnx --image-dir=...
 
 needs no PyTorch, and writes no offset pictures. tools/export_onnx.py exports networks.
 """
@@ -45,8 +45,8 @@ ONLY_WITH_PYTORCH = ("config", "set", "device", "precision", "memory_limit", "at
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
     weights = add_matting_arguments(parser)
-    weights.add_argument("--onnx", type=any_path, metavar="FILE",
-                         help="network exported by tools/export_onnx.py, run by ONNX Runtime on the CPU")
+    weights.add_argument("--onnx", type=any_path, metavar="PATH",
+                         help="network exported by tools/export_onnx.py, folder or file, run by ONNX Runtime on the CPU")
     parser.add_argument("--image-dir", type=any_path, metavar="DIR", default=Path("demo/input_lowres"),
                         help="folder of images (default: %(default)s)")
     parser.add_argument("--trimap-dir", type=any_path, metavar="DIR", default=Path("demo/trimap_lowres/Trimap3"),

@@ -21,14 +21,13 @@ from typing import NamedTuple
 if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
     print("inference.py: loading PyTorch", file=sys.stderr)
 
-import cv2
 import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.memory import peak_memory
-from benchmarks.published import published_network, random_network
+from benchmarks.published import example, published_network, random_network
 from matting.predictor import Matting
 from utils.arguments import any_path
 from utils.device import default_device, usable_device
@@ -52,19 +51,6 @@ class Measurement(NamedTuple):
     seconds: float  # per image, the best of the repetitions
     peak: float  # GiB
     alpha: np.ndarray  # (H, W) float32
-
-
-def example(height: int, width: int, unknown: float) -> tuple[np.ndarray, np.ndarray]:
-    """An image (H, W, 3) and a trimap (H, W) whose unknown pixels form a ring around the centre."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (max(2, height // 32), max(2, width // 32), 3), dtype=np.uint8)
-    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    y, x = np.mgrid[:height, :width]
-    distance = np.abs(np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5) - 0.3)
-    ring = np.argsort(distance, axis=None, kind="stable")[:round(unknown * height * width)]
-    trimap = np.where(np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5) < 0.3, 255, 0).astype(np.uint8)
-    trimap.flat[ring] = 128
-    return image, trimap
 
 
 @torch.inference_mode()

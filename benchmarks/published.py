@@ -1,5 +1,7 @@
-"""The network as the published program computes it: the baseline of the benchmarks."""
+"""The network as the published program computes it: the baseline of the benchmarks; and an image for them."""
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -64,3 +66,16 @@ def as_published(network: MattingNetwork) -> MattingNetwork:
     network.encoder.gca = PublishedAttention(network.encoder.gca)
     network.decoder.gca = PublishedAttention(network.decoder.gca)
     return network
+
+
+def example(height: int, width: int, unknown: float) -> tuple[np.ndarray, np.ndarray]:
+    """An image (H, W, 3) and a trimap (H, W) whose unknown pixels form a ring around the centre."""
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (max(2, height // 32), max(2, width // 32), 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[:height, :width]
+    distance = np.abs(np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5) - 0.3)
+    ring = np.argsort(distance, axis=None, kind="stable")[:round(unknown * height * width)]
+    trimap = np.where(np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5) < 0.3, 255, 0).astype(np.uint8)
+    trimap.flat[ring] = 128
+    return image, trimap

@@ -123,7 +123,7 @@ def write_onnx(network: MattingNetwork, path: Path, metadata: dict[str, str]) ->
     finally:
         set_attention(network, attend)
     program.model.metadata_props.update(metadata)
-    program.save(path)
+    save(program, path)
 
 
 def write_stages(network: MattingNetwork, folder: Path, metadata: dict[str, str]) -> None:
@@ -133,7 +133,7 @@ def write_stages(network: MattingNetwork, folder: Path, metadata: dict[str, str]
     for name, (inputs, outputs) in signatures(attention, colours).items():
         stage = modules[name]
         program = exported(stage.module, stage.examples(), stage.dynamic_shapes(), inputs, outputs)
-        program.save(stage_path(folder, name))
+        save(program, stage_path(folder, name))
     description = {"format": FORMAT, **metadata, "attention": attention, "colour_samples": colours}
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
@@ -151,6 +151,22 @@ def exported(module: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: obje
     except Exception as error:  # the exporter raises many kinds of errors
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"PyTorch {torch.__version__} cannot export the network ({reason})") from error
+
+
+def save(program: torch.onnx.ONNXProgram, path: Path) -> None:
+    """Writes a graph without the exporter's notes on each node, which take more than half of a light network's file."""
+    import onnx  # here: the program first tells which packages are missing
+
+    model = program.model_proto
+    graphs = [model.graph]
+    while graphs:
+        graph = graphs.pop()
+        del graph.metadata_props[:]
+        for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+            del part.metadata_props[:]
+            part.doc_string = ""
+        graphs += [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    onnx.save(model, path)
 
 
 def set_attention(network: MattingNetwork, function: Callable[..., tuple[Tensor, Tensor]]) -> None:

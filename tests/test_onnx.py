@@ -7,12 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from onnx_networks import (
+    BASELINE,
+    METADATA,
+    ROOT,
+    WIDTH,
+    demo_command,
+    random_network,
+    random_pair,
+    run_without_torch,
+)
 from PIL import Image
-from torch import nn
 
 from dataloader.image_file import read_grey
 from matting.predictor import Matting
-from networks import MattingNetwork, build_network, known_colours
+from networks import MattingNetwork, known_colours
 from utils.checkpoint import save_checkpoint
 from utils.file_writing import write_png
 from utils.preprocessing import UNKNOWN, normalised_planes, trimap_labels
@@ -25,41 +34,23 @@ pytest.importorskip("onnxruntime")
 if torch.__version__ < "2.11":
     pytest.skip("this PyTorch cannot export attention", allow_module_level=True)
 
-from matting import onnx_predictor  # noqa: E402
+from matting import onnx_export, onnx_predictor  # noqa: E402
+from matting.onnx_export import export  # noqa: E402
 from matting.onnx_predictor import OnnxFileError, OnnxMatting  # noqa: E402
 from tools import export_onnx  # noqa: E402
-
-ROOT = Path(__file__).parent.parent
-WIDTH = 0.25
-METADATA = {"version": "narrow", "width": str(WIDTH), "encoder": "resnet_gca_encoder_29",
-            "decoder": "res_gca_decoder_22"}
 
 
 @pytest.fixture(scope="module")
 def network() -> MattingNetwork:
-    """Of random weights through all of which the signal passes."""
-    torch.manual_seed(0)
-    network = build_network(width=WIDTH)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.1, 0.1)
-    return network.eval()
+    return random_network(width=WIDTH)
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, network) -> Path:
     path = tmp_path_factory.mktemp("onnx") / "narrow.onnx"
-    assert export_onnx.export(network, path, METADATA) < 1e-5
+    assert export(network, path, METADATA, "fp32") < 1e-5
     assert [other.name for other in path.parent.iterdir()] == [path.name]
     return path
-
-
-def random_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(height * 1000 + width)
-    trimap = rng.choice(np.array([0, 128, 255], np.uint8), (height // 8 + 1, width // 8 + 1))
-    return (rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
-            trimap.repeat(8, axis=0).repeat(8, axis=1)[:height, :width])
 
 
 def test_inputs_are_those_of_training():
@@ -79,9 +70,8 @@ def test_the_predictors_alpha(network, exported, height, width):
 
 
 def test_baseline_with_one_trimap_channel(tmp_path):
-    torch.manual_seed(0)
-    network = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", trimap_channel=1, width=WIDTH)
-    export_onnx.export(network, tmp_path / "baseline.onnx", METADATA)
+    network = random_network(trimap_channel=1, width=WIDTH, **BASELINE)
+    export(network, tmp_path / "baseline.onnx", METADATA, "fp32")
     pair = random_pair(50, 70)
     alpha = OnnxMatting(tmp_path / "baseline.onnx", threads=1)(*pair)
     assert np.abs(alpha - Matting(network, "cpu")(*pair)).max() < 1e-4
@@ -89,12 +79,8 @@ def test_baseline_with_one_trimap_channel(tmp_path):
 
 def test_colour_samples(tmp_path, monkeypatch):
     monkeypatch.setattr(known_colours, "SPREADS", 1)  # of six, which take the exporter a minute more
-    torch.manual_seed(0)
-    network = build_network("res_shortcut_encoder_29", "res_shortcut_decoder_22", width=0.1, colour_samples=True)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-    export_onnx.export(network, tmp_path / "colours.onnx", METADATA | {"colour_samples": "True"})
+    network = random_network(width=0.1, colour_samples=True, **BASELINE)
+    export(network, tmp_path / "colours.onnx", METADATA | {"colour_samples": "True"}, "fp32")
     matting = OnnxMatting(tmp_path / "colours.onnx", threads=1)
     image, trimap = random_pair(110, 170)
     levels = np.array([[128, 128, 128], [0, 128, 128], [0, 128, 255]], np.uint8)
@@ -117,7 +103,7 @@ def test_a_batch_is_its_images(exported):
 def test_metadata(exported):
     matting = OnnxMatting(exported, threads=1)
     assert (matting.version, matting.trimap_channel) == ("narrow", 3)
-    metadata = matting.session.get_modelmeta().custom_metadata_map
+    metadata = matting.network.session.get_modelmeta().custom_metadata_map
     assert metadata == {**METADATA, "trimap_channel": "3", "stride": "32"}
 
 
@@ -125,23 +111,6 @@ def test_nothing_unknown_is_the_trimap(exported):
     image, trimap = random_pair(20, 30)
     trimap[trimap == 128] = 0
     assert np.array_equal(OnnxMatting(exported, threads=1)(image, trimap), trimap / np.float32(255))
-
-
-def demo_command(folder: Path, *more: str) -> list[str]:
-    """The demo on a folder, which gets an image and its trimap if it has none: they are looked for first."""
-    for kind, array in zip(("images", "trimaps"), random_pair(20, 30), strict=True):
-        if not (folder / kind).exists():
-            write_png(folder / kind / "a.png", array)
-    return ["demo.py", "--image-dir", str(folder / "images"), "--trimap-dir", str(folder / "trimaps"),
-            "--output", str(folder / "out"), *more]
-
-
-def run_without_torch(*arguments: str) -> subprocess.CompletedProcess:
-    absent = "torch", "torchvision", "toml", "easydict", "pymatting"  # all that requirements-onnx-run.txt lacks
-    code = f"import runpy, sys; sys.modules |= dict.fromkeys({absent}); sys.argv = sys.argv[1:]; " \
-           "runpy.run_path(sys.argv[0], run_name='__main__')"
-    return subprocess.run([sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True,
-                          check=False)
 
 
 def test_the_demo_needs_no_torch(tmp_path, network, exported):
@@ -182,7 +151,7 @@ def test_other_files_are_refused(tmp_path, exported):
     for path, message in ((strange, f"{strange}: not a matting network of tools/export_onnx.py: its metadata lacks "
                                     "version, trimap_channel, width, encoder, decoder, stride"),
                           (truncated, f"{truncated}: cannot be loaded as an ONNX network"),
-                          (tmp_path / "none.onnx", "none.onnx: no such file"), (tmp_path, "not a file")):
+                          (tmp_path / "none.onnx", "none.onnx: no such file"), (tmp_path, "it has no network.json")):
         with pytest.raises(OnnxFileError) as error:
             OnnxMatting(path)
         assert message in str(error.value)
@@ -251,8 +220,8 @@ def test_another_alpha_leaves_no_file(monkeypatch, capsys, tmp_path, checkpoint,
     model = onnx.load(exported)
     bias = next(tensor for tensor in model.graph.initializer if tensor.name.endswith("decoder.conv2.bias"))
     bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float32(0.01), bias.name))
-    monkeypatch.setattr(export_onnx, "write_onnx", lambda network, path, metadata: onnx.save(model, path))
-    assert run_export(monkeypatch, *checkpoint, "--output", str(tmp_path / "out" / "gca.onnx")) == 1
+    monkeypatch.setattr(onnx_export, "write_onnx", lambda network, path, metadata: onnx.save(model, path))
+    assert run_export(monkeypatch, *checkpoint, "--single", "--output", str(tmp_path / "out" / "gca.onnx")) == 1
     error = capsys.readouterr().err
     assert "gca.onnx: not written: ONNX Runtime's alpha differs from PyTorch's by" in error
     assert "expected at most 1e-04" in error
@@ -264,7 +233,7 @@ def test_a_failing_exporter_leaves_no_file(monkeypatch, capsys, tmp_path, checkp
         raise RuntimeError("an operator is missing\nand more")
 
     monkeypatch.setattr(torch.onnx, "export", failing)
-    assert run_export(monkeypatch, *checkpoint, "--output", str(tmp_path / "out" / "gca.onnx")) == 1
+    assert run_export(monkeypatch, *checkpoint, "--single", "--output", str(tmp_path / "out" / "gca.onnx")) == 1
     assert capsys.readouterr().err.endswith("cannot export the network (an operator is missing)\n")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -274,7 +243,8 @@ def test_metadata_is_the_networks_own(monkeypatch, tmp_path, network):
     save_checkpoint(tmp_path / "own.pth", network, architecture={"width": WIDTH})
     told = []
     monkeypatch.setattr(export_onnx, "export", lambda _, path, data, *__: told.append(data) or path.touch() or 0)
-    arguments = ["export_onnx.py", "--checkpoint", str(tmp_path / "own.pth"), "--output", str(tmp_path / "own.onnx")]
+    arguments = ["export_onnx.py", "--checkpoint", str(tmp_path / "own.pth"), "--single", "--output",
+                 str(tmp_path / "own.onnx")]
     monkeypatch.setattr(sys, "argv", arguments)
     monkeypatch.chdir(ROOT)
     assert export_onnx.main() == 0

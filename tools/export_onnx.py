@@ -1,20 +1,22 @@
-"""Exports a network to an ONNX file, which runs without PyTorch.
+"""Exports a network to ONNX graphs, which run without PyTorch.
 
-    python tools/export_onnx.py --output=gca.onnx
+    python tools/export_onnx.py --output=gca-onnx
     python tools/export_onnx.py --checkpoint=checkpoints/gca-dist/gca-dist.pth --config=config/gca-dist.toml
-    python demo.py --onnx=gca.onnx --image-dir=... --trimap-dir=...
+    python demo.py --onnx=gca-onnx --image-dir=... --trimap-dir=...
+    python tools/export_onnx.py --single --output=gca.onnx
 
-Without --checkpoint and --config, the shipped network is exported.
+Without --checkpoint and --config, the shipped network is exported. It becomes a folder of graphs, one a stage, which
+`matting.onnx_predictor` runs in tiles; `matting.onnx_stages` describes them.
 
-Inputs are `image` (N, 3, H, W), RGB in 0..1 normalised by ImageNet's mean and standard deviation, and `trimap`
-(N, trimap_channel, H, W), encoded as for the network; the output is `alpha` (N, 1, H, W) in 0..1. All are float32;
-N, H and W are dynamic, H and W multiples of 32. The file's metadata holds version, trimap_channel, width,
-colour_samples, encoder, decoder, stride.
+With --single it becomes one graph for whole images, for other runtimes. Inputs are `image` (N, 3, H, W), RGB in 0..1
+normalised by ImageNet's mean and standard deviation, and `trimap` (N, trimap_channel, H, W), encoded as for the network;
+the output is `alpha` (N, 1, H, W) in 0..1. All are float32; N, H and W are dynamic, H and W multiples of 32. The file's
+metadata hold version, trimap_channel, width, colour_samples, encoder, decoder, stride. Attention is computed row by row
+(`networks.attention_onnx`), without holding the full score matrix, everything else for the whole image at once: at the
+published width 0.7 GB for 512 x 512 pixels, 1.8 GB for 1024 x 1024, 6.1 GB for 2048 x 2048.
 
-The file is only kept if ONNX Runtime computes the same alpha as PyTorch at several sizes. Attention is computed row by
-row (`networks.attention_onnx`), without holding the full score matrix. Everything else is computed for the whole image
-at once, about 1.3 GB per megapixel at the published width. Measured in ONNX Runtime, with a border of 32: 0.7 GB for
-512 x 512 pixels, 1.8 GB for 1024 x 1024, 6.1 GB for 2048 x 2048.
+What is written is only kept if ONNX Runtime computes the same alpha as PyTorch at several sizes. Weights are stored in
+half precision if alpha is then the same.
 """
 
 import argparse
