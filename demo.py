@@ -46,7 +46,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Estimate alpha mattes for a folder of images with trimaps.")
     weights = add_matting_arguments(parser)
     weights.add_argument("--onnx", type=any_path, metavar="PATH",
-                         help="network exported by tools/export_onnx.py, folder or file, run by ONNX Runtime on the CPU")
+                         help="network of tools/export_onnx.py, a folder or file, run by ONNX Runtime on the CPU")
     parser.add_argument("--image-dir", type=any_path, metavar="DIR", default=Path("demo/input_lowres"),
                         help="folder of images (default: %(default)s)")
     parser.add_argument("--trimap-dir", type=any_path, metavar="DIR", default=Path("demo/trimap_lowres/Trimap3"),

@@ -9,11 +9,11 @@ Without --checkpoint and --config, the shipped network is exported. It becomes a
 `matting.onnx_predictor` runs in tiles; `matting.onnx_stages` describes them.
 
 With --single it becomes one graph for whole images, for other runtimes. Inputs are `image` (N, 3, H, W), RGB in 0..1
-normalised by ImageNet's mean and standard deviation, and `trimap` (N, trimap_channel, H, W), encoded as for the network;
-the output is `alpha` (N, 1, H, W) in 0..1. All are float32; N, H and W are dynamic, H and W multiples of 32. The file's
-metadata hold version, trimap_channel, width, colour_samples, encoder, decoder, stride. Attention is computed row by row
-(`networks.attention_onnx`), without holding the full score matrix, everything else for the whole image at once: at the
-published width 0.7 GB for 512 x 512 pixels, 1.8 GB for 1024 x 1024, 6.1 GB for 2048 x 2048.
+normalised by ImageNet's mean and standard deviation, and `trimap` (N, trimap_channel, H, W), encoded as for the
+network; the output is `alpha` (N, 1, H, W) in 0..1. All are float32; N, H and W are dynamic, H and W multiples of 32.
+The file's metadata hold version, trimap_channel, width, colour_samples, encoder, decoder, stride. Attention is computed
+row by row (`networks.attention_onnx`), without holding the full score matrix, everything else for the whole image at
+once: at the published width 0.7 GB for 512 x 512 pixels, 1.8 GB for 1024 x 1024, 6.1 GB for 2048 x 2048.
 
 What is written is only kept if ONNX Runtime computes the same alpha as PyTorch at several sizes. Weights are stored in
 half precision if alpha is then the same.
