@@ -208,8 +208,8 @@ def test_options_of_the_predictor(monkeypatch, pictures, networks):
     made = []
     monkeypatch.setattr(predictor, "Matting", lambda *arguments, **options: made.append(options) or Matting(*arguments))
     assert run(monkeypatch, pictures, *BASELINE, "--checkpoint", str(networks["baseline"]),
-               "--precision", "bf16", "--memory-limit", "1.5GB", "--compile") == 0
-    assert made == [{"precision": "bf16", "memory_limit": 1_500_000_000, "compile": True}]
+               "--precision", "bf16", "--memory-limit", "1.5GB", "--compile", "--attention", "near") == 0
+    assert made == [{"precision": "bf16", "memory_limit": 1_500_000_000, "compile": True, "attention": "near"}]
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -253,10 +253,14 @@ def test_included_samples():
 def test_mattes_that_are_not_finite_are_failures(tmp_path, precision, advice):
     job = matte_folder.Job(tmp_path / "a.png", np.zeros((4, 5, 3), np.uint8), np.full((4, 5), 128, np.uint8), 1.0, None)
     mattes = [Matte(np.full((4, 5), level, np.float32), (), ()) for level in (np.nan, 1)]
-    matting = SimpleNamespace(predict_batch=lambda pairs, report: mattes, precision=precision)
+    matting = SimpleNamespace(predict_batch=lambda pairs, report: mattes, precision=precision,
+                              attention_for=lambda height, width: "near")
     failure, result = matte_folder.predict_jobs(matting, [job, job], ProgressBar(2, "matting"))
     assert str(failure) == f"{job.path}: the network's output contains NaN or Inf; {advice}"
     assert result.matte is mattes[1]
+    line = matte_folder.write_result(result, tmp_path, matte_folder.NO_CUTOUT_FILES)
+    assert line.startswith("a.png: 5 x 4, 100.0% unknown, ")
+    assert line.endswith(" s, near attention (--attention exact: slower)")
 
 
 def test_what_opencv_refuses_after_the_network_costs_one_picture(tmp_path):

@@ -162,6 +162,7 @@ def test_the_example(monkeypatch, tmp_path, matting):
 @pytest.mark.parametrize(("options", "message"), [
     ({"precision": "int8"}, "precision is 'int8'; expected one of fp32, tf32, bf16, fp16"),
     ({"compile": True, "fold": False}, "compile needs fold"),
+    ({"attention": "far"}, "attention is 'far'; expected one of exact, near"),
 ])
 def test_impossible_options(network, options, message):
     with pytest.raises(ValueError, match=message):
@@ -193,6 +194,23 @@ def test_each_tile_is_reported(network):
     assert list(done) == sorted(done)
     assert done[-1] == totals[0]
     assert len(set(done)) > totals[0] / 5
+
+
+def test_attention_is_near_for_large_images_on_cpus(monkeypatch, network):
+    """By default; a size of images as the files have them, without padding."""
+    used = []
+    for name, function in predictor.ATTENTIONS.items():
+        monkeypatch.setitem(predictor.ATTENTIONS, name,
+                            lambda *inputs, name=name, function=function: used.append(name) or function(*inputs))
+    monkeypatch.setattr(predictor, "NEAR_FROM", 40 * 50)
+    for attention, expected in ((None, ["exact", "near"]), ("exact", ["exact"] * 2), ("near", ["near"] * 2)):
+        matting = Matting(network, "cpu", attention=attention)
+        for (height, width), name in zip(((40, 49), (40, 50)), expected, strict=True):
+            used.clear()
+            matting(*random_pair(height, width))
+            assert used == [name] * 2
+            assert matting.attention_for(height, width) == name
+    assert Matting(network, "meta").attention_for(9999, 9999) == "exact"
 
 
 def test_running_out_of_memory_halves_the_limit(monkeypatch, network, matting):

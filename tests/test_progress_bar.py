@@ -155,7 +155,7 @@ def test_a_large_image_is_announced_and_its_tiles_told(tmp_path, monkeypatch, ca
     counts = matte_folder.matte_folder(SlowNetwork(clock), tmp_path / "images", tmp_path / "trimaps", tmp_path / "out")
     assert counts == (2, 2)
     lines = [line.partition(" unknown")[0] for line in capsys.readouterr().out.splitlines()]
-    assert lines[:3] == ["large.png: 50 x 40, begun", "large.png: 2 of 4 tiles after 14 s",
+    assert lines[:3] == ["large.png: 50 x 40, begun", "large.png: 2 of 4 tiles after 14 s, about 14 s left",
                          "large.png: 4 of 4 tiles after 28 s"]
     assert "small.png: 49 x 40, begun" not in lines
     assert lines[-1] == "small.png: 49 x 40, 100.0%"

@@ -173,13 +173,13 @@ def test_work_is_done_where_alpha_is_wanted():
 
 def test_memory_limit_decides_the_tiles():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    working = tiling.working_memory(6 * 10**9, 1, 500, 750)
+    working = tile_sizes.working_memory(6 * 10**9, 1, 500, 750)
     assert 4 * 10**9 < working < 6 * 10**9
     assert tiling.largest_tile(working, 1, cpu) == tiling.LARGEST_CPU_TILE
     assert tiling.largest_tile(working, 1, cuda) > 10 * tiling.LARGEST_CPU_TILE
     assert tiling.largest_tile(10**8, 4, cpu) == pytest.approx(tiling.largest_tile(10**8, 1, cpu) / 4, abs=1)
-    assert tiling.working_memory(10**6, 1, 500, 750) == 0
-    with_colours = tiling.working_memory(6 * 10**9, 1, 500, 750, has_colours=True)
+    assert tile_sizes.working_memory(10**6, 1, 500, 750) == 0
+    with_colours = tile_sizes.working_memory(6 * 10**9, 1, 500, 750, has_colours=True)
     assert working - with_colours == 500 * 750 * tile_sizes.COLOUR_WHOLE_BYTES
     assert tiling.largest_tile(10**9, 1, cuda, has_colours=True) == 10**9 // (
         tiling.TILE_BYTES + tiling.COLOUR_TILE_BYTES)

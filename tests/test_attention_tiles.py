@@ -1,0 +1,58 @@
+"""Tiles of positions, and their distribution over cores."""
+
+import threading
+
+import pytest
+import torch
+
+from networks.attention_tiles import on_cores, tile_shape, tiles, unreported
+
+
+@pytest.mark.parametrize(("h", "w", "shape", "more"), [(7, 9, (3, 4), 0), (7, 9, (3, 4), 1), (8, 8, (8, 8), 1),
+                                                       (5, 1, (2, 1), 1)])
+def test_tiles_cover_each_position_once(h, w, shape, more):
+    covered = torch.zeros(h + more, w + more)
+    for tile in tiles(h, w, shape, more):
+        covered[tile] += 1
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize(("h", "w", "most", "with_halo", "expected"), [
+    (128, 128, (16, 32), 10**6, (16, 32)),
+    (36, 36, (16, 32), 10**6, (12, 18)),  # three rows of tiles and two columns, of equal size
+    (128, 128, (16, 32), 400, (16, 16)),  # 18 x 18 with the positions around
+    (128, 128, (16, 32), 8, (1, 1)),
+    (4, 300, (16, 32), 10**6, (4, 30))])
+def test_shapes_of_tiles(h, w, most, with_halo, expected):
+    assert tile_shape(h, w, most, with_halo) == expected
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_come_in_order_and_are_reported(workers):
+    reports = []
+    pairs = list(on_cores(lambda item: item * item, range(5), workers, lambda *counts: reports.append(counts)))
+    assert pairs == [(item, item * item) for item in range(5)]
+    assert reports == [(done, 5) for done in range(1, 6)]
+
+
+def test_an_interrupted_loop_does_not_wait_for_the_rest():
+    """All but the first item wait for the interruption."""
+    interrupted, begun = threading.Event(), []
+
+    def function(item: int) -> int:
+        begun.append(item)
+        return item if item == 0 else interrupted.wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        for _ in on_cores(function, range(20_000), 2, unreported):
+            interrupted.set()
+            raise KeyboardInterrupt
+    assert len(begun) < 20_000
+
+
+def test_a_core_runs_one_thread_without_denormal_numbers():
+    tiny = torch.tensor([1e-30])
+    results = [result for _, result in on_cores(lambda _: (torch.get_num_threads(), (tiny * 1e-10).item()), range(4), 2,
+                                                unreported)]
+    assert results == [(1, 0.0)] * 4
+    assert (tiny * 1e-10).item() > 0
