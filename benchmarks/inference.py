@@ -5,8 +5,10 @@
     python benchmarks/inference.py --colours              # cost of known colours as input
     python benchmarks/inference.py --device cuda
 
-Each measurement runs in a separate process, whose peak memory is reported. Both use the same image and weights, and
-their mattes are compared over the unknown region. --colours instead times two networks alternately in one process.
+Each measurement runs in a separate process, whose peak memory is reported. All use the same image and weights: the
+network as published, and the predictor with exact and with near attention. Ratios and differences of alpha (the largest
+over the unknown region) are to the published network, or to exact attention where that is too large to be run.
+--colours instead times two networks alternately in one process.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,8 +31,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.memory import peak_memory
 from benchmarks.published import example, published_network, random_network
-from matting.predictor import Matting
-from utils.arguments import any_path
+from matting.predictor import NEAR_FROM, Matting
+from utils.arguments import ATTENTIONS, any_path
 from utils.device import default_device, usable_device
 from utils.precision import arithmetic
 from utils.preprocessing import UNKNOWN, trimap_labels
@@ -42,6 +45,7 @@ SIZES = [(512, 512, 0.3), (1024, 1024, 0.1), (1024, 1024, 0.3), (1024, 1024, 1.0
 SCALING = [(size, size, 0.3) for size in (256, 512, 1024, 1536, 2048, 3072, 4096)]
 COLOURS_SIZE = (1024, 1024, 0.3)
 COLOURS_REPEATS = 7
+PUBLISHED = "published"
 LARGEST_PUBLISHED = 2200 * 2200  # pixels; beyond, the full attention matrices need tens of gigabytes
 
 
@@ -67,10 +71,10 @@ def run_published(image: np.ndarray, trimap: np.ndarray, device: torch.device,
     return best(compute, repeats)
 
 
-def run_predictor(image: np.ndarray, trimap: np.ndarray, device: torch.device,
+def run_predictor(attention: str, image: np.ndarray, trimap: np.ndarray, device: torch.device,
                   repeats: int) -> tuple[float, np.ndarray]:
     """Seconds and alpha of the predictor, without the demo's border so that both compute the same image."""
-    matting = Matting(random_network(), device, border=0)
+    matting = Matting(random_network(), device, border=0, attention=attention)
     return best(lambda: matting(image, trimap), repeats)
 
 
@@ -98,7 +102,7 @@ def run_worker(args: argparse.Namespace) -> None:
     """Runs one measurement in this process and prints its result as JSON."""
     height, width, unknown = int(args.size[0]), int(args.size[1]), float(args.size[2])
     image, trimap = example(height, width, unknown)
-    run = {"published": run_published, "predictor": run_predictor}[args.worker]
+    run = run_published if args.worker == PUBLISHED else partial(run_predictor, args.worker)
     repeats = 3 if height * width <= 1500**2 else 1
     seconds, alpha = run(image, trimap, args.device, repeats)
     np.save(args.alpha, alpha)
@@ -106,23 +110,22 @@ def run_worker(args: argparse.Namespace) -> None:
 
 
 def compare(sizes: list[tuple[int, int, float]], device: torch.device) -> list[dict]:
-    """Measures both programs at each size and prints a row per size."""
-    print(f"{'size':>11} {'unknown':>7} | {'published':>9} {'predictor':>9} {'ratio':>6} | "
-          f"{'published':>9} {'predictor':>9} | {'difference':>10}")
+    """Measures the programs at each size, by turns, and prints a row for each."""
+    print(f"{'size':>11} {'unknown':>7} {'program':>9} | {'seconds':>8} {'ratio':>6} {'GiB':>6} | difference")
     rows = []
     for size in sizes:
         height, width, unknown = size
-        ours = measure("predictor", size, device)
-        published = measure("published", size, device) if height * width <= LARGEST_PUBLISHED else None
+        found = {attention: measure(attention, size, device) for attention in ATTENTIONS}
+        if height * width <= LARGEST_PUBLISHED:
+            found[PUBLISHED] = measure(PUBLISHED, size, device)
+        reference = found.get(PUBLISHED, found["exact"])
         where = trimap_labels(example(*size)[1]) == UNKNOWN
-        theirs = ratio = memory = difference = "-"
-        if published:
-            theirs, memory = f"{published.seconds:.2f} s", f"{published.peak:.2f} GiB"
-            ratio = f"{published.seconds / ours.seconds:.1f}x"
-            difference = f"{np.abs(ours.alpha - published.alpha)[where].max():.1e}"
-        print(f"{f'{width} x {height}':>11} {unknown:7.0%} | {theirs:>9} {ours.seconds:7.2f} s {ratio:>6} | "
-              f"{memory:>9} {ours.peak:5.2f} GiB | {difference:>10}", flush=True)
-        rows.append({"side": (height * width) ** 0.5, "published": published, "predictor": ours})
+        for name, (seconds, peak, alpha) in found.items():
+            difference = np.abs(alpha - reference.alpha)[where]
+            print(f"{f'{width} x {height}':>11} {unknown:7.0%} {name:>9} | {seconds:8.2f} "
+                  f"{reference.seconds / seconds:5.1f}x {peak:6.2f} | {difference.max():.1e}", flush=True)
+        rows.append({"side": (height * width) ** 0.5, "published": found.get(PUBLISHED),
+                     "predictor": found["exact" if height * width < NEAR_FROM else "near"]})
     return rows
 
 
