@@ -119,7 +119,7 @@ def write_onnx(network: MattingNetwork, path: Path, metadata: dict[str, str]) ->
     set_attention(network, attend_by_row)
     try:
         program = exported(AlphaOf(network), as_tensors(images, labels, network.trimap_channel),
-                           {"image": free, "trimap": free}, ("image", "trimap"), ("alpha",))
+                           {"image": free, "trimap": free}, ("image", "trimap"), ("alpha",), optimize=True)
     finally:
         set_attention(network, attend)
     program.model.metadata_props.update(metadata)
@@ -139,13 +139,15 @@ def write_stages(network: MattingNetwork, folder: Path, metadata: dict[str, str]
 
 
 def exported(module: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: object, input_names: tuple[str, ...],
-             output_names: tuple[str, ...]) -> torch.onnx.ONNXProgram:
-    """A module as ONNX graph; ExportError if PyTorch cannot export it."""
+             output_names: tuple[str, ...], optimize: bool = False) -> torch.onnx.ONNXProgram:
+    """A module as ONNX graph; ExportError if PyTorch cannot export it.
+
+    ONNX Runtime optimises graphs when it loads them. Other runtimes may not: `optimize` simplifies the graph.
+    """
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            # ONNX Runtime optimises it when loading. This exporter would unfold weights in half precision.
-            return torch.onnx.export(module.eval(), inputs, dynamo=True, verbose=False, optimize=False,
+            return torch.onnx.export(module.eval(), inputs, dynamo=True, verbose=False, optimize=optimize,
                                      input_names=input_names, output_names=output_names,
                                      dynamic_shapes=dynamic_shapes)
     except Exception as error:  # the exporter raises many kinds of errors
