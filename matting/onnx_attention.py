@@ -59,11 +59,13 @@ def attend(network: StagedNetwork, grid: np.ndarray, blocks: np.ndarray, key_sca
         finally:
             buffers.put(own)
 
-    message = np.zeros_like(blocks)
-    with ThreadPoolExecutor(workers) as pool:
+    message, pool = np.zeros_like(blocks), ThreadPoolExecutor(workers)
+    try:
         for tile, part in zip(tiles, pool.map(stream, tiles), strict=True):
             message[_extended(tile, 1).slices] += part
             report()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or an interruption nobody needs the rest
     return message
 
 

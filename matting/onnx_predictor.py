@@ -20,6 +20,7 @@ from matting.tile_sizes import (
     working_memory,
 )
 from utils.device import CPU_LIMIT, available_memory
+from utils.errors import one_line
 from utils.preprocessing import (
     BORDER,
     UNKNOWN,
@@ -152,8 +153,13 @@ class _Tiled:
             done += 1
             report(done, total)
 
-        return [tiled_alpha(self.network, padded.image, padded.labels, plan, self.workers, step)
-                for padded, plan in zip(images, plans, strict=True)]
+        try:
+            return [tiled_alpha(self.network, padded.image, padded.labels, plan, self.workers, step)
+                    for padded, plan in zip(images, plans, strict=True)]
+        except OnnxFileError:
+            raise
+        except (ValueError, IndexError) as error:  # NumPy's, for features of other shapes
+            raise OnnxFileError(f"{self.network.folder}: its stages do not fit together ({one_line(error)})") from None
 
     def _tile_cells(self, height: int, width: int) -> int:
         """Most cells of a tile with its margin, for features at 1/8 of height x width."""

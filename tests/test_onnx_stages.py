@@ -243,6 +243,19 @@ def test_damaged_folders_are_refused(tmp_path, exported, damage, message):
     assert "\n" not in str(error.value)
 
 
+def test_stages_of_other_networks_are_refused_when_run(monkeypatch, tmp_path, exported):
+    shutil.copytree(exported, tmp_path / "mixed")
+    described(tmp_path / "mixed", trimap_channel=1)
+    with pytest.raises(OnnxFileError, match=r"stem\.onnx: cannot be run"):
+        OnnxMatting(tmp_path / "mixed")(*random_pair(40, 30))
+    matting = OnnxMatting(exported)
+    run = matting.network.network.run
+    monkeypatch.setattr(matting.network.network, "run",
+                        lambda name, **inputs: [x[..., :1] for x in run(name, **inputs)])
+    with pytest.raises(OnnxFileError, match=r"narrow: its stages do not fit together \("):
+        matting(*random_pair(40, 30))
+
+
 def test_no_half_written_folder(tmp_path):
     for name in ("new", "old"):
         if name == "old":

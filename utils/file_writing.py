@@ -69,6 +69,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             with suppress(OSError):  # as above
                 _sync(path.parent)
         finally:
+            if old.exists() and not path.exists():  # interrupted between the renamings
+                old.rename(path)
             for folder in (temporary, old):
                 shutil.rmtree(folder, ignore_errors=True)
 

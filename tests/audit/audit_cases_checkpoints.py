@@ -140,7 +140,7 @@ def checkpoint_runs() -> Iterator[Run]:
     for name in ("list", "weight-nan", "weight-huge", "cut50", "architecture00", "control-name"):
         yield Run("checkpoints", f"export_onnx.py {name}", (Thing(name, f"b-{name}.pth"),), lambda folder, name=name: [
             "tools/export_onnx.py", "--checkpoint", folder / f"b-{name}.pth", "--config", CONFIG, "--output",
-            folder / "out" / "a.onnx"], lambda folder, name=name: write(folder / f"b-{name}.pth", files()[name]))
+            folder / "out" / "a"], lambda folder, name=name: write(folder / f"b-{name}.pth", files()[name]))
 
 
 def code_runs() -> Iterator[Run]:
