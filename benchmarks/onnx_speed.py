@@ -28,6 +28,7 @@ from utils.preprocessing import UNKNOWN, trimap_labels
 from utils.program import program
 
 PYTORCH, STAGES, SINGLE = "PyTorch", "stages", "single graph"
+EXPORT = "export"  # a worker, too
 SHARE = 0.3  # unknown
 
 
@@ -64,7 +65,6 @@ def exported_path(folder: Path, kind: str) -> Path:
 
 def prepare(args: argparse.Namespace, kinds: list[str]) -> None:
     """Writes the exported networks and the images of all sizes to the folder."""
-    print("onnx_speed.py: exporting", file=sys.stderr)
     from benchmarks.published import example
     from matting.onnx_export import export
 
@@ -78,11 +78,18 @@ def prepare(args: argparse.Namespace, kinds: list[str]) -> None:
             np.save(args.folder / f"{name}{side}.npy", array)
 
 
-def measure(args: argparse.Namespace, kind: str, side: int) -> tuple[float, float, np.ndarray]:
-    """Seconds, GiB and alpha of a program in a process of its own."""
-    command = [sys.executable, __file__, "--worker", kind, "--folder", str(args.folder), "--sizes", str(side)]
+def in_process(args: argparse.Namespace, worker: str, sizes: list[int]) -> str:
+    """What a worker prints; also exporting has a process of its own, whose peak memory its children would inherit."""
+    command = [sys.executable, __file__, "--worker", worker, "--folder", str(args.folder),
+               "--sizes", *map(str, sizes)]
     command += ["--checkpoint", str(args.checkpoint)] if args.checkpoint else []
-    seconds, peak = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command += ["--single"] if args.single else []
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def measure(args: argparse.Namespace, kind: str, side: int) -> tuple[float, float, np.ndarray]:
+    """Seconds, GiB and alpha of a program."""
+    seconds, peak = json.loads(in_process(args, kind, [side]))
     return seconds, peak, np.load(args.folder / f"{kind}.npy")
 
 
@@ -116,13 +123,14 @@ def parse_arguments() -> argparse.Namespace:
 @program
 def main() -> int:
     args = parse_arguments()
-    if args.worker:
-        run_worker(args)
-        return 0
     kinds = [PYTORCH, STAGES] + [SINGLE] * args.single
+    if args.worker:
+        prepare(args, kinds) if args.worker == EXPORT else run_worker(args)
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         args.folder = Path(folder)
-        prepare(args, kinds)
+        print("onnx_speed.py: exporting", file=sys.stderr)
+        in_process(args, EXPORT, args.sizes)
         compare(args, kinds)
     return 0
 

@@ -61,7 +61,7 @@ def run_session(session, inputs: dict[str, np.ndarray], path: Path | None = None
 
 
 def run_into(session, output: np.ndarray, inputs: dict[str, np.ndarray], path: Path | None = None) -> None:
-    """`run_session` of a graph with one output, written to existing memory, contiguous as float32; so are the inputs read."""
+    """`run_session` of a graph with float32 inputs and one output, written to existing, contiguous memory."""
     inputs = {name: np.ascontiguousarray(array, np.float32) for name, array in inputs.items()}
     with _known_errors(inputs, path):
         binding = session.io_binding()

@@ -85,7 +85,7 @@ class StagedNetwork:
         return run_session(self.sessions[name], inputs, stage_path(self.folder, name))
 
     def run_into(self, name: str, output: np.ndarray, **inputs: np.ndarray) -> None:
-        """`run` of a stage with one output, written to existing memory, contiguous as float32."""
+        """`run` of a stage with one output, written to existing memory; see `onnx_sessions.run_into`."""
         run_into(self.sessions[name], output, inputs, stage_path(self.folder, name))
 
 
