@@ -49,7 +49,7 @@ def run_worker(args: argparse.Namespace) -> None:
 def torch_predictor(args: argparse.Namespace):
     from matting.predictor import Matting
 
-    return Matting(network_of(args), "cpu", border=0)
+    return Matting(network_of(args), "cpu", border=0, attention="exact")
 
 
 def network_of(args: argparse.Namespace):

@@ -1,5 +1,7 @@
 """The predictor: image and trimap to alpha. All inference with PyTorch uses it."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,21 @@ ATTENTIONS = {"exact": attend, "near": attend_near}
 NEAR_FROM = 8_000_000  # pixels from which exact attention takes longer than everything else on a CPU
 COMPILES_COLOURS = "2.11"  # version of PyTorch
 MEMORY_ATTEMPTS = 4  # per image, each with half the memory of the previous one
+
+
+@contextmanager
+def attending(network: MattingNetwork, function: Callable[..., tuple[torch.Tensor, torch.Tensor]],
+              memory_budget: int) -> Iterator[None]:
+    """Within the block, the network's attention is computed by a function, in so much memory."""
+    blocks = [module for module in network.modules() if isinstance(module, GuidedContextualAttention)]
+    before = [(block.attend, block.memory_budget) for block in blocks]
+    for block in blocks:
+        block.attend, block.memory_budget = function, memory_budget
+    try:
+        yield
+    finally:
+        for block, (attend_before, budget_before) in zip(blocks, before, strict=True):
+            block.attend, block.memory_budget = attend_before, budget_before
 
 
 class Matting:
@@ -90,7 +107,9 @@ class Matting:
                    attention=attention)
 
     def attention_for(self, height: int, width: int) -> str:
-        """The attention, "exact" or "near", that an image of this size gets."""
+        """The attention, "exact" or "near", that an image of this size gets; exact if the network has none."""
+        if self.network.encoder.gca is None:
+            return "exact"
         large = self.device.type == "cpu" and height * width >= NEAR_FROM
         return self.attention or ("near" if large else "exact")
 
@@ -163,11 +182,7 @@ class Matting:
         unknown = np.stack([label[None, ::CELL, ::CELL] == UNKNOWN for label in labels])
         has_colours = self.network.colour_channels is not None
         working = working_memory(memory_limit, len(images), height, width, has_colours)
-        for module in self.network.modules():
-            if isinstance(module, GuidedContextualAttention):
-                module.memory_budget = working
-                module.attend = attention
-        with arithmetic(self.device, self.precision):
+        with arithmetic(self.device, self.precision), attending(self.network, attention, working):
             return run_tiled(self.network, read, torch.from_numpy(unknown).float().to(self.device), wanted,
                              largest_tile(working, len(images), self.device, has_colours), report)
 

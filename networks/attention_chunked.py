@@ -64,8 +64,8 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
         alpha: (N, A, 2h, 2w).
         key_scale: (N, h, w), a factor on the scores of each key.
         own_penalty: (N, h, w), added to the logit of each position with itself.
-        memory_budget: bytes for arrays of queries x keys; at least one query, in training one row of them, is
-            held with all keys. None: on CUDA a share of the free memory, on CPUs a size that suits their caches.
+        memory_budget: bytes for arrays of queries x keys; at least one query and those around it, in training one
+            row, are held with all keys. None: on CUDA a share of the free memory, on CPUs `CPU_BUDGET`.
         report: called, without gradients, with the number of tiles of queries done and of all.
 
     Returns:
@@ -74,7 +74,7 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
     blocks = to_blocks(alpha / 4)  # up to four patches overlap
     if torch.is_grad_enabled():
-        budget = memory_budget or _training_budget(feature.device)
+        budget = _training_budget(feature.device) if memory_budget is None else memory_budget
         if key_scale[0].numel() * key_scale.numel() * TRAINING_ARRAYS * FLOAT_BYTES <= budget:
             output, strongest = _attend_rows(grid, grid, blocks, key_scale, own_penalty, 0)
             return to_pixels(output), strongest
@@ -159,11 +159,12 @@ def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: 
 
     def stream(queries: Tile) -> tuple[Tensor, Tensor]:
         buffer = buffers.get()
-        shape = *(side + 2 for side in key_scale[queries].shape), h + 2, w + 2
-        results = _stream_tile(buffer[:math.prod(shape)].view(shape), grid, blocks, key_scale, own_penalty, queries,
-                               key_tile)
-        buffers.put(buffer)
-        return results
+        try:
+            shape = *(side + 2 for side in key_scale[queries].shape), h + 2, w + 2
+            return _stream_tile(buffer[:math.prod(shape)].view(shape), grid, blocks, key_scale, own_penalty, queries,
+                                key_tile)
+        finally:
+            buffers.put(buffer)  # also if memory runs out: other tiles wait for it
 
     query_tiles = tiles(h, w, query_tile)
     output, strongest = torch.zeros_like(blocks), key_scale.new_empty((h, w), dtype=torch.long)
@@ -225,11 +226,13 @@ def _streaming_plan(h: int, w: int, memory_budget: int | None,
     """Tiles in parallel, and rows and columns of a tile of queries and of one of keys; each gets half the budget."""
     positions = (h + 2) * (w + 2)
     if device.type == "cpu":
-        budget = memory_budget or CPU_BUDGET
+        budget = CPU_BUDGET if memory_budget is None else memory_budget
         workers = _between(1, budget // 2 // (FEWEST_QUERIES * positions * FLOAT_BYTES), torch.get_num_threads())
         most_queries, most_keys = CPU_QUERIES, CPU_KEYS
     else:
-        budget = memory_budget or min(CUDA_STREAMING_BUDGET, free_cuda_memory(device) // 2)
+        budget = memory_budget
+        if budget is None:
+            budget = min(CUDA_STREAMING_BUDGET, free_cuda_memory(device) // 2)
         workers, most_queries, most_keys = 1, (h, w), (h, w)
     floats = budget // 2 // workers // FLOAT_BYTES
     rows, columns = tile_shape(h, w, most_queries, floats // positions)

@@ -9,15 +9,17 @@ positions by the mean of their vectors (patches times scales), whose score is ex
 The right side is never the larger (Jensen's inequality). What it lacks, relative to all that a query attends to and
 summed over a sample of queries, is the square's error; it is 0 where all keys are equal, as in a plain background.
 Starting with the largest squares, those with the largest errors are split into four, until `MOST_KEYS` are reached. The
-error of a square is at least the sum of its parts', so that this is the order in which a priority queue would split.
+error of a square is at least the sum of its parts' (but for the query's own square), so that this is the order in which
+a priority queue would split.
 
 Values: a single position has its own 4 x 4 patch of alpha; a square has the mean of its 2 x 2 blocks, the same for each
 quarter of the patch.
 
-Each tile of queries then meets the positions of those squares one by one that matter most to it, at most `REFINED`:
-with sharp attention, to few keys, these are most of what matters. For inference only.
+Each tile of queries then meets the positions of those smaller squares one by one that it attends to most, at most
+`REFINED`: with sharp attention, to few keys, these are most of what matters. For inference only.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -43,6 +45,7 @@ from networks.attention_tiles import (
 MOST_KEYS = 4096
 LEAST_POOLING = 8  # at least so many positions per key on average, for small images
 REFINED = 512  # positions of the squares that matter most to a tile of queries, which it meets one by one
+LARGEST_REFINED = 64  # positions of such a square; larger ones are plain, and would take the place of many
 SIDES = (2, 4, 8, 16, 32)  # of squares, in positions; each twice the one before
 SAMPLED, AT_ONCE = 256, 32  # queries by which errors are judged, half of them unknown; and how many at once
 QUARTERS = ((0, 0), (0, 1), (1, 0), (1, 1))  # of a 4 x 4 patch: rows, columns, in blocks of 2 x 2
@@ -59,11 +62,16 @@ class Keys(NamedTuple):
     single: Tensor  # (S, 4, 4 A): the blocks of their patches
     pooled: Tensor  # (M - S, 4 A): mean blocks
     of_position: Tensor  # (h, w): the key that stands for each position
+    positions: Tensor  # (h w,), flat indices of all positions, those of a key one after the other
+    starts: Tensor  # (M,): where those of each key start
 
 
 def attend_near(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
                 memory_budget: int | None = None, report: Report = unreported) -> tuple[Tensor, Tensor]:
     """`attention_chunked.attend`, approximately; arguments as there.
+
+    Args:
+        memory_budget: bytes for the tiles of queries that are computed at once; one is, in any case.
 
     Returns:
         The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys; of a square that the query
@@ -71,7 +79,10 @@ def attend_near(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: 
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
     blocks = to_blocks(alpha / 4)  # up to four patches overlap
-    images = [_attend_image(*tensors, memory_budget or DEFAULT_BUDGET, part_of(report, i, len(grid)))
+    if torch.is_grad_enabled() and (feature.requires_grad or alpha.requires_grad):
+        raise RuntimeError("near attention has no gradients")
+    budget = DEFAULT_BUDGET if memory_budget is None else memory_budget
+    images = [_attend_image(*tensors, budget, part_of(report, i, len(grid)))
               for i, tensors in enumerate(zip(grid, blocks, key_scale, own_penalty, strict=True))]
     output, strongest = (torch.stack(parts) for parts in zip(*images, strict=True))
     return to_pixels(output), strongest
@@ -87,11 +98,11 @@ def _attend_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: 
     h, w = key_scale.shape
     sides = square_sides(grid, key_scale, own_penalty, keys_met(h * w))
     keys = _pooled_keys(grid, blocks, key_scale, sides)
-    on_cpu = grid.device.type == "cpu"
-    workers = torch.get_num_threads() if on_cpu else 1
-    floats = memory_budget // workers // FLOAT_BYTES
-    shape = tile_shape(h, w, CPU_QUERIES if on_cpu else (h, w), floats // (2 * len(keys.vectors) + blocks.shape[2]))
-    query_tiles = tiles(h, w, shape)
+    # Of one shape, whatever the memory and the device: which positions a tile meets one by one depends on it.
+    query_tiles = tiles(h, w, tile_shape(h, w, CPU_QUERIES, math.prod(CPU_QUERIES) * 2))
+    per_query = 3 * (len(keys.counts) + REFINED) + keys.vectors.shape[1] + 2 * len(QUARTERS) * blocks.shape[2]
+    most_workers = torch.get_num_threads() if grid.device.type == "cpu" else 1
+    workers = max(1, min(most_workers, memory_budget // (math.prod(CPU_QUERIES) * per_query * FLOAT_BYTES)))
 
     def stream(queries: Tile) -> tuple[Tensor, Tensor]:
         return _attend_tile(keys, grid, blocks, key_scale, own_penalty, queries)
@@ -157,10 +168,12 @@ def _members_of_strongest(keys: Keys, logits: Tensor) -> Tensor:
     singles = len(keys.single)
     mass = logits.softmax(dim=1)[:, singles:].sum(dim=0)
     order = singles + mass.argsort(descending=True)
-    chosen = order[keys.counts[order].cumsum(0) <= REFINED]
-    is_chosen = torch.zeros(len(keys.counts), dtype=torch.bool, device=logits.device)
-    is_chosen[chosen] = True
-    return is_chosen[keys.of_position.flatten()].nonzero()[:, 0]
+    order = order[keys.counts[order] <= LARGEST_REFINED]
+    counts = keys.counts[order].long()
+    chosen, counts = (values[counts.cumsum(0) <= REFINED] for values in (order, counts))
+    before = counts.cumsum(0) - counts
+    shifts = (keys.starts[chosen] - before).repeat_interleave(counts)
+    return keys.positions[torch.arange(len(shifts), device=logits.device) + shifts]
 
 
 def _pooled_keys(grid: Tensor, blocks: Tensor, key_scale: Tensor, sides: Tensor) -> Keys:
@@ -185,7 +198,7 @@ def _pooled_keys(grid: Tensor, blocks: Tensor, key_scale: Tensor, sides: Tensor)
     top, left, side = corners // w, corners % w, sides.flatten()[corners]
     centres = (top + side.minimum(h - top) // 2) * w + left + side.minimum(w - left) // 2
     return Keys(vectors, counts, corners, centres, _quarters_at(blocks, top[:singles], left[:singles]), means[singles:],
-                of_position)
+                of_position, of_position.flatten().argsort(), counts.long().cumsum(0) - counts.long())
 
 
 def _patches(grid: Tensor) -> Tensor:

@@ -125,17 +125,39 @@ def test_the_cost_is_bounded_by_the_number_of_keys(block, monkeypatch):
     assert keys_met(10**7) == attention_near.MOST_KEYS
 
 
+def test_plain_areas_do_not_take_the_place_of_what_matters(block):
+    """Half of the image is plain, as a background: the largest square of all, which all queries attend to."""
+    guidance, alpha, unknown = smooth_inputs(64, 64, 0.3, 0.6)
+    guidance[..., :64] = guidance[..., 5:6, 5:6]
+    inputs = guidance, alpha, unknown
+    with torch.no_grad():
+        expected = block(*inputs)[0]
+    wrong = (near(block, *inputs)[0] - expected).square().mean().sqrt()
+    print(wrong / (expected - alpha).square().mean().sqrt())
+    assert wrong < 0.15 * (expected - alpha).square().mean().sqrt()
+
+
+def test_gradients_are_refused(block):
+    guidance, alpha, unknown = random_inputs(5, 1, 4, 4, 0.5)
+    block.attend = attend_near
+    with pytest.raises(RuntimeError, match="no gradients"):
+        block(guidance, alpha.requires_grad_(), unknown)
+    block.attend = attend
+
+
 def test_images_of_a_batch_do_not_mix(block):
-    guidance, alpha, unknown = random_inputs(5, 2, 16, 20, 0.5)
+    parts = smooth_inputs(40, 48, 0.3, 0.6), smooth_inputs(40, 48, 0.8, 0.3)
+    guidance, alpha, unknown = (torch.cat(part) for part in zip(*parts, strict=True))
     together = near(block, guidance, alpha, unknown)[0]
     alone = near(block, guidance[1:], alpha[1:], unknown[1:])[0]
     torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=0)
 
 
 def test_little_memory_is_the_same(block):
-    inputs = random_inputs(5, 1, 16, 20, 0.5)
+    """Which positions a tile of queries meets one by one does not depend on memory."""
+    inputs = smooth_inputs(64, 72, 0.3, 0.6)
     expected = near(block, *inputs)[0]
-    block.memory_budget = 1
+    block.memory_budget = 0
     output = near(block, *inputs)[0]
     block.memory_budget = None
     torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)

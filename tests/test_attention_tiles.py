@@ -1,10 +1,12 @@
 """Tiles of positions, and their distribution over cores."""
 
 import threading
+from contextlib import suppress
 
 import pytest
 import torch
 
+from networks import attention_chunked
 from networks.attention_tiles import on_cores, tile_shape, tiles, unreported
 
 
@@ -48,6 +50,27 @@ def test_an_interrupted_loop_does_not_wait_for_the_rest():
             interrupted.set()
             raise KeyboardInterrupt
     assert len(begun) < 20_000
+
+
+def test_failing_tiles_end_the_computation(monkeypatch):
+    """Two tiles that fail at once, each in its own thread: neither keeps its buffer from the tiles that follow."""
+    both = threading.Barrier(2)
+
+    def failing(*_):
+        with suppress(threading.BrokenBarrierError):
+            both.wait(10)
+        both.abort()
+        raise MemoryError
+
+    monkeypatch.setattr(attention_chunked, "_stream_tile", failing)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(MemoryError), torch.no_grad():
+            attention_chunked.attend(torch.ones(1, 4, 60, 60), torch.ones(1, 4, 120, 120), torch.ones(1, 60, 60),
+                                     torch.zeros(1, 60, 60))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_core_runs_one_thread_without_denormal_numbers():

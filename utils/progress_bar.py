@@ -52,7 +52,7 @@ class ProgressBar:
         self._lines = shown and self._bar.disable
         self._total, self._doing, self._unit, self._file, self._clock = total, doing, unit, file, clock
         self._done, self._begun_at, self._said_at = 0, clock(), clock()
-        self._item, self._item_at, self._left = "", self._begun_at, ""
+        self._item, self._item_at, self._before, self._left = "", self._begun_at, 0.0, ""
         self._state, self._ended = self._items(), threading.Event()
         self._beats = threading.Thread(target=self._beat_until_ended, daemon=True)
 
@@ -79,7 +79,7 @@ class ProgressBar:
         """Shows how many tiles of the present item, or batch of items, are done, and how long the rest takes."""
         if total <= 1:  # the item's own end says as much
             return
-        if name != self._item:
+        if name != self._item or done / total < self._before:  # begun anew, such as with less memory
             self._item, self._item_at, self._before = name, self._clock(), done / total
         share = (done / total - self._before) / (1 - self._before) if self._before < 1 else 0
         self._state = f"{name}: {done} of {total} tiles"
