@@ -17,13 +17,19 @@ from utils.boxes import Box
 
 QUERIES, KEYS = (16, 32), (8, 128)  # rows and columns of a tile, as in `networks.attention_chunked`
 BUDGET = 2**30  # bytes of the attention of all tiles that are computed at once
+FEWEST_QUERIES = 128  # of a tile and around it, before tiles are computed in several threads
 FLOAT_BYTES = 4
 LEAST_LOGIT = -75.0  # relative to the largest: smaller weights would be denormal numbers, ten times as slow
 
 
+def threads_within_budget(h: int, w: int, most: int) -> int:
+    """How many threads, at most so many, leave room within `BUDGET` for tiles of which the positions around are few."""
+    return max(1, min(most, BUDGET // (FEWEST_QUERIES * (h + 2) * (w + 2) * FLOAT_BYTES)))
+
+
 def query_tiles(h: int, w: int, workers: int) -> list[Box]:
-    """The tiles of queries of a grid of h x w positions, computed by `workers` threads within `BUDGET`."""
-    most = BUDGET // workers // ((h + 2) * (w + 2) * FLOAT_BYTES)
+    """The tiles of queries of a grid of h x w positions, computed by at most so many threads within `BUDGET`."""
+    most = BUDGET // threads_within_budget(h, w, workers) // ((h + 2) * (w + 2) * FLOAT_BYTES)
     rows, columns = min(h, QUERIES[0]), min(w, QUERIES[1])
     while (rows + 2) * (columns + 2) > most and rows * columns > 1:
         rows, columns = (rows, math.ceil(columns / 2)) if columns >= rows else (math.ceil(rows / 2), columns)
@@ -45,7 +51,7 @@ def attend(network: StagedNetwork, grid: np.ndarray, blocks: np.ndarray, key_sca
         The blocks (h + 1, w + 1, 4 A) of the message.
     """
     h, w = key_scale.shape
-    tiles = query_tiles(h, w, workers)
+    tiles, workers = query_tiles(h, w, workers), threads_within_budget(h, w, workers)
     buffers = SimpleQueue()
     for _ in range(workers):
         buffers.put(_Buffers(tiles[0].height, tiles[0].width, h, w))

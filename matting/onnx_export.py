@@ -17,7 +17,7 @@ from matting.onnx_predictor import OnnxMatting, Padded
 from matting.onnx_stages import DESCRIPTION, FORMAT, signatures, stage_path
 from networks import GuidedContextualAttention, MattingNetwork
 from networks.attention_chunked import attend
-from utils.errors import InputError
+from utils.errors import InputError, one_line
 from utils.file_writing import atomic_folder, atomic_path
 from utils.preprocessing import STRIDE
 from utils.tensors import encode_trimap, normalise
@@ -151,7 +151,7 @@ def exported(module: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: obje
                                      input_names=input_names, output_names=output_names,
                                      dynamic_shapes=dynamic_shapes)
     except Exception as error:  # the exporter raises many kinds of errors
-        reason = str(error).strip().splitlines()[0]
+        reason = one_line(error) or type(error).__name__
         raise ExportError(f"PyTorch {torch.__version__} cannot export the network ({reason})") from error
 
 

@@ -1,11 +1,11 @@
 """The folder of a network exported in stages: its files, and running them. Needs no PyTorch.
 
-`network.json` holds the metadata, each STAGE.onnx the graph of one stage, for one image. Sizes are those of the image
-divided by the number in the name of a feature:
+`network.json` holds the metadata, each STAGE.onnx the graph of one stage, for one image. A feature's name says how much
+smaller than the image it is; `coarse` and `feature` are at 1/8:
 
     stem                full -> quarter, guidance
     before_attention    quarter, guidance, unknown -> feature, grid, blocks, key_scale, own_penalty
-    between_attention   feature, message, guidance, unknown -> feature, grid, blocks, key_scale, own_penalty
+    between_attention   coarse, message, guidance, unknown -> feature, grid, blocks, key_scale, own_penalty
     after_attention     feature, message -> eighth
     coarse              quarter -> eighth, without attention, instead of these three
     quarter, half, alpha    the steps up to alpha

@@ -45,7 +45,7 @@ LOWEST_TORCH = "2.11"  # 2.6 does not export attention, 2.9 exports another alph
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Export a network to an ONNX file.")
+    parser = argparse.ArgumentParser(description="Export a network to ONNX, a folder of stages or one graph.")
     add_network_arguments(parser)
     parser.add_argument("--output", type=any_path, metavar="PATH",
                         help="folder, or with --single file, that is written (default: gca-onnx, gca.onnx)")

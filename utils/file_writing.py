@@ -53,7 +53,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     Raises:
         OSError: if the folder cannot be written; its `filename` is `path`.
     """
-    path = Path(path)
+    path = Path(path).resolve()  # a link stays one
     temporary, old = (path.with_name(f".{path.name[:_NAME_START]}.{secrets.token_hex(4)}.{end}")
                       for end in ("tmp", "old"))
     with naming(path):
