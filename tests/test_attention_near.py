@@ -37,7 +37,7 @@ def smooth_inputs(h: int, w: int, unknown_share: float, sharpness: float) -> tup
     return sharpness * guidance, alpha, unknown
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_with_a_key_per_position_it_is_the_definition(monkeypatch, block, seed):
     monkeypatch.setattr(attention_near, "keys_met", lambda positions: positions)
     n, h, w = 1 + seed % 2, 2 + 3 * seed, 13 - seed

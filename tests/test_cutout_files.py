@@ -83,6 +83,9 @@ class Oracle:
     def __init__(self, alpha: np.ndarray):
         self.alpha = alpha
 
+    def attention_for(self, height: int, width: int) -> str:
+        return "exact"
+
     def predict_batch(self, pairs: list, report: object = None) -> list[Matte]:
         return [Matte(self.alpha, (), ()) for _ in pairs]
 
