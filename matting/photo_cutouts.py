@@ -77,7 +77,7 @@ def cut_out_photo(path: Path, matting: Matting, wanted: CutoutFiles, args: argpa
         raise ImageFileError(f"{path}: cannot be cut out ({one_line(error)})") from None
     share = float((proposal.trimap == 128).mean())
     line = f"{name}: {size}, {share:.1%} unknown, {time.perf_counter() - start:.1f} s"
-    line += NEAR_REMARK * (matting.attention_for(*image.shape[:2]) == "near")
+    line += NEAR_REMARK * (share > 0 and matting.attention_for(*image.shape[:2]) == "near")
     notes = [f"  the earlier trimap is now {printable(kept.name)}"] if kept else []
     return "\n".join([line, *(f"  check: {remark}" for remark in proposal.remarks), *notes])
 

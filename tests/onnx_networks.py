@@ -5,10 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
-from networks import MattingNetwork, build_network
 from utils.file_writing import write_png
 
 ROOT = Path(__file__).parent.parent
@@ -16,17 +13,6 @@ WIDTH = 0.25
 BASELINE = {"encoder": "res_shortcut_encoder_29", "decoder": "res_shortcut_decoder_22"}
 METADATA = {"version": "narrow", "width": str(WIDTH), "encoder": "resnet_gca_encoder_29",
             "decoder": "res_gca_decoder_22"}
-
-
-def random_network(**architecture: float | bool | str) -> MattingNetwork:
-    """Of random weights through all of which the signal passes."""
-    torch.manual_seed(0)
-    network = build_network(**architecture)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.1, 0.1)
-    return network.eval()
 
 
 def random_pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -133,7 +133,6 @@ def test_plain_areas_do_not_take_the_place_of_what_matters(block):
     with torch.no_grad():
         expected = block(*inputs)[0]
     wrong = (near(block, *inputs)[0] - expected).square().mean().sqrt()
-    print(wrong / (expected - alpha).square().mean().sqrt())
     assert wrong < 0.15 * (expected - alpha).square().mean().sqrt()
 
 

@@ -13,12 +13,12 @@ from onnx_networks import (
     ROOT,
     WIDTH,
     demo_command,
-    random_network,
     random_pair,
     run_without_torch,
 )
 from PIL import Image
 
+from benchmarks.published import random_network
 from dataloader.image_file import read_grey
 from matting.predictor import Matting
 from networks import MattingNetwork, known_colours

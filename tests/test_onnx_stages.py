@@ -14,12 +14,12 @@ from onnx_networks import (
     ROOT,
     WIDTH,
     demo_command,
-    random_network,
     random_pair,
     run_without_torch,
 )
 from torch import nn
 
+from benchmarks.published import random_network
 from matting.predictor import Matting
 from networks import MattingNetwork, known_colours
 from utils.boxes import Box
