@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from networks import MattingNetwork, build_network, from_published_names
 from training.pretrained import load_imagenet_encoder, with_colour_inputs
 from training.state import TrainingState
+from training.widening import is_narrower, load_widened
 from utils.checkpoint import (
     CheckpointError,
     check_tensors,
@@ -88,9 +89,13 @@ def load_initial_weights(network: MattingNetwork, config: EasyDict, world: World
     if config.model.init_checkpoint:
         path = config.model.init_checkpoint
         weights, extended = with_colour_inputs(network, read_checkpoint(path)["state_dict"])
-        load_weights(network, weights, path)
+        narrower = is_narrower(weights, network)
+        if narrower:
+            load_widened(network, weights)
+        else:
+            load_weights(network, weights, path)
         if world.is_main:
-            log.info("weights start from %s", path)
+            log.info("weights start from %s%s", path, ", of fewer channels; the others are random" * narrower)
             if extended:
                 log.info("it has no colour samples: their input channels start at zero in %s", ", ".join(extended))
     elif config.model.imagenet_pretrain:

@@ -31,7 +31,9 @@ KEYS = {
                                         "ImageNet backbone file, or torchvision's ResNet-34 weights"),
     "model.trimap_channel": Key(3, "trimap encoding: 3 channels one-hot, or 1 channel holding 0, 1, 2",
                                 choices=(1, 3)),
-    "model.init_checkpoint": Key(None, "checkpoint with the initial weights; takes precedence over the backbone"),
+    "model.init_checkpoint": Key(
+        None, "checkpoint with the initial weights, also of a network with fewer channels; takes precedence over the "
+              "backbone"),
     "model.width": Key(1.0, "factor on the network's channels; 1 is the published network", low=0.05, high=4),
     "model.colour_samples": Key(False, "nearby known colours as network input; the published network has none"),
     "model.arch.encoder": Key("resnet_gca_encoder_29", "encoder", choices=tuple(ENCODERS)),
