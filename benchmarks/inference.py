@@ -30,7 +30,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.memory import peak_memory
-from benchmarks.published import example, published_network, random_network
+from benchmarks.published import example, published_network, random_network, unknown_share
 from matting.predictor import NEAR_FROM, Matting
 from utils.arguments import ATTENTIONS, any_path
 from utils.device import default_device, usable_device
@@ -177,7 +177,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare the network as published with the predictor.")
     parser.add_argument("--device", help="default: CUDA if available")
     parser.add_argument("--sizes", type=int, nargs="+", help="sides of square images, instead of the default sizes")
-    parser.add_argument("--unknown", type=float, nargs="+", default=[0.3], help="unknown shares for --sizes")
+    parser.add_argument("--unknown", type=unknown_share, nargs="+", default=[0.3], help="unknown shares for --sizes")
     parser.add_argument("--scaling", type=any_path, metavar="PNG", help="measure sides from 256 to 4096 and plot them")
     parser.add_argument("--colours", action="store_true", help="measure only the cost of colour samples")
     for internal in ("--worker", "--alpha"):

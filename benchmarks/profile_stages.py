@@ -23,9 +23,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.memory import peak_memory
-from benchmarks.published import example, random_network
+from benchmarks.published import example, random_network, unknown_share
 from matting.predictor import Matting
-from utils.arguments import ATTENTIONS, positive_int
+from utils.arguments import ATTENTIONS, positive_float, positive_int
 from utils.program import program
 
 # Of PyTorch's own loops, MKL's matrix products and oneDNN's convolutions; read when these are loaded.
@@ -116,8 +116,8 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, float], float, float]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure where the predictor's time goes.")
     parser.add_argument("--size", type=positive_int, nargs=2, metavar=("WIDTH", "HEIGHT"), default=[2048, 2048])
-    parser.add_argument("--unknown", type=float, default=0.3, help="unknown share (default: %(default)s)")
-    parser.add_argument("--width", type=float, default=1.0, help="of the network (default: 1, as published)")
+    parser.add_argument("--unknown", type=unknown_share, default=0.3, help="unknown share (default: %(default)s)")
+    parser.add_argument("--width", type=positive_float, default=1.0, help="of the network (default: 1, as published)")
     parser.add_argument("--colours", action="store_true", help="with known colours as input")
     parser.add_argument("--attention", choices=ATTENTIONS, default="exact")
     parser.add_argument("--repeats", type=positive_int, default=2, help="the fastest counts (default: %(default)s)")

@@ -1,5 +1,7 @@
 """The network as the published program computes it: the baseline of the benchmarks; and an image for them."""
 
+import argparse
+
 import cv2
 import numpy as np
 import torch
@@ -79,3 +81,11 @@ def example(height: int, width: int, unknown: float) -> tuple[np.ndarray, np.nda
     trimap = np.where(np.hypot((y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5) < 0.3, 255, 0).astype(np.uint8)
     trimap.flat[ring] = 128
     return image, trimap
+
+
+def unknown_share(text: str) -> float:
+    """argparse type: the share of an example that is unknown."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share; expected a number from 0 to 1")
+    return value

@@ -11,6 +11,7 @@ from PIL import Image
 from matting.folded_network import compile_stages, folded
 from matting.tile_sizes import CELL, working_memory
 from matting.tiling import largest_tile, run_tiled
+from matting.winograd import use_winograd
 from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
 from networks.attention_chunked import attend
 from networks.attention_near import attend_near
@@ -90,6 +91,8 @@ class Matting:
         self.network = (folded(network) if fold else network.eval()).to(self.device)
         if compile:
             compile_stages(self.network)
+        elif fold and self.device.type == "cpu" and precision == "fp32":
+            use_winograd(self.network)
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str | torch.device | None = None, border: int = BORDER,

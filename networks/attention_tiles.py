@@ -68,6 +68,7 @@ def on_cores(function: Callable[[Item], Result], items: Sequence[Item], workers:
     else:
         threads, pool = torch.get_num_threads(), ThreadPoolExecutor(workers, initializer=_begin_worker)
         results = pool.map(function, items)
+        torch.set_num_threads(1)  # for what the caller does with results: all cores are taken
     try:
         for done, pair in enumerate(zip(items, results, strict=True), start=1):
             yield pair

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from networks.attention import GuidedContextualAttention
-from networks.encoder import AttentionMaps, CoarseFeatures, Features, stage_channels
+from networks.encoder import AttentionMaps, CoarseFeatures, Features, added, stage_channels
 from networks.spectral import conv, upsampling_conv
 
 LEAK = 0.2
@@ -27,7 +27,7 @@ class DecoderBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.bn2(self.conv2(self.activation(self.bn1(self.conv1(x)))))
-        return self.activation(residual + self.upsample(x))
+        return self.activation(added(residual, self.upsample(x)))
 
 
 def _layer(blocks: int, in_channels: int, channels: int) -> nn.Sequential:
@@ -74,17 +74,17 @@ class Decoder(nn.Module):
 
     def above(self, bottleneck: Tensor, sixteenth: Tensor, eighth: Tensor) -> Tensor:
         """From the first three of `CoarseFeatures`, the feature at 1/8 before attention."""
-        return self.layer2(self.layer1(bottleneck) + sixteenth) + eighth
+        return added(self.layer2(added(self.layer1(bottleneck), sixteenth)), eighth)
 
     def quarter(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """(N, eighth, H/8, W/8) to (N, quarter, H/4, W/4), the shortcut's shape."""
-        return self.layer3(x) + shortcut
+        return added(self.layer3(x), shortcut)
 
     def half(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """(N, quarter, H/4, W/4) to (N, half, H/2, W/2), the shortcut's shape."""
-        return self.layer4(x) + shortcut
+        return added(self.layer4(x), shortcut)
 
     def alpha(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """(N, half, H/2, W/2) and the shortcut (N, full, H, W) to (N, 1, H, W) in 0..1."""
-        x = self.activation(self.bn1(self.conv1(x))) + shortcut
+        x = added(self.activation(self.bn1(self.conv1(x))), shortcut)
         return (torch.tanh(self.conv2(x).float()) + 1) / 2

@@ -56,6 +56,13 @@ class Features(NamedTuple):
     coarse: CoarseFeatures
 
 
+def added(new: Tensor, other: Tensor) -> Tensor:
+    """The sum of a tensor that nothing else refers to and another one; in place, if no gradient may need it."""
+    if torch.is_grad_enabled() or new.dtype != other.dtype:
+        return new + other
+    return new.add_(other)
+
+
 class EncoderBlock(nn.Module):
     """A basic residual block; with stride 2 the identity is average-pooled (ResNet-D, arXiv 1812.01187)."""
 
@@ -72,7 +79,7 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
-        return self.relu(self.downsample(x) + residual)
+        return self.relu(added(residual, self.downsample(x)))
 
 
 def _layer(blocks: int, in_channels: int, channels: int, stride: int) -> nn.Sequential:

@@ -1,0 +1,97 @@
+"""Winograd's convolutions against direct ones in double precision."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from reference import reference_network
+from torch import Tensor, nn
+
+from matting import winograd
+from matting.folded_network import folded
+from matting.winograd import LEAST_PIXELS, WinogradConv2d, use_winograd
+
+EPSILON = torch.finfo(torch.float32).eps
+
+
+def example(channels: int, outputs: int, n: int, height: int, width: int) -> tuple[nn.Conv2d, Tensor]:
+    torch.manual_seed(0)
+    return nn.Conv2d(channels, outputs, 3, padding=1).requires_grad_(False), torch.randn(n, channels, height, width)
+
+
+def double(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    return F.conv2d(x.double(), conv.weight.double(), conv.bias.double(), padding=1)
+
+
+@pytest.mark.parametrize(("channels", "outputs"), [(128, 128), (256, 128), (128, 192)])
+@pytest.mark.parametrize(("n", "height", "width"), [(1, 64, 48), (2, 47, 45), (1, 4, 513), (1, 2050, 1), (3, 50, 63)])
+def test_is_the_convolution(channels, outputs, n, height, width):
+    """Whatever remains after squares of 4 x 4, also at all borders."""
+    conv, x = example(channels, outputs, n, height, width)
+    result = WinogradConv2d(conv)(x)
+    assert result.shape == (n, outputs, height, width)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    expected = double(conv, x)
+    assert (result - expected).abs().max() < 200 * EPSILON
+    assert (result - expected).square().mean().sqrt() < 16 * EPSILON * expected.std()
+
+
+def test_the_points_halve_the_errors(monkeypatch):
+    """Of 0, 1, -1, 2, -2, which most programs have; inputs as after a ReLU."""
+    conv, x = example(128, 128, 1, 64, 64)
+    x = x.relu()
+    chosen = WinogradConv2d(conv)(x)
+    monkeypatch.setattr(winograd, "POINTS", (0, 1, -1, 2, -2))
+    errors = [(result - double(conv, x)).square().mean().sqrt() for result in (chosen, WinogradConv2d(conv)(x))]
+    assert 1.7 * errors[0] < errors[1] < 1e-5
+
+
+def test_a_few_known_values():
+    """Sums of neighbours: an impulse becomes a square of ones."""
+    conv = nn.Conv2d(128, 128, 3, padding=1).requires_grad_(False)
+    conv.weight.zero_()
+    conv.weight[range(128), range(128)] = 1
+    conv.bias.fill_(-2)
+    x = torch.zeros(1, 128, 52, 40)
+    x[0, 7, 0, 39] = x[0, 7, 30, 18] = 4
+    result = WinogradConv2d(conv)(x)
+    expected = torch.full_like(result, -2)
+    expected[0, 7, :2, 38:] = expected[0, 7, 29:32, 17:20] = 2
+    torch.testing.assert_close(result, expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("change", ["small", "double", "autocast"])
+def test_otherwise_it_is_direct(change, monkeypatch):
+    conv, x = example(128, 128, 1, 8 if change == "small" else 64, 48)
+    assert (x.shape[2] * x.shape[3] < LEAST_PIXELS) == (change == "small")
+    monkeypatch.setattr(WinogradConv2d, "_convolve", None)
+    layer = WinogradConv2d(conv)
+    if change == "double":
+        layer, conv, x = layer.double(), conv.double(), x.double()
+    with torch.autocast("cpu", torch.bfloat16, enabled=change == "autocast"):
+        torch.testing.assert_close(layer(x), conv(x))
+
+
+def test_what_suits():
+    suits = WinogradConv2d.suits
+    assert suits(nn.Conv2d(128, 256, 3, padding=1))
+    assert not any(suits(conv) for conv in (
+        nn.Conv2d(64, 128, 3, padding=1), nn.Conv2d(128, 64, 3, padding=1), nn.Conv2d(128, 128, 3),
+        nn.Conv2d(128, 128, 3, stride=2, padding=1), nn.Conv2d(128, 128, 3, padding=2, dilation=2),
+        nn.Conv2d(128, 128, 1), nn.Conv2d(128, 128, 3, padding=1, groups=2),
+        nn.Conv2d(128, 128, 3, padding=1, padding_mode="reflect"), nn.ConvTranspose2d(128, 128, 3, padding=1)))
+
+
+def test_the_published_network_stays_the_same():
+    """At a size whose features are large enough at 1/8."""
+    plain, network = (folded(reference_network("gca")) for _ in range(2))
+    use_winograd(network)
+    assert sum(isinstance(module, WinogradConv2d) for module in network.modules()) == 29
+    generator = torch.Generator().manual_seed(0)
+    image = F.interpolate(torch.randn(1, 3, 30, 34, generator=generator), size=(480, 544), mode="bicubic")
+    labels = torch.arange(3).repeat_interleave(182)[:544].expand(1, 480, 544)
+    trimap = F.one_hot(labels, 3).permute(0, 3, 1, 2).float()
+    with torch.inference_mode():
+        expected, found = (each(image, trimap).alpha for each in (plain, network))
+    unknown = trimap[:, 1:2] > 0
+    assert expected[unknown].std() > 0.02
+    assert (found - expected).abs().max() < 1e-4
