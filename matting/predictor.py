@@ -61,7 +61,8 @@ class Matting:
             go below the features of the image at 1/8. Default: most of the free GPU memory; on the CPU
             4 GiB, or half of the available memory if that is less.
         fold: use a folded copy of the network (`matting.folded_network`), which leaves the network unchanged
-            and does not follow its training. False puts the network itself in evaluation mode.
+            and does not follow its training; in single precision on CPUs with `matting.winograd`. False puts the
+            network itself in evaluation mode.
         compile: compile the folded copy with torch.compile. The first images take minutes.
         attention: "exact"; "near", whose cost grows with the image, not with its square (`networks.attention_near`);
             default: near for images of at least `NEAR_FROM` pixels on the CPU, else exact.

@@ -41,12 +41,12 @@ def _on_squares(matrix: Tensor) -> Tensor:
 class WinogradConv2d(nn.Module):
     """A 3 x 3 convolution of stride 1 that keeps the size; weights and bias are those of an nn.Conv2d.
 
-    Small inputs, other devices, other precisions and autocast get the direct convolution.
+    Small inputs, other devices, other precisions, autocast and inputs with gradients get the direct convolution.
     """
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
-        self.register_buffer("taps", conv.weight.detach().permute(2, 3, 1, 0).flatten(0, 1).contiguous())  # (9, C, K)
+        self.register_buffer("weight", conv.weight.detach().contiguous(memory_format=torch.channels_last))
         self.register_buffer("bias", conv.bias.detach())
         matrices = {"of_input": torch.linalg.inv(_at_points(INPUT)).T, "of_weight": _at_points(TAPS),
                     "of_product": _at_points(OUTPUT).T}
@@ -62,11 +62,12 @@ class WinogradConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, K, H, W), channels-last in memory."""
-        direct = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+        direct = (x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+                  or (torch.is_grad_enabled() and x.requires_grad))
         if direct or x.shape[2] * x.shape[3] < LEAST_PIXELS:
-            weight = self.taps.unflatten(0, (TAPS, TAPS)).permute(3, 2, 0, 1)
-            return F.conv2d(x, weight, self.bias, padding=1)
-        weights = (self.of_weight @ self.taps.flatten(1)).view(INPUT**2, *self.taps.shape[1:])
+            return F.conv2d(x, self.weight, self.bias, padding=1)
+        taps = self.weight.permute(2, 3, 0, 1).flatten(2).flatten(0, 1)
+        weights = (self.of_weight @ taps).view(INPUT**2, *self.weight.shape[:2]).mT
         n, height, width = x.shape[0], *(-(-side // OUTPUT) * OUTPUT for side in x.shape[2:])
         output = x.new_empty(n, height, width, len(self.bias))
         for image, into in zip(x.permute(0, 2, 3, 1), output, strict=True):
@@ -78,7 +79,8 @@ class WinogradConv2d(nn.Module):
         """An image (H, W, C) and the transformed weights (36, C, K) to (H', W', K), H' and W' multiples of 4."""
         height, width, channels = image.shape
         across = output.shape[1] // OUTPUT
-        rows = OUTPUT * max(1, max(LEAST_STRIP, STRIP_VALUES // channels) // across)
+        threads, down = torch.get_num_threads(), len(output) // OUTPUT
+        rows = OUTPUT * max(1, min(max(LEAST_STRIP, STRIP_VALUES // channels) // across, down // threads))
 
         @torch.inference_mode()  # here, since inference mode is per thread
         def compute(top: int) -> None:
@@ -88,7 +90,7 @@ class WinogradConv2d(nn.Module):
                                                       max(0, -first), max(0, last - height)))
             into.copy_(self._strip(strip, weights, len(into), across).permute(2, 0, 3, 1, 4))
 
-        for _ in on_cores(compute, range(0, len(output), rows), torch.get_num_threads(), unreported):
+        for _ in on_cores(compute, range(0, len(output), rows), threads, unreported):
             pass
 
     def _strip(self, strip: Tensor, weights: Tensor, down: int, across: int) -> Tensor:

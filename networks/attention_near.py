@@ -6,8 +6,8 @@ single positions where that matters, and squares of 2 x 2 to 32 x 32 positions e
 Each tile of queries then meets the positions of those smaller squares one by one that it attends to most, at most
 `REFINED`: with sharp attention, to few keys, these are most of what matters.
 
-Queries that are more than `CLOSE` positions away from the unknown region, whose features alpha depends on only through
-convolutions, meet half as many keys and none of their positions, and receive means of blocks. For inference only.
+Queries whose patches are more than `CLOSE` positions away from the unknown region, on whose features alpha depends
+less, meet half as many keys and none of their positions, and receive means of blocks. For inference only.
 """
 
 import math

@@ -63,20 +63,18 @@ def on_cores(function: Callable[[Item], Result], items: Sequence[Item], workers:
     Splitting thousands of short operations among the cores would synchronise the cores after each: cheap on an idle
     machine, most of the time on a busy one. Each core also keeps its tile in its own cache.
     """
-    if workers == 1:
-        results = map(function, items)
-    else:
-        threads, pool = torch.get_num_threads(), ThreadPoolExecutor(workers, initializer=_begin_worker)
-        results = pool.map(function, items)
-        torch.set_num_threads(1)  # for what the caller does with results: all cores are taken
+    threads, pool = torch.get_num_threads(), ThreadPoolExecutor(workers, initializer=_begin_worker)
     try:
+        results = map(function, items)
+        if workers > 1:
+            results = pool.map(function, items)
+            torch.set_num_threads(1)  # for what the caller does with results: all cores are taken
         for done, pair in enumerate(zip(items, results, strict=True), start=1):
             yield pair
             report(done, len(items))
     finally:
-        if workers > 1:
-            pool.shutdown(cancel_futures=True)  # an interrupted program does not wait for them
-            torch.set_num_threads(threads)  # this thread still has them, but new ones would start with 1
+        pool.shutdown(cancel_futures=True)  # an interrupted program does not wait for them
+        torch.set_num_threads(threads)  # of this thread and of new ones
 
 
 def _begin_worker() -> None:

@@ -7,7 +7,9 @@ torch's default is the other axis there, with which published weights would load
 something else.
 """
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 
@@ -35,3 +37,12 @@ def conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1,
 def upsampling_conv(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
     """A spectrally normalised 4x4 transposed convolution that doubles height and width, without bias."""
     return _normalised(nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False))
+
+
+def largest_singular(matrix: Tensor, iterations: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest singular value's left vector and right vector, and itself, by power iteration."""
+    u = F.normalize(matrix.sum(dim=1), dim=0)
+    for _ in range(iterations):
+        v = F.normalize(matrix.T @ u, dim=0)
+        u = F.normalize(matrix @ v, dim=0)
+    return u, v, torch.dot(u, matrix @ v)

@@ -104,7 +104,23 @@ def test_far_from_the_unknown_region_it_may_differ_more(block, sharpness):
     inputs = smooth_inputs(64, 72, 0.3, sharpness)
     unknown = inputs[2][0, 0] > 0
     assert relative_error(block, inputs, unknown) < 0.2
-    assert 0.2 < relative_error(block, inputs, ~unknown) < 0.5
+    assert relative_error(block, inputs, ~unknown) < 0.5
+
+
+@pytest.mark.parametrize("unknown_share", [0.0, 0.1])
+def test_with_as_many_keys_only_queries_far_away_receive_means(monkeypatch, block, unknown_share):
+    """A key per position: their matches are exact, and where a patch is not more than two positions away all is."""
+    monkeypatch.setattr(attention_near, "keys_met", lambda positions: positions)
+    monkeypatch.setattr(attention_near, "ROUGH_SHARE", 1)
+    guidance, alpha, unknown = smooth_inputs(24, 40, unknown_share, 0.5)
+    output, offset, _ = near(block, guidance, alpha, unknown)
+    with torch.no_grad():
+        expected, expected_offset, _ = block(guidance, alpha, unknown)
+    assert torch.equal(offset, expected_offset)
+    first_close = 40 - 4 - 1 - 2 if unknown_share else 40  # four unknown positions, a patch around them, and `CLOSE`
+    exact = (output - expected).abs().amax(dim=(0, 1, 2)) < 1e-4
+    columns = torch.arange(80)
+    assert torch.equal(exact, columns > 2 * first_close)  # the first close query's patch overlaps that of a far one
 
 
 def relative_error(block: GuidedContextualAttention, inputs: tuple[torch.Tensor, ...], where=...) -> torch.Tensor:

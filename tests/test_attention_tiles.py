@@ -1,6 +1,7 @@
 """Tiles of positions, and their distribution over cores."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -35,6 +36,25 @@ def test_results_come_in_order_and_are_reported(workers):
     pairs = list(on_cores(lambda item: item * item, range(5), workers, lambda *counts: reports.append(counts)))
     assert pairs == [(item, item * item) for item in range(5)]
     assert reports == [(done, 5) for done in range(1, 6)]
+
+
+@pytest.mark.parametrize("ending", ["complete", "closed", "failed"])
+def test_the_caller_keeps_its_threads(ending):
+    """However the loop ends, this thread and new ones have as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    results = on_cores(lambda item: 1 // (item < 3 or ending != "failed"), range(5), 2, unreported)
+    try:
+        next(results)
+        during = torch.get_num_threads()
+        with suppress(ZeroDivisionError):
+            results.close() if ending == "closed" else list(results)
+        with ThreadPoolExecutor(1) as pool:
+            after = torch.get_num_threads(), pool.submit(torch.get_num_threads).result()
+    finally:
+        torch.set_num_threads(before)
+    assert during == 1
+    assert after == (3, 3)
 
 
 def test_an_interrupted_loop_does_not_wait_for_the_rest():

@@ -5,7 +5,7 @@ import torch
 
 from networks import build_network, to_published_names
 from training.start import load_initial_weights
-from training.widening import is_narrower, load_widened
+from training.widening import NEW_STRENGTH, is_narrower, load_widened
 from utils.checkpoint import save_checkpoint
 from utils.config import architecture, load_config
 from utils.distributed import ALONE
@@ -49,6 +49,14 @@ def test_computes_the_same(narrow):
     torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
 
 
+def test_computes_about_the_same(narrow):
+    """With the default strength."""
+    wide = wide_from(narrow, NEW_STRENGTH)
+    with torch.no_grad():
+        expected, found = (network(*images()).alpha for network in (narrow, wide))
+    assert (found - expected).abs().mean() < 0.3 * expected.std()
+
+
 def test_new_channels_are_not_silent(narrow):
     """They have random weights, and get gradients, which no zero weights on both sides would."""
     wide = wide_from(narrow, 0.25)
@@ -71,8 +79,8 @@ def test_norms_stay_close_to_one(narrow):
 
 @pytest.mark.parametrize("options, expected", [
     ({"width": NARROW}, True), ({"width": WIDE}, False), ({"width": 0.5}, False),
-    ({"width": NARROW, "colour_samples": False}, True), ({"width": NARROW, "encoder": "res_shortcut_encoder_29",
-                                                          "decoder": "res_shortcut_decoder_22"}, False)])
+    ({"width": NARROW, "colour_samples": True}, False), ({"width": NARROW, "trimap_channel": 1}, False),
+    ({"width": NARROW, "encoder": "res_shortcut_encoder_29", "decoder": "res_shortcut_decoder_22"}, False)])
 def test_is_narrower(options, expected):
     weights = to_published_names(build_network(**options).state_dict())
     assert is_narrower(weights, build_network(width=WIDE)) == expected

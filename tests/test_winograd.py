@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from matting import winograd
 from matting.folded_network import folded
+from matting.predictor import Matting
 from matting.winograd import LEAST_PIXELS, WinogradConv2d, use_winograd
 
 EPSILON = torch.finfo(torch.float32).eps
@@ -59,7 +60,7 @@ def test_a_few_known_values():
     torch.testing.assert_close(result, expected, atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize("change", ["small", "double", "autocast"])
+@pytest.mark.parametrize("change", ["small", "double", "autocast", "gradient"])
 def test_otherwise_it_is_direct(change, monkeypatch):
     conv, x = example(128, 128, 1, 8 if change == "small" else 64, 48)
     assert (x.shape[2] * x.shape[3] < LEAST_PIXELS) == (change == "small")
@@ -67,8 +68,30 @@ def test_otherwise_it_is_direct(change, monkeypatch):
     layer = WinogradConv2d(conv)
     if change == "double":
         layer, conv, x = layer.double(), conv.double(), x.double()
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_(change == "gradient")
     with torch.autocast("cpu", torch.bfloat16, enabled=change == "autocast"):
-        torch.testing.assert_close(layer(x), conv(x))
+        result = layer(x)
+        torch.testing.assert_close(result, conv(x))
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    assert result.requires_grad == (change == "gradient")
+
+
+def test_many_threads_get_a_strip_each(monkeypatch):
+    conv, x = example(128, 128, 1, 64, 40)
+    strips = []
+    monkeypatch.setattr(winograd, "on_cores", lambda function, items, *_: strips.extend(items) or map(function, items))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert (WinogradConv2d(conv)(x) - double(conv, x)).abs().max() < 200 * EPSILON
+    assert strips == [0, 8, 16, 24, 32, 40, 48, 56]
+
+
+@pytest.mark.parametrize(("options", "count"), [({}, 29), ({"precision": "bf16"}, 0), ({"fold": False}, 0)])
+def test_the_predictor_uses_it(options, count):
+    """In single precision and in its own copy of the network only."""
+    network = reference_network("gca")
+    matting = Matting(network, "cpu", **options)
+    assert sum(isinstance(module, WinogradConv2d) for module in matting.network.modules()) == count
+    assert not any(isinstance(module, WinogradConv2d) for module in network.modules())
 
 
 def test_what_suits():

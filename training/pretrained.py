@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from networks import MattingNetwork, from_published_names, to_published_names
+from networks.spectral import largest_singular
 from utils.checkpoint import CheckpointError, first_few, load_plain, read_checkpoint
 
 POWER_ITERATIONS = 20
@@ -84,7 +84,7 @@ def _load_torchvision_resnet(network: MattingNetwork, content: dict[str, Tensor]
             weights[name] = value
             continue
         stem = name.removesuffix("weight") + "module.weight_"
-        u, v, norm = _largest_singular(value.flatten(1))
+        u, v, norm = largest_singular(value.flatten(1), POWER_ITERATIONS)
         weights |= {f"{stem}bar": value, f"{stem}u": u, f"{stem}v": v}
         own_bn = name.removesuffix("weight").replace("conv", "bn").replace("downsample.1.", "downsample.2.")
         weights[f"{own_bn}norm"] = norm
@@ -107,15 +107,6 @@ def _transfer(network: MattingNetwork, weights: dict[str, Tensor], path: str | P
     network.encoder.load_state_dict(from_published_names({**encoder, **found}))
     return Transfer(list(found), [name for name in encoder if name not in found],
                     [name for name in weights if name not in encoder])
-
-
-def _largest_singular(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The largest singular value's left vector and right vector, and itself, by power iteration."""
-    u = F.normalize(matrix.sum(dim=1), dim=0)
-    for _ in range(POWER_ITERATIONS):
-        v = F.normalize(matrix.T @ u, dim=0)
-        u = F.normalize(matrix @ v, dim=0)
-    return u, v, torch.dot(u, matrix @ v)
 
 
 def _extend_with_zeros(value: Tensor, like: Tensor) -> Tensor:

@@ -3,20 +3,23 @@
 import operator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from networks import MattingNetwork, from_published_names
+from networks.spectral import largest_singular
 
-POWER_ITERATIONS = 100
+POWER_ITERATIONS = 200
 NEW_STRENGTH = 0.25  # of new weights, compared with a layer's old ones: largest singular values
+FIRST = "encoder.conv1.parametrizations.weight.original"
 GUIDANCE_STRENGTH = 0.1  # of new channels that attention compares, before any training
 
 
 def is_narrower(weights: dict[str, Tensor], network: MattingNetwork) -> bool:
-    """Whether weights, by published names, are those of a network of the same kind with fewer channels."""
+    """Whether weights, by published names, are those of a network of the same kind and inputs with fewer channels."""
     old, new = from_published_names(weights), network.state_dict()
-    if old.keys() != new.keys():
+    if old.keys() != new.keys() or any(old[name].is_floating_point() != new[name].is_floating_point() for name in new):
+        return False
+    if old[FIRST].shape[1:] != new[FIRST].shape[1:]:
         return False
     pairs = [(old[name].shape, value.shape) for name, value in new.items()]
     fit = all(len(a) == len(b) and all(map(operator.le, a, b)) for a, b in pairs)
@@ -30,7 +33,8 @@ def load_widened(network: MattingNetwork, weights: dict[str, Tensor], strength: 
 
     Layers' old outputs do not see new inputs yet (zero weights). New outputs are the network's own random weights.
     What they add to the norm of a spectrally normalised layer scales the old outputs down, by 3 % at most with the
-    default strength; batch normalisation undoes that once its statistics are measured anew.
+    default strength; batch normalisation undoes that once its statistics are measured anew, so not with
+    train.freeze_bn.
 
     Args:
         weights: of the narrower network (`is_narrower`), by published names.
@@ -41,7 +45,7 @@ def load_widened(network: MattingNetwork, weights: dict[str, Tensor], strength: 
         if not name.endswith(("_u", "_v")):
             value.copy_(_widened(name, old[name].to(value), value, strength))
     for name in [name for name in new if name.endswith("weight.original")]:
-        left, right, _ = _largest_singular(new[name].flatten(1))
+        left, right, _ = largest_singular(new[name].flatten(1), POWER_ITERATIONS)
         stem = name.removesuffix("original")
         new[f"{stem}0._u"].copy_(left)
         new[f"{stem}0._v"].copy_(right)
@@ -68,13 +72,4 @@ def _widened(name: str, old: Tensor, new: Tensor, strength: float) -> Tensor:
 
 
 def _norm(weight: Tensor) -> float:
-    return _largest_singular(weight.flatten(1))[2]
-
-
-def _largest_singular(matrix: Tensor) -> tuple[Tensor, Tensor, float]:
-    """The vectors of the largest singular value, and itself, by power iteration from a fixed random vector."""
-    left = F.normalize(torch.randn(len(matrix), generator=torch.Generator().manual_seed(0)), dim=0).to(matrix)
-    for _ in range(POWER_ITERATIONS):
-        right = F.normalize(matrix.mT @ left, dim=0)
-        left = F.normalize(matrix @ right, dim=0)
-    return left, right, torch.dot(left, matrix @ right).item()
+    return largest_singular(weight.flatten(1), POWER_ITERATIONS)[2].item()
