@@ -66,8 +66,8 @@ class WinogradConv2d(nn.Module):
                   or (torch.is_grad_enabled() and x.requires_grad))
         if direct or x.shape[2] * x.shape[3] < LEAST_PIXELS:
             return F.conv2d(x, self.weight, self.bias, padding=1)
-        taps = self.weight.permute(2, 3, 0, 1).flatten(2).flatten(0, 1)
-        weights = (self.of_weight @ taps).view(INPUT**2, *self.weight.shape[:2]).mT
+        taps = self.weight.permute(2, 3, 1, 0).flatten(2).flatten(0, 1)
+        weights = (self.of_weight @ taps).view(INPUT**2, x.shape[1], -1)  # not a transposed view: products take longer
         n, height, width = x.shape[0], *(-(-side // OUTPUT) * OUTPUT for side in x.shape[2:])
         output = x.new_empty(n, height, width, len(self.bias))
         for image, into in zip(x.permute(0, 2, 3, 1), output, strict=True):
