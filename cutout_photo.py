@@ -112,7 +112,7 @@ def main() -> int:
     wanted = CutoutFiles(True, read_background(args.background), DEFAULT_METHOD)
     check_writable(args.output)
     matting = build_predictor(*chosen_network(args), usable_device(args.device), precision=args.precision,
-                              memory_limit=args.memory_limit, attention=args.attention)
+                              memory_limit=args.memory_limit, attention=args.attention, offsets=False)
     failures = run(photos, matting, wanted, args)
     kinds = f"/NAME{', NAME'.join(f'{suffix}.png' for suffix in SUFFIXES)}" if failures < len(photos) else ""
     print(f"{len(photos) - failures} of {len(photos)} cut-outs in {time.perf_counter() - start:.1f} s: "

@@ -51,7 +51,7 @@ def test(config: EasyDict, world: World) -> int:
         triples = find_test_images(*evaluation_folders(config))
     checkpoint = checkpoint_path(config, config.test.checkpoint)
     matting = Matting(load_network(checkpoint, **architecture(config)), world.device, border=0,
-                      attention="exact")
+                      attention="exact", offsets=False)
     output = Path(config.test.alpha_path) / config.version
     if world.is_main:
         prepare_output(output, {"scale": config.test.scale, "files": predictions_digest(checkpoint, triples)})

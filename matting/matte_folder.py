@@ -44,6 +44,7 @@ if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
 
 LARGE = 4_000_000  # pixels of an image that is announced where no bar is shown
 NEAR_REMARK = ", near attention (--attention exact: slower)"  # in the line of an image
+EXACT_REMARK = ", exact attention (--attention near: faster)"  # of a large one
 OFFSET_SUFFIXES = {"_offset1": "an offset picture", "_offset2": "an offset picture"}
 
 # Errors are passed along in place of their image and reported in order.
@@ -90,8 +91,15 @@ def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: 
     share = images[world.rank::world.size]
     read = partial(read_job, trimaps=trimaps, trimap_dir=trimap_dir, with_photo=bool(extra.suffixes),
                    clashes=output_clashes(images, OFFSET_SUFFIXES | extra.suffixes))
-    write = partial(write_result, folder=output, extra=extra)
     bar = ProgressBar(len(share), "matting", shown=world.is_main)
+
+    def write(result: MatteResult | ImageFileError) -> bool:
+        """Writes an image's files and tells about them, in the writer's thread: the next image takes a while."""
+        outcome = write_result(result, output, extra)
+        failed = isinstance(outcome, ImageFileError)
+        bar.write(f"failed: {outcome}" if failed else outcome, file=sys.stderr if failed else sys.stdout)
+        return not failed
+
     for path in other_files(image_dir) if world.is_main else ():
         bar.write(f"skipped: {printable(str(path))}: not one of {', '.join(IMAGE_EXTENSIONS)}", file=sys.stderr)
     written = 0
@@ -99,11 +107,9 @@ def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: 
         jobs = in_advance(reader, read, share, ahead=batch_size + 1)
         results = (result for batch in batches_of_equal(jobs, image_size, batch_size)
                    for result in predict_jobs(matting, batch, bar))
-        for outcome in in_advance(writer, write, results, ahead=1):
-            failed = isinstance(outcome, ImageFileError)
-            bar.write(f"failed: {outcome}" if failed else outcome, file=sys.stderr if failed else sys.stdout)
+        for succeeded in in_advance(writer, write, results, ahead=1):
             bar.update()
-            written += not failed
+            written += succeeded
     return written, len(share)
 
 
@@ -199,7 +205,12 @@ def write_result(result: MatteResult | ImageFileError, folder: Path, extra: Cuto
         if is_out_of_memory(error):
             return ImageFileError(f"{path}: not enough memory for the output of {size_text(image)} pixels")
         return ImageFileError(f"{path}: its output cannot be computed ({one_line(error)})")
-    remark = NEAR_REMARK * (attention == "near") if share else " (the trimap decides every pixel)"
+    if not share:
+        remark = " (the trimap decides every pixel)"
+    elif attention == "near":
+        remark = NEAR_REMARK
+    else:
+        remark = EXACT_REMARK * bool(matte.offsets and matte.alpha.size >= LARGE)  # no offsets: no choice
     return f"{printable(path.name)}: {size_text(image)}, {share:.1%} unknown, {seconds:.2f} s{remark}"
 
 

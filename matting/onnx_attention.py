@@ -13,7 +13,7 @@ from queue import SimpleQueue
 import numpy as np
 
 from matting.onnx_stages import StagedNetwork
-from utils.boxes import Box
+from utils.boxes import Box, bounding_box
 
 QUERIES, KEYS = (16, 32), (8, 128)  # rows and columns of a tile, as in `networks.attention_chunked`
 BUDGET = 2**30  # bytes of the attention of all tiles that are computed at once
@@ -27,34 +27,37 @@ def threads_within_budget(h: int, w: int, most: int) -> int:
     return max(1, min(most, BUDGET // (FEWEST_QUERIES * (h + 2) * (w + 2) * FLOAT_BYTES)))
 
 
-def query_tiles(h: int, w: int, workers: int) -> list[Box]:
-    """The tiles of queries of a grid of h x w positions, computed by at most so many threads within `BUDGET`."""
+def query_tiles(needed: np.ndarray, workers: int) -> list[Box]:
+    """Tiles with the needed queries (h, w) bool, to be computed by at most so many threads within `BUDGET`."""
+    h, w = needed.shape
     most = BUDGET // threads_within_budget(h, w, workers) // ((h + 2) * (w + 2) * FLOAT_BYTES)
     rows, columns = min(h, QUERIES[0]), min(w, QUERIES[1])
     while (rows + 2) * (columns + 2) > most and rows * columns > 1:
         rows, columns = (rows, math.ceil(columns / 2)) if columns >= rows else (math.ceil(rows / 2), columns)
-    return _tiles(h, w, (math.ceil(h / math.ceil(h / rows)), math.ceil(w / math.ceil(w / columns))))
+    boxes = _tiles(h, w, (math.ceil(h / math.ceil(h / rows)), math.ceil(w / math.ceil(w / columns))))
+    return [box for box in (bounding_box(needed, box) for box in boxes) if box]
 
 
 def attend(network: StagedNetwork, grid: np.ndarray, blocks: np.ndarray, key_scale: np.ndarray,
-           own_penalty: np.ndarray, workers: int, report: Callable[[], object]) -> np.ndarray:
-    """Each query's attention-weighted mean of alpha's 4x4 patches, in blocks.
+           own_penalty: np.ndarray, tiles: list[Box], workers: int, report: Callable[[], object]) -> np.ndarray:
+    """Attention-weighted means of alpha's 4x4 patches, in blocks.
 
     Args:
         grid: (C, h + 2, w + 2), the padded feature whose 3x3 patches are compared.
         blocks: (h + 1, w + 1, 4 A), of alpha / 4.
         key_scale: (h, w), a factor on the scores of each key.
         own_penalty: (h, w), added to the logit of each position with itself.
-        report: called after each tile of `query_tiles`.
+        tiles: of `query_tiles`, for as many workers.
+        report: called after each tile.
 
     Returns:
-        The blocks (h + 1, w + 1, 4 A) of the message.
+        The blocks (h + 1, w + 1, 4 A) of the message to the tiles' queries.
     """
     h, w = key_scale.shape
-    tiles, workers = query_tiles(h, w, workers), threads_within_budget(h, w, workers)
-    buffers = SimpleQueue()
+    workers, buffers = threads_within_budget(h, w, workers), SimpleQueue()
+    most_positions = max(((tile.height + 2) * (tile.width + 2) for tile in tiles), default=0)
     for _ in range(workers):
-        buffers.put(_Buffers(tiles[0].height, tiles[0].width, h, w))
+        buffers.put(_Buffers(most_positions, h, w))
     by_position = np.ascontiguousarray(grid.transpose(1, 2, 0))
 
     def stream(tile: Box) -> np.ndarray:
@@ -78,8 +81,8 @@ def attend(network: StagedNetwork, grid: np.ndarray, blocks: np.ndarray, key_sca
 class _Buffers:
     """One thread's memory, reused: new memory must be cleared by the system, which takes as long as a sum."""
 
-    def __init__(self, rows: int, columns: int, h: int, w: int):
-        positions, keys = (rows + 2) * (columns + 2), (min(h, KEYS[0]) + 2) * (min(w, KEYS[1]) + 2)
+    def __init__(self, positions: int, h: int, w: int):
+        keys = (min(h, KEYS[0]) + 2) * (min(w, KEYS[1]) + 2)
         self.attention = np.empty(positions * (h + 2) * (w + 2), np.float32)
         self.products, self.sums = (np.empty(positions * keys, np.float32) for _ in range(2))
 

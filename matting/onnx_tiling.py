@@ -7,14 +7,13 @@ import numpy as np
 
 from matting.onnx_attention import attend, query_tiles
 from matting.onnx_stages import StagedNetwork
-from matting.tile_sizes import ALPHA_MARGIN, CELL, HALF_MARGIN, QUARTER_MARGIN, STEM_MARGIN
+from matting.tile_sizes import ALPHA_MARGIN, CELL, HALF_MARGIN, QUARTER_MARGIN, STEM_MARGIN, needed_queries
 from utils.boxes import Box, cover
 from utils.preprocessing import UNKNOWN, normalised_planes, trimap_planes
 
 ESTIMATES = 4  # channels
 GRID = 4  # pixels: known colours are held for cells of 4 x 4
 ESTIMATED_CELLS = 512  # of a tile of the estimates from known colours, which take much memory per pixel
-ATTENTIONS = 2  # blocks
 
 Read = Callable[[Box], np.ndarray]
 
@@ -23,13 +22,13 @@ class Plan(NamedTuple):
     """The tiles of an image."""
 
     stem: list[Box]
-    queries: list[Box]  # of each attention block
+    queries: tuple[list[Box], ...]  # of the encoder's and the decoder's attention, if any
     alpha: list[Box]
 
     @property
     def count(self) -> int:
         """The number of steps that are reported."""
-        return len(self.stem) + ATTENTIONS * len(self.queries) + len(self.alpha)
+        return len(self.stem) + sum(map(len, self.queries)) + len(self.alpha)
 
 
 def planned(labels: np.ndarray, inside: np.ndarray, tile_cells: int, attention: bool, workers: int) -> Plan:
@@ -41,10 +40,11 @@ def planned(labels: np.ndarray, inside: np.ndarray, tile_cells: int, attention: 
         tile_cells: most cells of a tile with its margin; the smallest tiles may exceed it.
         workers: threads of attention.
     """
-    height, width = (side // CELL for side in labels.shape)
-    return Plan(cover(np.ones((height, width), bool), tile_cells, STEM_MARGIN),
-                query_tiles(height // 2, width // 2, workers) if attention else [],
-                cover(_cells(inside), tile_cells, QUARTER_MARGIN))
+    wanted = _cells(inside)
+    needed = needed_queries(wanted)
+    return Plan(cover(np.ones_like(wanted), tile_cells, STEM_MARGIN),
+                (query_tiles(np.ones_like(needed), workers), query_tiles(needed, workers)) if attention else (),
+                cover(wanted, tile_cells, QUARTER_MARGIN))
 
 
 def tiled_alpha(network: StagedNetwork, image: np.ndarray, labels: np.ndarray, plan: Plan, workers: int,
@@ -62,7 +62,7 @@ def tiled_alpha(network: StagedNetwork, image: np.ndarray, labels: np.ndarray, p
 
     if network.colours:
         read = _with_colours(network, read, labels, plan.stem)
-    quarter, eighth = _coarse(network, read, labels, plan.stem, workers, report)
+    quarter, eighth = _coarse(network, read, labels, plan, workers, report)
     alpha = np.zeros(labels.shape, np.float32)
     for tile in plan.alpha:
         alpha[tile.times(CELL).slices] = _tile_alpha(network, read, quarter, eighth, tile)
@@ -103,12 +103,12 @@ def _with_colours(network: StagedNetwork, read: Read, labels: np.ndarray, tiles:
     return with_colours
 
 
-def _coarse(network: StagedNetwork, read: Read, labels: np.ndarray, tiles: list[Box], workers: int,
+def _coarse(network: StagedNetwork, read: Read, labels: np.ndarray, plan: Plan, workers: int,
             report: Callable[[], object]) -> tuple[np.ndarray, np.ndarray]:
     """The encoder's features at 1/4 and the decoder's at 1/8."""
     height, width = (side // CELL for side in labels.shape)
     quarter = guidance = None
-    for tile in tiles:
+    for tile in plan.stem:
         grown = tile.grown(STEM_MARGIN, height, width)
         inner = tile.seen_from(grown)
         part, *guided = network.run("stem", full=read(grown.times(CELL)))
@@ -119,18 +119,20 @@ def _coarse(network: StagedNetwork, read: Read, labels: np.ndarray, tiles: list[
     if not network.attention:
         return quarter, network.run("coarse", quarter=quarter)[0]
     whole = {"guidance": guidance, "unknown": (labels[None, None, ::CELL, ::CELL] == UNKNOWN).astype(np.float32)}
-    feature, message = _attended(network, network.run("before_attention", quarter=quarter, **whole), workers, report)
+    first, second = plan.queries
+    prepared = network.run("before_attention", quarter=quarter, **whole)
+    feature, message = _attended(network, prepared, first, workers, report)
     prepared = network.run("between_attention", coarse=feature, message=message, **whole)
     del guidance, whole, feature, message
-    feature, message = _attended(network, prepared, workers, report)
+    feature, message = _attended(network, prepared, second, workers, report)
     return quarter, network.run("after_attention", feature=feature, message=message)[0]
 
 
-def _attended(network: StagedNetwork, prepared: list[np.ndarray], workers: int,
+def _attended(network: StagedNetwork, prepared: list[np.ndarray], tiles: list[Box], workers: int,
               report: Callable[[], object]) -> tuple[np.ndarray, np.ndarray]:
     """The feature that attention refines, and its message in blocks, for the stage that adds it."""
     feature, *arguments = prepared
-    return feature, attend(network, *(array[0] for array in arguments), workers, report)[None]
+    return feature, attend(network, *(array[0] for array in arguments), tiles, workers, report)[None]
 
 
 def _pasted(whole: np.ndarray | None, box: Box, part: np.ndarray, height: int, width: int) -> np.ndarray:

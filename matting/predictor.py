@@ -1,6 +1,6 @@
 """The predictor: image and trimap to alpha. All inference with PyTorch uses it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from matting.folded_network import compile_stages, folded
-from matting.tile_sizes import CELL, working_memory
+from matting.tile_sizes import CELL, needed_queries, working_memory
 from matting.tiling import largest_tile, run_tiled
 from matting.winograd import use_winograd
-from networks import GuidedContextualAttention, MattingNetwork, MattingOutput
+from networks import MattingNetwork, MattingOutput
 from networks.attention_chunked import attend
 from networks.attention_near import attend_near
 from utils.boxes import Box
@@ -32,17 +32,21 @@ MEMORY_ATTEMPTS = 4  # per image, each with half the memory of the previous one
 
 @contextmanager
 def attending(network: MattingNetwork, function: Callable[..., tuple[torch.Tensor, torch.Tensor]],
-              memory_budget: int) -> Iterator[None]:
-    """Within the block, the network's attention is computed by a function, in so much memory."""
-    blocks = [module for module in network.modules() if isinstance(module, GuidedContextualAttention)]
-    before = [(block.attend, block.memory_budget) for block in blocks]
-    for block in blocks:
-        block.attend, block.memory_budget = function, memory_budget
+              memory_budget: int, needed: Sequence[torch.Tensor | None]) -> Iterator[None]:
+    """Within the block, the network's attention is computed by a function, in so much memory.
+
+    Args:
+        needed: of the encoder's and of the decoder's block.
+    """
+    blocks = [part.gca for part in (network.encoder, network.decoder) if part.gca is not None]
+    before = [(block.attend, block.memory_budget, block.needed) for block in blocks]
+    for block, queries in zip(blocks, needed, strict=False):  # a network may have no blocks
+        block.attend, block.memory_budget, block.needed = function, memory_budget, queries
     try:
         yield
     finally:
-        for block, (attend_before, budget_before) in zip(blocks, before, strict=True):
-            block.attend, block.memory_budget = attend_before, budget_before
+        for block, settings in zip(blocks, before, strict=True):
+            block.attend, block.memory_budget, block.needed = settings
 
 
 class Matting:
@@ -66,6 +70,8 @@ class Matting:
         compile: compile the folded copy with torch.compile. The first images take minutes.
         attention: "exact"; "near", whose cost grows with the image, not with its square (`networks.attention_near`);
             default: near for images of at least `NEAR_FROM` pixels on the CPU, else exact.
+        offsets: whether mattes have attention offsets. Without them the queries of the decoder's attention on which no
+            alpha depends are left out: faster, the same alpha. Calls, which return alpha alone, always do so.
 
     Raises:
         ValueError: for an unknown precision or attention, compile without fold, or with a PyTorch that cannot compile
@@ -74,7 +80,7 @@ class Matting:
 
     def __init__(self, network: MattingNetwork, device: str | torch.device | None = None, border: int = BORDER,
                  precision: str = "fp32", memory_limit: int | None = None, fold: bool = True, compile: bool = False,
-                 attention: str | None = None):
+                 attention: str | None = None, offsets: bool = True):
         if attention not in (None, *ATTENTIONS):
             raise ValueError(f"attention is {attention!r}; expected one of {', '.join(ATTENTIONS)}")
         if precision not in AUTOCAST:
@@ -86,6 +92,7 @@ class Matting:
         self.precision = precision
         self.memory_limit = memory_limit
         self.attention = attention
+        self.offsets = offsets
         if compile and network.colour_channels is not None and torch.__version__ < COMPILES_COLOURS:
             raise InputError(f"PyTorch {torch.__version__} cannot compile a network with colour samples; install "
                              f"{COMPILES_COLOURS} or later, or do not compile")
@@ -98,7 +105,8 @@ class Matting:
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str | torch.device | None = None, border: int = BORDER,
                         precision: str = "fp32", memory_limit: int | None = None, compile: bool = False,
-                        attention: str | None = None, **architecture: str | float) -> "Matting":
+                        attention: str | None = None, offsets: bool = True,
+                        **architecture: str | float) -> "Matting":
         """A predictor with the weights of a checkpoint file.
 
         Args:
@@ -108,7 +116,7 @@ class Matting:
             utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
         """
         return cls(load_network(path, **architecture), device, border, precision, memory_limit, compile=compile,
-                   attention=attention)
+                   attention=attention, offsets=offsets)
 
     def attention_for(self, height: int, width: int) -> str:
         """The attention, "exact" or "near", that an image of this size gets; exact if the network has none."""
@@ -127,11 +135,11 @@ class Matting:
         >>> cut_out.mode
         'RGBA'
         """
-        return self.predict(image, trimap).alpha
+        return self._mattes([as_pair(image, trimap)], lambda done, total: None, False)[0].alpha
 
     def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
                 report: Report = lambda done, total: None) -> Matte:
-        """Alpha, and the attention offsets.
+        """Alpha, and the attention offsets if the predictor is to find them.
 
         Args:
             image: (H, W, 3) uint8 RGB, of any size from 1 x 1 up; or a Pillow image: grey, RGB, palette,
@@ -144,7 +152,6 @@ class Matting:
         """
         return self.predict_batch([as_pair(image, trimap)], report)[0]
 
-    @torch.inference_mode()
     def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]],
                       report: Report = lambda done, total: None) -> list[Matte]:
         """`predict` for several (image, trimap) of one size at once.
@@ -152,23 +159,27 @@ class Matting:
         Raises:
             ValueError: also if their sizes differ.
         """
+        return self._mattes(pairs, report, self.offsets)
+
+    @torch.inference_mode()
+    def _mattes(self, pairs: list[tuple[np.ndarray, np.ndarray]], report: Report, offsets: bool) -> list[Matte]:
         labels = checked_labels(pairs)
-        output = self._run_within_memory([image for image, _ in pairs], labels, report)
+        output = self._run_within_memory([image for image, _ in pairs], labels, report, offsets)
         return [self._matte(output, i, label) for i, label in enumerate(labels)]
 
-    def _run_within_memory(self, images: list[np.ndarray], labels: list[np.ndarray],
-                           report: Report) -> MattingOutput:
+    def _run_within_memory(self, images: list[np.ndarray], labels: list[np.ndarray], report: Report,
+                           offsets: bool) -> MattingOutput:
         """`_run`, repeated with half the memory limit if memory runs out."""
         limit = self.memory_limit or default_memory_limit(self.device)
         for _ in range(MEMORY_ATTEMPTS - 1):
-            output = unless_out_of_memory(self._run, images, labels, limit, report)
+            output = unless_out_of_memory(self._run, images, labels, report, offsets, limit)
             if output is not None:
                 return output
             limit //= 2
-        return self._run(images, labels, limit, report)
+        return self._run(images, labels, report, offsets, limit)
 
-    def _run(self, images: list[np.ndarray], labels: list[np.ndarray], memory_limit: int,
-             report: Report) -> MattingOutput:
+    def _run(self, images: list[np.ndarray], labels: list[np.ndarray], report: Report, offsets: bool,
+             memory_limit: int) -> MattingOutput:
         """The network's output for padded images; alpha is 0 in cells of 8 x 8 pixels without unknown ones."""
         attention = ATTENTIONS[self.attention_for(*labels[0].shape)]
         pad = padding(*labels[0].shape, self.border)
@@ -186,7 +197,10 @@ class Matting:
         unknown = np.stack([label[None, ::CELL, ::CELL] == UNKNOWN for label in labels])
         has_colours = self.network.colour_channels is not None
         working = working_memory(memory_limit, len(images), height, width, has_colours)
-        with arithmetic(self.device, self.precision), attending(self.network, attention, working):
+        queries = needed_queries(wanted)
+        needed = (None, None) if offsets else [torch.from_numpy(needed).to(self.device)
+                                               for needed in (np.ones_like(queries), queries)]
+        with arithmetic(self.device, self.precision), attending(self.network, attention, working, needed):
             return run_tiled(self.network, read, torch.from_numpy(unknown).float().to(self.device), wanted,
                              largest_tile(working, len(images), self.device, has_colours), report)
 

@@ -1,5 +1,8 @@
 """Sizes and margins of tiles, for `matting.tiling` and `matting.onnx_tiling`. Needs no PyTorch."""
 
+import cv2
+import numpy as np
+
 CELL = 8  # tiles consist of cells of 8 x 8 pixels, one position at 1/8 each
 
 # Margins of a tile for the receptive field of each step, in positions of its input.
@@ -13,6 +16,16 @@ TILE_BYTES = 40_000  # of a tile: peak of its steps
 WHOLE_BYTES = 2_500  # of the image: held while tiles or attention are computed
 COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 12_000, 1_700  # additional with colour samples
 LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and are no faster
+
+
+def needed_queries(wanted: np.ndarray) -> np.ndarray:
+    """The queries (H/16, W/16) bool of the decoder's attention on which alpha in the wanted cells (H/8, W/8) depends.
+
+    Those whose patches, 4 x 4 positions at 1/8, reach one of them or its margin.
+    """
+    side = 2 * QUARTER_MARGIN + 1
+    reached = cv2.dilate(wanted.astype(np.uint8), np.ones((side, side), np.uint8))
+    return cv2.dilate(reached, np.ones((4, 4), np.uint8), anchor=(1, 1))[::2, ::2] > 0
 
 
 def working_memory(memory_limit: int, n: int, height: int, width: int, has_colours: bool = False) -> int:

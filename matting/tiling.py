@@ -83,8 +83,9 @@ def _all_work(network: MattingNetwork, cells: int, has_colours: bool, first: lis
 def _attention_work(block: GuidedContextualAttention | None, cells: int) -> float:
     if block is None:
         return 0.0
-    queries = cells // 4
-    return PAIR_WORK * queries * (keys_met(queries) if block.attend is attend_near else queries)
+    positions = cells // 4
+    queries = positions if block.needed is None else int(block.needed.sum())
+    return PAIR_WORK * queries * (keys_met(positions) if block.attend is attend_near else positions)
 
 
 def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,

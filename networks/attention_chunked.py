@@ -32,6 +32,7 @@ from networks.attention_tiles import (
     FLOAT_BYTES,
     Report,
     Tile,
+    around_needed,
     extended,
     on_cores,
     part_of,
@@ -56,7 +57,8 @@ TRAINING_ARRAYS = 8  # attention-sized arrays, saved for gradients or temporary
 
 
 def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
-           memory_budget: int | None = None, report: Report = unreported) -> tuple[Tensor, Tensor]:
+           memory_budget: int | None = None, report: Report = unreported,
+           needed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """Each query's attention-weighted mean of alpha's 4x4 patches, at its position on the grid of alpha.
 
     Args:
@@ -67,9 +69,11 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
         memory_budget: bytes for arrays of queries x keys; at least one query and those around it, in training one
             row, are held with all keys. None: on CUDA a share of the free memory, on CPUs `CPU_BUDGET`.
         report: called, without gradients, with the number of tiles of queries done and of all.
+        needed: (h, w) bool, without gradients: the queries whose part of the message is needed, and no strongest
+            keys; the message is incomplete wherever another query's patch reaches. None: everything.
 
     Returns:
-        The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys.
+        The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys, or None.
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
     blocks = to_blocks(alpha / 4)  # up to four patches overlap
@@ -81,10 +85,10 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
         images = [_checkpoint_image(*tensors, budget)
                   for tensors in zip(grid, blocks, key_scale, own_penalty, strict=True)]
     else:
-        images = [_stream_image(*tensors, memory_budget, part_of(report, i, len(grid)))
+        images = [_stream_image(*tensors, memory_budget, part_of(report, i, len(grid)), needed)
                   for i, tensors in enumerate(zip(grid, blocks, key_scale, own_penalty, strict=True))]
-    output, strongest = (torch.stack(parts) for parts in zip(*images, strict=True))
-    return to_pixels(output), strongest
+    output, strongest = zip(*images, strict=True)
+    return to_pixels(torch.stack(output)), None if strongest[0] is None else torch.stack(strongest)
 
 
 def patch_scores(queries: Tensor, keys: Tensor) -> Tensor:
@@ -149,7 +153,7 @@ def _checkpoint_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penal
 
 
 def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
-                  memory_budget: int | None, report: Report) -> tuple[Tensor, Tensor]:
+                  memory_budget: int | None, report: Report, needed: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """One image without gradients: tiles of queries in reused buffers, keys in tiles."""
     h, w = key_scale.shape
     workers, query_tile, key_tile = _streaming_plan(h, w, memory_budget, grid.device)
@@ -157,26 +161,28 @@ def _stream_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: 
     for _ in range(workers):
         buffers.put(grid.new_empty((query_tile[0] + 2) * (query_tile[1] + 2) * (h + 2) * (w + 2)))
 
-    def stream(queries: Tile) -> tuple[Tensor, Tensor]:
+    def stream(queries: Tile) -> tuple[Tensor, Tensor | None]:
         buffer = buffers.get()
         try:
             shape = *(side + 2 for side in key_scale[queries].shape), h + 2, w + 2
             return _stream_tile(buffer[:math.prod(shape)].view(shape), grid, blocks, key_scale, own_penalty, queries,
-                                key_tile)
+                                key_tile, needed is None)
         finally:
             buffers.put(buffer)  # also if memory runs out: other tiles wait for it
 
-    query_tiles = tiles(h, w, query_tile)
-    output, strongest = torch.zeros_like(blocks), key_scale.new_empty((h, w), dtype=torch.long)
+    query_tiles = around_needed(tiles(h, w, query_tile), needed)
+    output = torch.zeros_like(blocks)
+    strongest = key_scale.new_empty((h, w), dtype=torch.long) if needed is None else None
     for tile, (part, chosen) in on_cores(stream, query_tiles, workers, report):
         output[extended(tile, 1)] += part
-        strongest[tile] = chosen
-    return output, strongest.flatten()
+        if strongest is not None:
+            strongest[tile] = chosen
+    return output, None if strongest is None else strongest.flatten()
 
 
 @torch.inference_mode()  # here, since inference mode is per thread
 def _stream_tile(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor, queries: Tile,
-                 key_tile: tuple[int, int]) -> tuple[Tensor, Tensor]:
+                 key_tile: tuple[int, int], with_strongest: bool) -> tuple[Tensor, Tensor | None]:
     """Attention of a tile of queries to all keys, in place.
 
     Args:
@@ -184,7 +190,7 @@ def _stream_tile(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tens
         key_tile: most rows and columns of a tile of keys.
 
     Returns:
-        Their contribution (r + 1, c + 1, 4 A) to the output blocks, and their strongest keys (r, c).
+        Their contribution (r + 1, c + 1, 4 A) to the output blocks, and their strongest keys (r, c) if wanted.
     """
     h, w = key_scale.shape
     attention, patches = bordered[1:-1, 1:-1], grid[extended(queries, 2)]
@@ -193,7 +199,7 @@ def _stream_tile(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tens
         torch.mul(scores, key_scale[keys], out=attention[(..., *shifted(keys, 1, 1))])
     own = attention[(..., *shifted(queries, 1, 1))].diagonal(dim1=0, dim2=2).diagonal(dim1=0, dim2=1)
     own.add_(own_penalty[queries])
-    strongest = _softmax_within_border(bordered)
+    strongest = _softmax_within_border(bordered, with_strongest)
 
     output = blocks.new_zeros(len(bordered) - 1, bordered.shape[1] - 1, blocks.shape[2])
     for keys in tiles(h, w, key_tile, more=1):
@@ -202,8 +208,10 @@ def _stream_tile(bordered: Tensor, grid: Tensor, blocks: Tensor, key_scale: Tens
     return output, strongest
 
 
-def _softmax_within_border(bordered: Tensor) -> Tensor:
-    """Replaces logits (r + 2, c + 2, h + 2, w + 2) by their softmax over keys, 0 on the border; the strongest keys.
+def _softmax_within_border(bordered: Tensor, with_strongest: bool) -> Tensor | None:
+    """Replaces logits (r + 2, c + 2, h + 2, w + 2) by their softmax over keys, 0 on the border.
+
+    Returns the strongest keys (r, c), if wanted.
 
     The query columns on the border pass through the softmax too: a contiguous array is faster.
     """
@@ -214,11 +222,12 @@ def _softmax_within_border(bordered: Tensor) -> Tensor:
         for end in (0, -1):
             logits.select(dim, end).fill_(-torch.inf)
     by_query = logits.flatten(2)
-    strongest = by_query[:, 1:-1].max(dim=2).indices  # argmax, not vectorised on CPUs, is three times slower
+    # argmax, not vectorised on CPUs, is three times slower
+    strongest = by_query[:, 1:-1].max(dim=2).indices if with_strongest else None
     torch.softmax(by_query, dim=2, out=by_query)
     for end in (0, -1):
         logits.select(1, end).zero_()
-    return (strongest // width - 1) * (width - 2) + strongest % width - 1
+    return strongest if strongest is None else (strongest // width - 1) * (width - 2) + strongest % width - 1
 
 
 def _streaming_plan(h: int, w: int, memory_budget: int | None,

@@ -51,30 +51,32 @@ class Scene(NamedTuple):
     key_scale: Tensor  # (h, w)
     own_penalty: Tensor  # (h, w)
     close: Tensor  # (h, w) bool, which queries are close to the unknown region
-    keys: Keys  # of those that are
+    rough: Tensor  # (h, w) bool, which of the others are needed
+    keys: Keys  # of those that are close
     rough_keys: Keys  # of the others
 
 
 def attend_near(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
-                memory_budget: int | None = None, report: Report = unreported) -> tuple[Tensor, Tensor]:
+                memory_budget: int | None = None, report: Report = unreported,
+                needed: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """`attention_chunked.attend`, approximately; arguments as there.
 
     Args:
         memory_budget: bytes for the tiles of queries that are computed at once; one is, in any case.
 
     Returns:
-        The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys; of a square that the query
-        does not meet position by position, the centre.
+        The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys, or None; of a square that
+        the query does not meet position by position, the centre.
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
     blocks = to_blocks(alpha / 4)  # up to four patches overlap
     if torch.is_grad_enabled() and (feature.requires_grad or alpha.requires_grad):
         raise RuntimeError("near attention has no gradients")
     budget = DEFAULT_BUDGET if memory_budget is None else memory_budget
-    images = [_attend_image(*tensors, budget, part_of(report, i, len(grid)))
+    images = [_attend_image(*tensors, budget, part_of(report, i, len(grid)), needed)
               for i, tensors in enumerate(zip(grid, blocks, key_scale, own_penalty, strict=True))]
     output, strongest = (torch.stack(parts) for parts in zip(*images, strict=True))
-    return to_pixels(output), strongest
+    return to_pixels(output), strongest if needed is None else None
 
 
 def keys_met(positions: int) -> int:
@@ -83,15 +85,18 @@ def keys_met(positions: int) -> int:
 
 
 def _attend_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: Tensor,
-                  memory_budget: int, report: Report) -> tuple[Tensor, Tensor]:
+                  memory_budget: int, report: Report, needed: Tensor | None) -> tuple[Tensor, Tensor]:
     h, w = key_scale.shape
     most = keys_met(h * w)
     keys, rough_keys = (pooled_keys(grid, blocks, key_scale, sides) for sides in
                         square_sides(grid, key_scale, own_penalty, (most, most // ROUGH_SHARE)))
     close = F.max_pool2d((own_penalty < 0).to(grid)[None], 2 * CLOSE + 1, stride=1, padding=CLOSE)[0] > 0
-    scene = Scene(grid, blocks, key_scale, own_penalty, close, keys, rough_keys)
+    if needed is None:
+        needed = torch.ones_like(close)
+    scene = Scene(grid, blocks, key_scale, own_penalty, close, needed & ~close, keys, rough_keys)
     # Of one shape, whatever the memory and the device: which positions a tile meets one by one depends on it.
     query_tiles = tiles(h, w, tile_shape(h, w, CPU_QUERIES, math.prod(CPU_QUERIES) * 2))
+    query_tiles = [tile for tile in query_tiles if needed[tile].any()]
     per_query = 3 * (len(keys.counts) + REFINED) + keys.vectors.shape[1] + 2 * len(QUARTERS) * blocks.shape[2]
     most_workers = torch.get_num_threads() if grid.device.type == "cpu" else 1
     workers = max(1, min(most_workers, memory_budget // (math.prod(CPU_QUERIES) * per_query * FLOAT_BYTES)))
@@ -106,16 +111,20 @@ def _attend_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: 
 
 @torch.inference_mode()  # here, since inference mode is per thread
 def _attend_tile(scene: Scene, tile: Tile) -> tuple[Tensor, Tensor]:
-    """The blocks (r, c, 4, 4 A) that the patches of r x c queries receive, and their strongest keys (r, c), flat."""
-    vectors, close = patches(scene.grid[extended(tile, 2)]), scene.close[tile].flatten()
-    message = vectors.new_empty(len(close), len(QUARTERS), scene.blocks.shape[2])
-    strongest = scene.keys.of_position.new_empty(len(close))
+    """The blocks (r, c, 4, 4 A) that the patches of r x c queries receive, and their strongest keys (r, c), flat.
+
+    Zeros for queries that are neither close nor needed.
+    """
+    vectors = patches(scene.grid[extended(tile, 2)])
+    close, rough = scene.close[tile].flatten(), scene.rough[tile].flatten()
+    message = vectors.new_zeros(len(close), len(QUARTERS), scene.blocks.shape[2])
+    strongest = scene.keys.of_position.new_zeros(len(close))
     if close.any():
         rows, columns = (torch.arange(side.start, side.stop, device=close.device) for side in tile)
         itself = (rows[:, None] * scene.close.shape[1] + columns).flatten()[close]
         message[close], strongest[close] = _attend_closely(scene, vectors[close], itself)
-    if not close.all():
-        message[~close], strongest[~close] = _attend_roughly(scene.rough_keys, vectors[~close])
+    if rough.any():
+        message[rough], strongest[rough] = _attend_roughly(scene.rough_keys, vectors[rough])
     return message.unflatten(0, scene.close[tile].shape), strongest.view(scene.close[tile].shape)
 
 

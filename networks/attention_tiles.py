@@ -34,6 +34,24 @@ def tiles(h: int, w: int, shape: tuple[int, int], more: int = 0) -> list[Tile]:
     return list(itertools.product(rows, columns))
 
 
+def around_needed(query_tiles: list[Tile], needed: Tensor | None) -> list[Tile]:
+    """Tiles without the rows and columns at their ends, and without the tiles, in which no query is needed.
+
+    Args:
+        needed: (h, w) bool; None: all are.
+    """
+    if needed is None:
+        return query_tiles
+    smaller = []
+    for tile in query_tiles:
+        ends = [part.nonzero()[[0, -1], 0].tolist() for part in (needed[tile].any(dim=dim) for dim in (1, 0))
+                if part.any()]
+        if ends:
+            smaller.append(tuple(slice(side.start + first, side.start + last + 1)
+                                 for side, (first, last) in zip(tile, ends, strict=True)))
+    return smaller
+
+
 def extended(tile: Tile, more: int) -> Tile:
     """With more rows and columns at the end; all around, if the grid is padded."""
     return tuple(slice(side.start, side.stop + more) for side in tile)

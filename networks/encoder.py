@@ -12,7 +12,7 @@ from networks.spectral import conv
 class AttentionMaps(NamedTuple):
     """Offsets and scales of an attention block; see `GuidedContextualAttention`."""
 
-    offset: Tensor  # (N, 2, H/16, W/16), int64
+    offset: Tensor | None  # (N, 2, H/16, W/16), int64; None if they are not wanted
     scale: Tensor  # (N, 2)
 
 

@@ -57,8 +57,8 @@ class MattingNetwork(nn.Module):
 
 
 def matting_output(alpha: Tensor, *attended: AttentionMaps | None) -> MattingOutput:
-    """Alpha with the attention blocks' maps, None for blocks that do not exist."""
-    blocks = [block for block in attended if block is not None]
+    """Alpha with the attention blocks' maps, without those of blocks that do not exist or have no offsets."""
+    blocks = [block for block in attended if block is not None and block.offset is not None]
     return MattingOutput(alpha, tuple(block.offset for block in blocks), tuple(block.scale for block in blocks))
 
 

@@ -84,6 +84,28 @@ def array_sizes() -> Iterator[list[int]]:
         yield sizes
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_needed_queries_alone(block, seed):
+    """The same refined feature wherever no other query's patch reaches, elsewhere not; and no offsets."""
+    rng = random.Random(seed)
+    h, w = rng.randint(8, 40), rng.randint(8, 70)
+    inputs = random_inputs(seed, 1 + seed % 2, h, w, 0.3)
+    needed = torch.zeros(h, w, dtype=torch.bool)
+    needed[h // 2:, :w // 3] = needed[:3, 4:7] = True
+    others = torch.nn.functional.interpolate((~needed).float()[None, None], scale_factor=2)
+    reached = torch.nn.functional.max_pool2d(others, 3, stride=1, padding=1)[0, 0] > 0  # by patches of 4 x 4
+    block = with_budget(block, None)
+    with torch.no_grad():
+        expected, offsets, expected_scales = block(*inputs)
+        block.needed = needed
+        output, nothing, scales = block(*inputs)
+    assert nothing is None
+    assert offsets is not None
+    assert torch.equal(scales, expected_scales)
+    torch.testing.assert_close(output[..., ~reached], expected[..., ~reached], atol=2e-5, rtol=0)
+    assert (output - expected)[..., -2:, -2:].abs().max() > 1e-4
+
+
 @pytest.mark.parametrize("seed", range(24))
 def test_agrees_with_the_definition(block, seed, device, threads):
     """Any size, mask, batch and chunk, on any number of cores; each by the way of inference and by that of training."""

@@ -44,6 +44,23 @@ def all_close(monkeypatch):
     monkeypatch.setattr(attention_near, "CLOSE", 100)
 
 
+def test_needed_queries_alone(block):
+    """The same refined feature as otherwise, near the unknown region and elsewhere."""
+    inputs = smooth_inputs(48, 64, 0.2, 1.0)
+    needed = torch.zeros(48, 64, dtype=torch.bool)
+    needed[10:40, 30:] = True
+    expected, *_ = near(block, *inputs)
+    block.needed = needed
+    try:
+        output, offsets, _ = near(block, *inputs)
+    finally:
+        block.needed = None
+    assert offsets is None
+    reached = ..., slice(21, 79), slice(61, None)
+    torch.testing.assert_close(output[reached], expected[reached], atol=1e-5, rtol=0)
+    assert (output - expected)[..., :16, :16].abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_with_a_key_per_position_it_is_the_definition(monkeypatch, all_close, block, seed):
     monkeypatch.setattr(attention_near, "keys_met", lambda positions: positions)

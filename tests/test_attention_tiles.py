@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from networks import attention_chunked
-from networks.attention_tiles import on_cores, tile_shape, tiles, unreported
+from networks.attention_tiles import around_needed, on_cores, tile_shape, tiles, unreported
 
 
 @pytest.mark.parametrize(("h", "w", "shape", "more"), [(7, 9, (3, 4), 0), (7, 9, (3, 4), 1), (8, 8, (8, 8), 1),
@@ -28,6 +28,15 @@ def test_tiles_cover_each_position_once(h, w, shape, more):
     (4, 300, (16, 32), 10**6, (4, 30))])
 def test_shapes_of_tiles(h, w, most, with_halo, expected):
     assert tile_shape(h, w, most, with_halo) == expected
+
+
+def test_tiles_around_needed_queries():
+    needed = torch.zeros(7, 9, dtype=torch.bool)
+    needed[1, 2:4] = needed[2, 1] = needed[6, 8] = True
+    whole = tiles(7, 9, (3, 4))
+    assert around_needed(whole, needed) == [(slice(1, 3), slice(1, 4)), (slice(6, 7), slice(8, 9))]
+    assert around_needed(whole, None) == around_needed(whole, torch.ones(7, 9, dtype=torch.bool)) == whole
+    assert around_needed(whole, torch.zeros(7, 9, dtype=torch.bool)) == []
 
 
 @pytest.mark.parametrize("workers", [1, 3])

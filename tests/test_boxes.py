@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from utils.boxes import MARGIN_COST, SMALLEST, Box, cover
+from utils.boxes import MARGIN_COST, SMALLEST, Box, bounding_box, cover
 
 
 def ring(height: int, width: int) -> np.ndarray:
     y, x = np.mgrid[:height, :width]
     return np.abs(np.hypot(y - height / 2, x - width / 2) - min(height, width) / 3) < 1.5
+
+
+def test_bounding_boxes():
+    wanted = np.zeros((6, 8), bool)
+    wanted[2, 3] = wanted[4, 1] = wanted[5, 7] = True
+    assert bounding_box(wanted, Box(0, 5, 0, 8)) == Box(2, 5, 1, 4)
+    assert bounding_box(wanted, Box(0, 2, 0, 8)) is None
 
 
 def test_places():

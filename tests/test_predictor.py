@@ -4,6 +4,7 @@ import doctest
 import re
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from reference import reference_network
 
 from matting import predictor
 from matting.predictor import Matting
+from matting.tile_sizes import needed_queries
 from networks import MattingNetwork, build_network
 from utils.preprocessing import alpha_to_uint8, trimap_labels
 
@@ -93,6 +95,35 @@ def test_attention_is_returned(matting):
     matte = matting.predict(*random_pair(40, 70))
     assert [offset.shape for offset in matte.offsets] == [(2, 8, 10)] * 2  # (40 + 24 + 64) / 16, (70 + 26 + 64) / 16
     assert [scale.shape for scale in matte.scales] == [(2,)] * 2
+
+
+@pytest.mark.parametrize("attention", ["exact", "near"])
+def test_without_offsets_alpha_is_the_same(monkeypatch, network, attention):
+    """Though attention is computed for fewer queries, and alpha depends on all that are."""
+    image, trimap = random_pair(300, 400)
+    trimap[:200] = 255
+    trimap[:, 100:] = 0
+    with_offsets = Matting(network, "cpu", attention=attention)
+    matte = with_offsets.predict(image, trimap)
+    without = Matting(network, "cpu", attention=attention, offsets=False).predict(image, trimap)
+    assert (without.offsets, without.scales) == ((), ())
+    assert np.abs(without.alpha - matte.alpha).max() < 1e-5
+    assert np.abs(with_offsets(image, trimap) - matte.alpha).max() < 1e-5
+    needed = predictor.needed_queries
+    monkeypatch.setattr(predictor, "needed_queries", lambda wanted: cv2.erode(needed(wanted).astype(np.uint8), np.ones(
+        (3, 3), np.uint8)) > 0)
+    assert np.abs(with_offsets(image, trimap) - matte.alpha).max() > 1e-5
+
+
+def test_needed_queries_of_a_cell():
+    """A cell needs 5 positions around it at 1/8; query i reaches positions 2 i - 1 to 2 i + 2."""
+    wanted = np.zeros((40, 60), bool)
+    wanted[20, 31] = True
+    needed = needed_queries(wanted)
+    assert needed.shape == (20, 30)
+    assert np.argwhere(needed).min(axis=0).tolist() == [7, 12]  # 15 = 2 x 7 + 1, 26 = 2 x 12 + 2
+    assert np.argwhere(needed).max(axis=0).tolist() == [13, 18]
+    assert needed[7:14, 12:19].all()
 
 
 def test_a_network_in_training_is_left_alone():

@@ -74,7 +74,7 @@ def cover(wanted: np.ndarray, limit: int, margin: int = 0, within: Box | None = 
         limit: most cells of a box with its margin on all sides; boxes of `SMALLEST` may exceed it.
         within: the part of the grid to cover; default: all of it.
     """
-    box = _bounding_box(wanted, within or Box(0, wanted.shape[0], 0, wanted.shape[1]))
+    box = bounding_box(wanted, within or Box(0, wanted.shape[0], 0, wanted.shape[1]))
     if box is None:
         return []
     if max(box.height, box.width) <= SMALLEST:
@@ -84,7 +84,8 @@ def cover(wanted: np.ndarray, limit: int, margin: int = 0, within: Box | None = 
     return [box] if fits and _cost(box) <= sum(map(_cost, parts)) else parts
 
 
-def _bounding_box(wanted: np.ndarray, within: Box) -> Box | None:
+def bounding_box(wanted: np.ndarray, within: Box) -> Box | None:
+    """The smallest box with the wanted cells of a part of a grid (H, W) bool; None if there are none."""
     part = wanted[within.slices]
     rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
     if not rows.size:

@@ -17,8 +17,8 @@ class Matte(NamedTuple):
     """Result of a predictor."""
 
     alpha: np.ndarray  # (H, W) float32 in 0..1; exactly 0 and 1 where the trimap is known
-    offsets: tuple[np.ndarray, ...]  # per attention block, (2, h, w) int64, on the padded image at 1/16
-    scales: tuple[np.ndarray, ...]  # per attention block, (2,) float32: scales of unknown and known keys
+    offsets: tuple[np.ndarray, ...]  # per attention block, (2, h, w) int64, on the padded image at 1/16, if wanted
+    scales: tuple[np.ndarray, ...]  # likewise, (2,) float32: scales of unknown and known keys
 
 
 def as_pair(image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> tuple[np.ndarray, np.ndarray]:
