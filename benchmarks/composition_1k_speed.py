@@ -2,6 +2,7 @@
 
     python benchmarks/composition_1k_speed.py --published-images 5    # a tenth of the published loop's half an hour
     python benchmarks/composition_1k_speed.py --folder DIR            # keeps the images for the next run
+    python benchmarks/composition_1k_speed.py --processes 2           # the test phase with torchrun, a core per process
 
 Draws 50 test images (`benchmarks/typical_images.py`) and measures commands from their start to their end, on the CPU:
 main.py's test phase on all images, and on those that the published loop (`benchmarks/published_test.py`) is measured
@@ -64,25 +65,26 @@ def copied(triples: list[Triple], folder: Path) -> Path:
     return folder
 
 
-def timed(name: str, *command: str | Path) -> float:
+def timed(name: str, *command: str | Path, processes: int = 1) -> float:
     """Seconds of a command of this project, from its start to its end; ends this program if the command fails."""
     print(f"measuring {name}", file=sys.stderr)
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
     start = time.perf_counter()
-    result = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, *launcher, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
     seconds = time.perf_counter() - start
     if result.returncode:
         sys.exit(f"{name} failed:\n{result.stdout}{result.stderr}")
     return seconds
 
 
-def run_test_phase(data: Path, checkpoint: Path, output: Path) -> Run:
+def run_test_phase(data: Path, checkpoint: Path, output: Path, processes: int) -> Run:
     """main.py's test phase on a folder with merged, alpha and trimap."""
-    values = {"version": "test", "dist": "false", "test.checkpoint": checkpoint, "test.fast_eval": "false",
-              "test.alpha_path": output, "log.logging_path": output / "log",
+    values = {"version": "test", "dist": "true" if processes > 1 else "false", "test.checkpoint": checkpoint,
+              "test.fast_eval": "false", "test.alpha_path": output, "log.logging_path": output / "log",
               **{f"test.{kind}": data / kind for kind in KINDS}}
     settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
     seconds = timed("the test phase", "main.py", "--config=config/gca-dist.toml", "--phase=test", "--device=cpu",
-                    *settings)
+                    *settings, processes=processes)
     predictions = output / "test"
     return Run(seconds, predictions, json.loads((predictions / "errors.json").read_text())["images"])
 
@@ -114,8 +116,12 @@ def difference_of_predictions(ours: Run, published: Run) -> int:
                for name in published.errors)
 
 
-def compare(data: Path, published_images: int, work: Path) -> None:
-    """Measures everything on a folder of test images and prints a table; intermediate files go to `work`."""
+def compare(data: Path, published_images: int, processes: int, work: Path) -> None:
+    """Measures everything on a folder of test images and prints a table; intermediate files go to `work`.
+
+    Args:
+        processes: of the test phase.
+    """
     triples = find_test_images(*(data / kind for kind in KINDS))
     pixels = np.array([width * height for *_, (width, height) in triples])
     unknown = np.mean([(read_grey(triple.trimap) == 128).mean() for triple in triples])
@@ -124,22 +130,24 @@ def compare(data: Path, published_images: int, work: Path) -> None:
     checkpoint = work / "network.pth"
     save_checkpoint(checkpoint, random_network())
 
-    everything = run_test_phase(data, checkpoint, work / "all")
+    everything = run_test_phase(data, checkpoint, work / "all", processes)
     print(f"test phase: {everything.seconds:.1f} s, {60 * len(triples) / everything.seconds:.1f} images per minute")
     print(f"{'':28} {'images':>6} {'published':>10} {'here':>9} {'ratio':>6}  largest difference")
     if published_images:
-        compare_test_phase(triples, published_images, checkpoint, everything, work)
+        compare_test_phase(triples, published_images, checkpoint, everything, processes, work)
     errors = run_evaluate(data, everything.predictions, work / "errors.json")
     published = run_published(data, everything.predictions, work / "published_errors.json")
     print_row("the four errors", len(triples), published, errors,
               f"{difference_of_errors(errors, published):.0e} (relative)")
 
 
-def compare_test_phase(triples: list[Triple], count: int, checkpoint: Path, everything: Run, work: Path) -> None:
+def compare_test_phase(triples: list[Triple], count: int, checkpoint: Path, everything: Run, processes: int,
+                       work: Path) -> None:
     """Measures the published loop on some of the images, and the test phase on the same."""
     chosen = spread(triples, count)
     data = copied(chosen, work / "chosen")
-    ours = everything if len(chosen) == len(triples) else run_test_phase(data, checkpoint, work / "some")
+    everything_chosen = len(chosen) == len(triples)
+    ours = everything if everything_chosen else run_test_phase(data, checkpoint, work / "some", processes)
     predictions = work / "published"
     predictions.mkdir()
     published = run_published(data, predictions, work / "published.json", checkpoint)
@@ -159,6 +167,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--published-images", type=whole_number, default=IMAGES, metavar="N",
                         help="measure the published loop on N images, evenly spread over their sizes; 0: not at all "
                              "(default: %(default)s)")
+    parser.add_argument("--processes", type=positive_int, default=1, metavar="N",
+                        help="of the test phase, started by torchrun (default: %(default)s)")
     parser.add_argument("--folder", type=any_path, metavar="DIR",
                         help="test images in merged/, alpha/ and trimap/, drawn if there is no such folder (default: "
                              "a temporary folder)")
@@ -175,7 +185,7 @@ def main() -> int:
             drawn = Path(work) / "drawn"
             write_examples(drawn, draw_sizes(args.images))
             shutil.move(drawn, data)  # whole: an interrupted run leaves no part of them
-        compare(data, args.published_images, Path(work))
+        compare(data, args.published_images, args.processes, Path(work))
     return 0
 
 

@@ -24,7 +24,7 @@ from matting.tile_sizes import (
     STEM_MARGIN,
     TILE_BYTES,
 )
-from matting.work import ALPHA_WORK, COARSE_WORK, COLOUR_WORK, PAIR_WORK, STEM_WORK, Work
+from matting.work import ALPHA_WORK, COARSE_WORK, COLOUR_WORK, NEAR_PAIR_WORK, PAIR_WORK, STEM_WORK, Work
 from networks import GuidedContextualAttention
 from networks.attention_near import attend_near, keys_met
 from networks.attention_tiles import unreported
@@ -35,6 +35,7 @@ from networks.matting_network import MattingNetwork, MattingOutput, matting_outp
 from utils.boxes import Box, cover
 from utils.progress_bar import Report
 
+PUBLISHED_CHANNELS = 128  # at 1/8
 CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels per chunk of colour channels, for caches or memory
 
 
@@ -74,10 +75,15 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
 def _all_work(network: MattingNetwork, cells: int, has_colours: bool, first: list[Box], second: list[Box],
               report: Report) -> Work:
     """The work of an image of so many cells, with tiles of the first and the second pass."""
-    total = (STEM_WORK + COARSE_WORK + COLOUR_WORK * has_colours) * cells
+    total = (STEM_WORK + _coarse_work(network) + COLOUR_WORK * has_colours) * cells
     total += sum(_attention_work(part.gca, cells) for part in (network.encoder, network.decoder))
     total += ALPHA_WORK * sum(tile.area for tile in second)
     return Work(report, STEM_WORK * first[0].area, total)
+
+
+def _coarse_work(network: MattingNetwork) -> float:
+    """Per cell of the image."""
+    return COARSE_WORK * network.encoder.layer3[0].conv1.in_channels / PUBLISHED_CHANNELS
 
 
 def _attention_work(block: GuidedContextualAttention | None, cells: int) -> float:
@@ -85,7 +91,9 @@ def _attention_work(block: GuidedContextualAttention | None, cells: int) -> floa
         return 0.0
     positions = cells // 4
     queries = positions if block.needed is None else int(block.needed.sum())
-    return PAIR_WORK * queries * (keys_met(positions) if block.attend is attend_near else positions)
+    if block.attend is attend_near:
+        return NEAR_PAIR_WORK * queries * keys_met(positions)
+    return PAIR_WORK * queries * positions
 
 
 def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,
@@ -144,7 +152,7 @@ def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Ten
         if encoder.guidance_head is not None:
             guidance = _pasted(guidance, tile, inner.of(encoder.guidance(full)), height, width)
         work.add(STEM_WORK * tile.area)
-    half = COARSE_WORK * height * width / 2
+    half = _coarse_work(network) * height * width / 2
     with _reporting(encoder.gca, work, height * width):
         features = encoder.coarse(quarter, guidance, unknown)
     work.add(half)

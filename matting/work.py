@@ -2,12 +2,13 @@
 
 from utils.progress_bar import Report
 
-# Work relative to that of the stem for a cell of 8 x 8 pixels, measured at the published width.
+# Work relative to that of the stem for a cell of 8 x 8 pixels, measured at the published width and at 3/8 of it.
 STEM_WORK = 1.0  # per cell of the image
-COLOUR_WORK = 1.5  # per cell, with known colours
-COARSE_WORK = 3.2  # per cell: the stages at 1/8 and below without attention
-PAIR_WORK = 8e-4  # attention, per query and key
-ALPHA_WORK = 3.7  # per cell of the tiles around the unknown region
+COLOUR_WORK = 1.0  # per cell, with known colours
+COARSE_WORK = 2.4  # per cell, proportional to the width: the stages at 1/8 and below without attention
+PAIR_WORK = 8e-4  # exact attention, per query and key
+NEAR_PAIR_WORK = 1e-3  # near attention, per query and key of those that it meets at most
+ALPHA_WORK = 3.9  # per cell of the tiles around the unknown region
 
 
 class Work:

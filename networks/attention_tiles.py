@@ -82,17 +82,21 @@ def on_cores(function: Callable[[Item], Result], items: Sequence[Item], workers:
     machine, most of the time on a busy one. Each core also keeps its tile in its own cache.
     """
     threads, pool = torch.get_num_threads(), ThreadPoolExecutor(workers, initializer=_begin_worker)
+    flushed = bool(torch.tensor(1e-30) * torch.tensor(1e-10) == 0)
     try:
-        results = map(function, items)
         if workers > 1:
             results = pool.map(function, items)
             torch.set_num_threads(1)  # for what the caller does with results: all cores are taken
+        else:
+            results = map(function, items)
+            torch.set_flush_denormal(True)
         for done, pair in enumerate(zip(items, results, strict=True), start=1):
             yield pair
             report(done, len(items))
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupted program does not wait for them
         torch.set_num_threads(threads)  # of this thread and of new ones
+        torch.set_flush_denormal(flushed)
 
 
 def _begin_worker() -> None:

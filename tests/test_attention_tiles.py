@@ -102,9 +102,18 @@ def test_failing_tiles_end_the_computation(monkeypatch):
         torch.set_num_threads(before)
 
 
-def test_a_core_runs_one_thread_without_denormal_numbers():
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_core_runs_one_thread_without_denormal_numbers(workers):
+    """One worker is this thread, which keeps its threads, and its denormal numbers afterwards."""
     tiny = torch.tensor([1e-30])
-    results = [result for _, result in on_cores(lambda _: (torch.get_num_threads(), (tiny * 1e-10).item()), range(4), 2,
-                                                unreported)]
-    assert results == [(1, 0.0)] * 4
+    threads = torch.get_num_threads() if workers == 1 else 1
+    results = [result for _, result in on_cores(lambda _: (torch.get_num_threads(), (tiny * 1e-10).item()), range(4),
+                                                workers, unreported)]
+    assert results == [(threads, 0.0)] * 4
     assert (tiny * 1e-10).item() > 0
+    assert torch.set_flush_denormal(True)
+    try:
+        list(on_cores(lambda _: None, range(2), workers, unreported))
+        assert (tiny * 1e-10).item() == 0
+    finally:
+        torch.set_flush_denormal(False)
