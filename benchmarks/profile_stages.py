@@ -105,7 +105,7 @@ def measure(args: argparse.Namespace) -> tuple[dict[str, float], float, float]:
     """Seconds by stage, and those of the cores in the program and in the system, of one image."""
     stages = Stages()
     network = random_network(width=args.width, colour_samples=args.colours)
-    matting = watched(Matting(network, "cpu", border=0, attention=args.attention), stages)
+    matting = watched(Matting(network, "cpu", border=0, attention=args.attention, offsets=False), stages)
     image, trimap = example(*args.size[::-1], args.unknown)
     before = os.times()
     matting.predict_batch([(image, trimap)])

@@ -44,7 +44,6 @@ if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
 
 LARGE = 4_000_000  # pixels of an image that is announced where no bar is shown
 NEAR_REMARK = ", near attention (--attention exact: slower)"  # in the line of an image
-EXACT_REMARK = ", exact attention (--attention near: faster)"  # of a large one
 OFFSET_SUFFIXES = {"_offset1": "an offset picture", "_offset2": "an offset picture"}
 
 # Errors are passed along in place of their image and reported in order.
@@ -205,12 +204,7 @@ def write_result(result: MatteResult | ImageFileError, folder: Path, extra: Cuto
         if is_out_of_memory(error):
             return ImageFileError(f"{path}: not enough memory for the output of {size_text(image)} pixels")
         return ImageFileError(f"{path}: its output cannot be computed ({one_line(error)})")
-    if not share:
-        remark = " (the trimap decides every pixel)"
-    elif attention == "near":
-        remark = NEAR_REMARK
-    else:
-        remark = EXACT_REMARK * bool(matte.offsets and matte.alpha.size >= LARGE)  # no offsets: no choice
+    remark = NEAR_REMARK * (attention == "near") if share else " (the trimap decides every pixel)"
     return f"{printable(path.name)}: {size_text(image)}, {share:.1%} unknown, {seconds:.2f} s{remark}"
 
 

@@ -1,6 +1,6 @@
 """The predictor: image and trimap to alpha. All inference with PyTorch uses it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from matting.folded_network import compile_stages, folded
-from matting.tile_sizes import CELL, needed_queries, working_memory
+from matting.tile_sizes import CELL, working_memory
 from matting.tiling import largest_tile, run_tiled
 from matting.winograd import use_winograd
 from networks import MattingNetwork, MattingOutput
@@ -31,22 +31,18 @@ MEMORY_ATTEMPTS = 4  # per image, each with half the memory of the previous one
 
 
 @contextmanager
-def attending(network: MattingNetwork, function: Callable[..., tuple[torch.Tensor, torch.Tensor]],
-              memory_budget: int, needed: Sequence[torch.Tensor | None]) -> Iterator[None]:
-    """Within the block, the network's attention is computed by a function, in so much memory.
-
-    Args:
-        needed: of the encoder's and of the decoder's block.
-    """
+def attending(network: MattingNetwork, function: Callable[..., tuple[torch.Tensor, torch.Tensor | None]],
+              memory_budget: int) -> Iterator[None]:
+    """Within the block, the network's attention is computed by a function, in so much memory."""
     blocks = [part.gca for part in (network.encoder, network.decoder) if part.gca is not None]
-    before = [(block.attend, block.memory_budget, block.needed) for block in blocks]
-    for block, queries in zip(blocks, needed, strict=False):  # a network may have no blocks
-        block.attend, block.memory_budget, block.needed = function, memory_budget, queries
+    before = [(block.attend, block.memory_budget) for block in blocks]
+    for block in blocks:
+        block.attend, block.memory_budget = function, memory_budget
     try:
         yield
     finally:
-        for block, settings in zip(blocks, before, strict=True):
-            block.attend, block.memory_budget, block.needed = settings
+        for block, (attend_before, budget_before) in zip(blocks, before, strict=True):
+            block.attend, block.memory_budget = attend_before, budget_before
 
 
 class Matting:
@@ -71,7 +67,8 @@ class Matting:
         attention: "exact"; "near", whose cost grows with the image, not with its square (`networks.attention_near`);
             default: near for images of at least `NEAR_FROM` pixels on the CPU, else exact.
         offsets: whether mattes have attention offsets. Without them the queries of the decoder's attention on which no
-            alpha depends are left out: faster, the same alpha. Calls, which return alpha alone, always do so.
+            alpha depends are left out: faster, the same alpha. Calls, which return alpha alone, do without them, unless
+            the network is compiled: it would be so once more.
 
     Raises:
         ValueError: for an unknown precision or attention, compile without fold, or with a PyTorch that cannot compile
@@ -93,6 +90,7 @@ class Matting:
         self.memory_limit = memory_limit
         self.attention = attention
         self.offsets = offsets
+        self.compiled = compile
         if compile and network.colour_channels is not None and torch.__version__ < COMPILES_COLOURS:
             raise InputError(f"PyTorch {torch.__version__} cannot compile a network with colour samples; install "
                              f"{COMPILES_COLOURS} or later, or do not compile")
@@ -135,7 +133,8 @@ class Matting:
         >>> cut_out.mode
         'RGBA'
         """
-        return self._mattes([as_pair(image, trimap)], lambda done, total: None, False)[0].alpha
+        offsets = self.compiled and self.offsets
+        return self._mattes([as_pair(image, trimap)], lambda done, total: None, offsets)[0].alpha
 
     def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
                 report: Report = lambda done, total: None) -> Matte:
@@ -180,7 +179,7 @@ class Matting:
 
     def _run(self, images: list[np.ndarray], labels: list[np.ndarray], report: Report, offsets: bool,
              memory_limit: int) -> MattingOutput:
-        """The network's output for padded images; alpha is 0 in cells of 8 x 8 pixels without unknown ones."""
+        """The network's output for padded images; alpha is of no use in cells of 8 x 8 pixels without unknown ones."""
         attention = ATTENTIONS[self.attention_for(*labels[0].shape)]
         pad = padding(*labels[0].shape, self.border)
         images = [np.pad(image, (*pad, (0, 0)), mode="reflect") for image in images]
@@ -197,12 +196,9 @@ class Matting:
         unknown = np.stack([label[None, ::CELL, ::CELL] == UNKNOWN for label in labels])
         has_colours = self.network.colour_channels is not None
         working = working_memory(memory_limit, len(images), height, width, has_colours)
-        queries = needed_queries(wanted)
-        needed = (None, None) if offsets else [torch.from_numpy(needed).to(self.device)
-                                               for needed in (np.ones_like(queries), queries)]
-        with arithmetic(self.device, self.precision), attending(self.network, attention, working, needed):
+        with arithmetic(self.device, self.precision), attending(self.network, attention, working):
             return run_tiled(self.network, read, torch.from_numpy(unknown).float().to(self.device), wanted,
-                             largest_tile(working, len(images), self.device, has_colours), report)
+                             largest_tile(working, len(images), self.device, has_colours), report, offsets)
 
     def _matte(self, output: MattingOutput, i: int, labels: np.ndarray) -> Matte:
         """The i-th matte of a batch, without padding, with known pixels set."""

@@ -9,6 +9,7 @@ does, padding affects the result.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,20 +24,27 @@ from matting.tile_sizes import (
     QUARTER_MARGIN,
     STEM_MARGIN,
     TILE_BYTES,
+    needed_queries,
 )
 from matting.work import ALPHA_WORK, COARSE_WORK, COLOUR_WORK, NEAR_PAIR_WORK, PAIR_WORK, STEM_WORK, Work
 from networks import GuidedContextualAttention
 from networks.attention_near import attend_near, keys_met
 from networks.attention_tiles import unreported
 from networks.colour_samples import estimates
-from networks.encoder import AttentionMaps
+from networks.encoder import PUBLISHED_CHANNELS, AttentionMaps
 from networks.known_colours import GRID, cell_means, known_colours
 from networks.matting_network import MattingNetwork, MattingOutput, matting_output
 from utils.boxes import Box, cover
 from utils.progress_bar import Report
 
-PUBLISHED_CHANNELS = 128  # at 1/8
 CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels per chunk of colour channels, for caches or memory
+
+
+class Needed(NamedTuple):
+    """The queries (H/16, W/16) bool that are needed of attention, no offsets then; None: all, with offsets."""
+
+    by_encoder: Tensor | None = None
+    by_decoder: Tensor | None = None
 
 
 def largest_tile(working: int, n: int, device: torch.device, has_colours: bool = False) -> int:
@@ -46,7 +54,7 @@ def largest_tile(working: int, n: int, device: torch.device, has_colours: bool =
 
 
 def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, wanted: np.ndarray,
-              tile_cells: int, report: Report = lambda done, total: None) -> MattingOutput:
+              tile_cells: int, report: Report = lambda done, total: None, offsets: bool = True) -> MattingOutput:
     """The output of `network` for an image, with alpha computed where wanted and 0 elsewhere.
 
     Args:
@@ -55,16 +63,18 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
         wanted: (H/8, W/8) bool, the cells in which alpha is wanted for any image.
         tile_cells: most cells of a tile with its margin; the smallest tiles may exceed it.
         report: called as the work goes on with the number of tiles done and of all tiles, as in `matting.work`.
+        offsets: whether attention's offsets are wanted. Without them less of the decoder's attention is computed.
     """
     height, width = unknown.shape[2:]
+    needed = Needed() if offsets else _needed(wanted, unknown.device)
     first = cover(np.ones((height, width), bool), tile_cells, STEM_MARGIN)
     second = cover(wanted, tile_cells, QUARTER_MARGIN)
     has_colours = network.colour_channels is not None
-    work = _all_work(network, height * width, has_colours, first, second, report)
+    work = _all_work(network, height * width, has_colours, needed, second, STEM_WORK * first[0].area, report)
     if has_colours:
         read = _with_colours(network, read, unknown, tile_cells)
         work.add(COLOUR_WORK * height * width)
-    quarter, eighth, attended = _coarse(network, read, unknown, first, work)
+    quarter, eighth, attended = _coarse(network, read, unknown, needed, first, work)
     alpha = torch.zeros(len(unknown), 1, height * CELL, width * CELL, device=unknown.device)
     for tile in second:
         tile.times(CELL).of(alpha).copy_(_tile_alpha(network, read, quarter, eighth, tile))
@@ -72,25 +82,32 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
     return matting_output(alpha, *attended)
 
 
-def _all_work(network: MattingNetwork, cells: int, has_colours: bool, first: list[Box], second: list[Box],
-              report: Report) -> Work:
-    """The work of an image of so many cells, with tiles of the first and the second pass."""
+def _needed(wanted: np.ndarray, device: torch.device) -> Needed:
+    """All queries of the encoder's attention, as everything depends on it, and some of the decoder's."""
+    queries = torch.from_numpy(needed_queries(wanted)).to(device)
+    return Needed(torch.ones_like(queries), queries)
+
+
+def _all_work(network: MattingNetwork, cells: int, has_colours: bool, needed: Needed, second: list[Box],
+              step: float, report: Report) -> Work:
+    """The work of an image of so many cells, with these tiles of the second pass."""
     total = (STEM_WORK + _coarse_work(network) + COLOUR_WORK * has_colours) * cells
-    total += sum(_attention_work(part.gca, cells) for part in (network.encoder, network.decoder))
+    total += _attention_work(network.encoder.gca, cells, needed.by_encoder)
+    total += _attention_work(network.decoder.gca, cells, needed.by_decoder)
     total += ALPHA_WORK * sum(tile.area for tile in second)
-    return Work(report, STEM_WORK * first[0].area, total)
+    return Work(report, step, total)
 
 
 def _coarse_work(network: MattingNetwork) -> float:
     """Per cell of the image."""
-    return COARSE_WORK * network.encoder.layer3[0].conv1.in_channels / PUBLISHED_CHANNELS
+    return COARSE_WORK * network.encoder.layer3[0].conv1.in_channels / PUBLISHED_CHANNELS.eighth
 
 
-def _attention_work(block: GuidedContextualAttention | None, cells: int) -> float:
+def _attention_work(block: GuidedContextualAttention | None, cells: int, needed: Tensor | None) -> float:
     if block is None:
         return 0.0
     positions = cells // 4
-    queries = positions if block.needed is None else int(block.needed.sum())
+    queries = positions if needed is None else int(needed.sum())
     if block.attend is attend_near:
         return NEAR_PAIR_WORK * queries * keys_met(positions)
     return PAIR_WORK * queries * positions
@@ -137,7 +154,7 @@ def _strips(box: Box, most: int) -> list[Box]:
     return [box._replace(top=top, bottom=min(box.bottom, top + rows)) for top in range(box.top, box.bottom, rows)]
 
 
-def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, tiles: list[Box],
+def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, needed: Needed, tiles: list[Box],
             work: Work) -> tuple[Tensor, Tensor, list[AttentionMaps | None]]:
     """The encoder's features at 1/4, the decoder's at 1/8, and the attention maps."""
     encoder, decoder = network.encoder, network.decoder
@@ -153,22 +170,23 @@ def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Ten
             guidance = _pasted(guidance, tile, inner.of(encoder.guidance(full)), height, width)
         work.add(STEM_WORK * tile.area)
     half = _coarse_work(network) * height * width / 2
-    with _reporting(encoder.gca, work, height * width):
-        features = encoder.coarse(quarter, guidance, unknown)
+    with _reporting(encoder.gca, work, height * width, needed.by_encoder):
+        features = encoder.coarse(quarter, guidance, unknown, needed.by_encoder)
     work.add(half)
-    with _reporting(decoder.gca, work, height * width):
-        eighth, attended = decoder.eighth(features)
+    with _reporting(decoder.gca, work, height * width, needed.by_decoder):
+        eighth, attended = decoder.eighth(features, needed.by_decoder)
     work.add(half)
     return quarter, eighth, [features.attended, attended]
 
 
 @contextmanager
-def _reporting(block: GuidedContextualAttention | None, work: Work, cells: int) -> Iterator[None]:
+def _reporting(block: GuidedContextualAttention | None, work: Work, cells: int,
+               needed: Tensor | None) -> Iterator[None]:
     """Within the block, attention tells its tiles."""
     if block is None:
         yield
         return
-    block.report = work.during(_attention_work(block, cells))
+    block.report = work.during(_attention_work(block, cells, needed))
     try:
         yield
     finally:

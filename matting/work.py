@@ -7,7 +7,7 @@ STEM_WORK = 1.0  # per cell of the image
 COLOUR_WORK = 1.0  # per cell, with known colours
 COARSE_WORK = 2.4  # per cell, proportional to the width: the stages at 1/8 and below without attention
 PAIR_WORK = 8e-4  # exact attention, per query and key
-NEAR_PAIR_WORK = 1e-3  # near attention, per query and key of those that it meets at most
+NEAR_PAIR_WORK = 1e-3  # near attention, per query and each of its `keys_met`
 ALPHA_WORK = 3.9  # per cell of the tiles around the unknown region
 
 

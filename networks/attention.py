@@ -48,7 +48,6 @@ class GuidedContextualAttention(nn.Module):
         self.memory_budget = memory_budget
         self.attend = attend  # or `attention_near.attend_near`, or for ONNX export `attention_onnx.attend_by_row`
         self.report = unreported  # called with the number of tiles of queries done, and of all
-        self.needed: Tensor | None = None  # (h, w) bool, without gradients: the queries needed, and no offsets
         self.guidance_conv = nn.Conv2d(guidance_channels, guidance_channels // 2, 1)
         self.W = nn.Sequential(nn.Conv2d(alpha_channels, alpha_channels, 1, bias=False),
                                nn.BatchNorm2d(alpha_channels))
@@ -57,8 +56,8 @@ class GuidedContextualAttention(nn.Module):
         nn.init.xavier_uniform_(self.W[0].weight)
         nn.init.constant_(self.W[1].weight, 1e-3)
 
-    def forward(self, guidance: Tensor, alpha: Tensor,
-                unknown: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
+    def forward(self, guidance: Tensor, alpha: Tensor, unknown: Tensor | None = None,
+                needed: Tensor | None = None) -> tuple[Tensor, Tensor | None, Tensor]:
         """Single precision even under autocast: scores of long vectors do not fit into half precision.
 
         Args:
@@ -66,23 +65,25 @@ class GuidedContextualAttention(nn.Module):
             alpha: (N, alpha_channels, 2h, 2w), the alpha feature.
             unknown: (N, 1, 2h, 2w), 1 where the trimap is unknown and 0 elsewhere. None: every
                 position counts as unknown and both scales are 1.
+            needed: (h, w) bool, without gradients: refine only where these queries' patches reach and no
+                other's, and find no offsets. None: everything.
 
         Returns:
             The refined alpha feature, of alpha's shape; the offsets (N, 2, h, w), int64: for each
-            query the (row, column) of its strongest key minus (h // 2, w // 2), None if only some queries
-            are `needed`; the scales (N, 2) of unknown and known keys.
+            query the (row, column) of its strongest key minus (h // 2, w // 2), None if `needed` is given;
+            the scales (N, 2) of unknown and known keys.
         """
         with torch.autocast(alpha.device.type, enabled=False):
-            return self._attend(guidance.float(), alpha.float(), unknown)
+            return self._attend(guidance.float(), alpha.float(), unknown, needed)
 
-    def _attend(self, guidance: Tensor, alpha: Tensor,
-                unknown: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
+    def _attend(self, guidance: Tensor, alpha: Tensor, unknown: Tensor | None,
+                needed: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor]:
         feature = self.guidance_conv(guidance)[..., ::2, ::2]
         scales, unknown_keys = _key_scales(unknown, feature)
         key_scale = torch.where(unknown_keys, scales[:, :1, None], scales[:, 1:, None]) / _patch_norms(feature)
         own_penalty = SELF_PENALTY * unknown_keys
         message, strongest = self.attend(feature, alpha, key_scale, own_penalty, self.memory_budget, self.report,
-                                         self.needed)
+                                         needed)
         offsets = None if strongest is None else _offsets(strongest, *feature.shape[2:])
         return alpha + self.W(message), offsets, scales
 

@@ -113,7 +113,8 @@ def _attend_image(grid: Tensor, blocks: Tensor, key_scale: Tensor, own_penalty: 
 def _attend_tile(scene: Scene, tile: Tile) -> tuple[Tensor, Tensor]:
     """The blocks (r, c, 4, 4 A) that the patches of r x c queries receive, and their strongest keys (r, c), flat.
 
-    Zeros for queries that are neither close nor needed.
+    Those of close queries though they may not be needed: what the others meet one by one depends on them. Zeros for
+    queries that are neither.
     """
     vectors = patches(scene.grid[extended(tile, 2)])
     close, rough = scene.close[tile].flatten(), scene.rough[tile].flatten()

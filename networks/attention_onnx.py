@@ -16,7 +16,7 @@ from networks.attention_tiles import to_blocks, to_pixels
 
 def attend_by_row(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tensor,
                   *_: object) -> tuple[Tensor, Tensor]:
-    """`attention_chunked.attend` in exportable operations; memory budget and report have no meaning."""
+    """`attention_chunked.attend` in exportable operations; the other arguments have no meaning."""
     h, w = key_scale.shape[1:]
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1)
     patch_rows = torch.cat([grid[:, :-2], grid[:, 1:-1], grid[:, 2:]], dim=3)  # (N, h, w + 2, 3 C)

@@ -64,12 +64,13 @@ class Decoder(nn.Module):
         x = self.half(x, features.half)
         return self.alpha(x, features.full), attended
 
-    def eighth(self, features: CoarseFeatures) -> tuple[Tensor, AttentionMaps | None]:
-        """Returns (N, eighth, H/8, W/8), and the attention maps."""
+    def eighth(self, features: CoarseFeatures,
+               needed: Tensor | None = None) -> tuple[Tensor, AttentionMaps | None]:
+        """Returns (N, eighth, H/8, W/8), and the attention maps; `needed` as for `GuidedContextualAttention`."""
         x = self.above(features.bottleneck, features.sixteenth, features.eighth)
         if self.gca is None:
             return x, None
-        x, *attended = self.gca(features.guidance, x, features.unknown)
+        x, *attended = self.gca(features.guidance, x, features.unknown, needed)
         return x, AttentionMaps(*attended)
 
     def above(self, bottleneck: Tensor, sixteenth: Tensor, eighth: Tensor) -> Tensor:

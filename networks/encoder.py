@@ -158,20 +158,22 @@ class Encoder(nn.Module):
         """(N, C, H, W), as for `half`, to (N, eighth, H/8, W/8); None without attention."""
         return None if self.guidance_head is None else self.guidance_head(full[:, :3])
 
-    def coarse(self, quarter: Tensor, guidance: Tensor | None, unknown: Tensor) -> CoarseFeatures:
+    def coarse(self, quarter: Tensor, guidance: Tensor | None, unknown: Tensor,
+               needed: Tensor | None = None) -> CoarseFeatures:
         """The features at 1/8 and below.
 
         Args:
             quarter: (N, quarter, H/4, W/4).
             guidance: (N, eighth, H/8, W/8), or None without attention.
             unknown: (N, 1, H/8, W/8), 1 where the trimap is unknown and 0 elsewhere.
+            needed: as for `GuidedContextualAttention`.
         """
         eighth = self.layer2(quarter)
         attended = None
         if self.gca is None:
             unknown = None
         else:
-            eighth, *attended = self.gca(guidance, eighth, unknown)
+            eighth, *attended = self.gca(guidance, eighth, unknown, needed)
             attended = AttentionMaps(*attended)
         return CoarseFeatures(*self.below(eighth), guidance, unknown, attended)
 

@@ -19,7 +19,7 @@ class MattingOutput(NamedTuple):
 
     alpha: Tensor  # (N, 1, H, W) in 0..1
     offsets: tuple[Tensor, ...]  # per attention block (encoder, decoder), (N, 2, H/16, W/16); () without attention
-    scales: tuple[Tensor, ...]  # per attention block, (N, 2): the scales of unknown and known keys
+    scales: tuple[Tensor, ...]  # likewise, (N, 2): the scales of unknown and known keys; both () if not wanted
 
 
 class MattingNetwork(nn.Module):

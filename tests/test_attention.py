@@ -94,13 +94,11 @@ def test_needed_queries_alone(block, seed):
     needed[h // 2:, :w // 3] = needed[:3, 4:7] = True
     others = torch.nn.functional.interpolate((~needed).float()[None, None], scale_factor=2)
     reached = torch.nn.functional.max_pool2d(others, 3, stride=1, padding=1)[0, 0] > 0  # by patches of 4 x 4
-    block = with_budget(block, None)
     with torch.no_grad():
         expected, offsets, expected_scales = block(*inputs)
-        block.needed = needed
-        output, nothing, scales = block(*inputs)
-    assert nothing is None
+        output, no_offsets, scales = block(*inputs, needed)
     assert offsets is not None
+    assert no_offsets is None
     assert torch.equal(scales, expected_scales)
     torch.testing.assert_close(output[..., ~reached], expected[..., ~reached], atol=2e-5, rtol=0)
     assert (output - expected)[..., -2:, -2:].abs().max() > 1e-4

@@ -44,19 +44,19 @@ def all_close(monkeypatch):
     monkeypatch.setattr(attention_near, "CLOSE", 100)
 
 
-def test_needed_queries_alone(block):
+def test_needed_queries_alone(monkeypatch, block):
     """The same refined feature as otherwise, near the unknown region and elsewhere."""
     inputs = smooth_inputs(48, 64, 0.2, 1.0)
     needed = torch.zeros(48, 64, dtype=torch.bool)
-    needed[10:40, 30:] = True
+    needed[20:30, 40:] = True
     expected, *_ = near(block, *inputs)
-    block.needed = needed
-    try:
-        output, offsets, _ = near(block, *inputs)
-    finally:
-        block.needed = None
+    attended, attend_tile = [], attention_near._attend_tile
+    monkeypatch.setattr(attention_near, "_attend_tile", lambda scene, tile: attended.append(tile) or attend_tile(
+        scene, tile))
+    output, offsets, _ = near(block, *inputs, needed)
     assert offsets is None
-    reached = ..., slice(21, 79), slice(61, None)
+    assert attended == [(slice(16, 32), slice(32, 64))]  # of six tiles
+    reached = ..., slice(41, 59), slice(81, None)
     torch.testing.assert_close(output[reached], expected[reached], atol=1e-5, rtol=0)
     assert (output - expected)[..., :16, :16].abs().max() > 1e-3
 

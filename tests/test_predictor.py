@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from reference import reference_network
 
-from matting import predictor
+from matting import predictor, tiling
 from matting.predictor import Matting
 from matting.tile_sizes import needed_queries
 from networks import MattingNetwork, build_network
@@ -109,9 +109,8 @@ def test_without_offsets_alpha_is_the_same(monkeypatch, network, attention):
     assert (without.offsets, without.scales) == ((), ())
     assert np.abs(without.alpha - matte.alpha).max() < 1e-5
     assert np.abs(with_offsets(image, trimap) - matte.alpha).max() < 1e-5
-    needed = predictor.needed_queries
-    monkeypatch.setattr(predictor, "needed_queries", lambda wanted: cv2.erode(needed(wanted).astype(np.uint8), np.ones(
-        (3, 3), np.uint8)) > 0)
+    monkeypatch.setattr(tiling, "needed_queries", lambda wanted: cv2.erode(needed_queries(wanted).astype(np.uint8),
+                                                                           np.ones((3, 3), np.uint8)) > 0)
     assert np.abs(with_offsets(image, trimap) - matte.alpha).max() > 1e-5
 
 
@@ -137,9 +136,11 @@ def test_a_network_in_training_is_left_alone():
 def test_images_of_a_batch_do_not_mix(matting):
     (image, trimap), (other_image, _) = random_pair(50, 60), random_pair(50, 61)
     other = other_image[:, :60], np.full_like(trimap, 128)
-    together = matting.predict_batch([(image, trimap), other])
-    for matte, pair in zip(together, [(image, trimap), other], strict=True):
-        assert np.abs(matte.alpha - matting(*pair)).max() < 1e-4
+    alphas = [matting(*pair) for pair in ((image, trimap), other)]
+    for offsets in (True, False):
+        together = Matting(matting.network, "cpu", offsets=offsets).predict_batch([(image, trimap), other])
+        for matte, alpha in zip(together, alphas, strict=True):
+            assert np.abs(matte.alpha - alpha).max() < 1e-4
 
 
 @pytest.mark.parametrize(("precision", "least", "most"), [
@@ -207,19 +208,22 @@ class Failing:
         self.run_tiled, self.left, self.error, self.tiles = predictor.run_tiled, times, error, []
         monkeypatch.setattr(predictor, "run_tiled", self)
 
-    def __call__(self, network, read, unknown, wanted, tile_cells, report):
+    def __call__(self, network, read, unknown, wanted, tile_cells, report, offsets):
         self.tiles.append(tile_cells)
         self.left -= 1
         if self.left >= 0:
             raise self.error
-        return self.run_tiled(network, read, unknown, wanted, tile_cells, report)
+        return self.run_tiled(network, read, unknown, wanted, tile_cells, report, offsets)
 
 
-def test_each_tile_is_reported(network):
+@pytest.mark.parametrize("offsets", [True, False])
+def test_each_tile_is_reported(network, offsets):
     """Also attention's and the steps after it. Without memory to speak of, tiles are as small as they get."""
     image, trimap = random_pair(160, 160)
+    trimap[:, 40:] = 0
     reports = []
-    Matting(network, "cpu", memory_limit=1).predict(image, trimap, lambda *counts: reports.append(counts))
+    matting = Matting(network, "cpu", memory_limit=1, offsets=offsets)
+    matting.predict(image, trimap, lambda *counts: reports.append(counts))
     done, totals = zip(*reports, strict=True)
     assert len(set(totals)) == 1
     assert list(done) == sorted(done)

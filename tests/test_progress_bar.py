@@ -162,6 +162,28 @@ def test_a_large_image_is_announced_and_its_tiles_told(tmp_path, monkeypatch, ca
     assert not any("\r" in line for line in lines)
 
 
+def test_an_images_line_does_not_wait_for_the_next_image(monkeypatch, tmp_path):
+    """The second image takes until the first one's line has been printed."""
+    told = threading.Event()
+
+    class Bar(ProgressBar):
+        def write(self, line, file=None):
+            if line.startswith("a.png: 9 x 8"):
+                told.set()
+
+    class Network(SlowNetwork):
+        def predict_batch(self, pairs, report):
+            assert pairs[0][1].shape == (8, 9) or told.wait(60)
+            return [Matte(np.zeros(trimap.shape, np.float32), (), ()) for _, trimap in pairs]
+
+    monkeypatch.setattr(matte_folder, "ProgressBar", Bar)
+    for name, size in (("a", (8, 9)), ("b", (7, 9))):
+        write_png(tmp_path / "images" / f"{name}.png", np.zeros((*size, 3), np.uint8))
+        write_png(tmp_path / "trimaps" / f"{name}.png", np.full(size, 128, np.uint8))
+    counts = matte_folder.matte_folder(Network(Clock()), tmp_path / "images", tmp_path / "trimaps", tmp_path / "out")
+    assert counts == (2, 2)
+
+
 PROGRAMS = {
     "demo.py": (["--device=cpu", "--random-weights"], "demo.py: images: 5 in demo/input_lowres; trimaps: 5 in "),
     "main.py": (["--config=config/trial.toml", "--device=cpu"], "main.py: training, configured by config/trial.toml"),
