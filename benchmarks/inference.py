@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ from benchmarks.published import example, published_network, random_network, unk
 from matting.predictor import NEAR_FROM, Matting
 from utils.arguments import ATTENTIONS, any_path
 from utils.device import default_device, usable_device
+from utils.errors import InputError
 from utils.precision import arithmetic
 from utils.preprocessing import UNKNOWN, trimap_labels
 from utils.program import program
@@ -197,6 +199,8 @@ def main() -> int:
     if args.colours:
         compare_colours(args.device)
         return 0
+    if args.scaling and not find_spec("matplotlib"):
+        raise InputError("--scaling needs matplotlib: pip install matplotlib")
     sizes = [(side, side, share) for side in args.sizes for share in args.unknown] if args.sizes else SIZES
     rows = compare(SCALING if args.scaling else sizes, args.device)
     if args.scaling:
