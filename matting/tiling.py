@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from matting.colour_tiles import CPU_STRIP, GPU_STRIP, with_colours
 from matting.tile_sizes import (
     ALPHA_MARGIN,
     CELL,
@@ -30,14 +31,10 @@ from matting.work import ALPHA_WORK, COARSE_WORK, COLOUR_WORK, NEAR_PAIR_WORK, P
 from networks import GuidedContextualAttention
 from networks.attention_near import attend_near, keys_met
 from networks.attention_tiles import unreported
-from networks.colour_samples import estimates
 from networks.encoder import PUBLISHED_CHANNELS, AttentionMaps
-from networks.known_colours import GRID, cell_means, known_colours
 from networks.matting_network import MattingNetwork, MattingOutput, matting_output
 from utils.boxes import Box, cover
 from utils.progress_bar import Report
-
-CPU_STRIP, GPU_STRIP = 2**16, 2**22  # pixels per chunk of colour channels, for caches or memory
 
 
 class Needed(NamedTuple):
@@ -72,7 +69,8 @@ def run_tiled(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: T
     has_colours = network.colour_channels is not None
     work = _all_work(network, height * width, has_colours, needed, second, STEM_WORK * first[0].area, report)
     if has_colours:
-        read = _with_colours(network, read, unknown, tile_cells)
+        most = CPU_STRIP if unknown.device.type == "cpu" else min(GPU_STRIP, CELL**2 * tile_cells)
+        read = with_colours(network, read, CELL * height, CELL * width, most // len(unknown))
         work.add(COLOUR_WORK * height * width)
     quarter, eighth, attended = _coarse(network, read, unknown, needed, first, work)
     alpha = torch.zeros(len(unknown), 1, height * CELL, width * CELL, device=unknown.device)
@@ -111,47 +109,6 @@ def _attention_work(block: GuidedContextualAttention | None, cells: int, needed:
     if block.attend is attend_near:
         return NEAR_PAIR_WORK * queries * keys_met(positions)
     return PAIR_WORK * queries * positions
-
-
-def _with_colours(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor,
-                  tile_cells: int) -> Callable[[Box], Tensor]:
-    """`read` extended by the whole image's channels of `networks.colour_samples`; arguments as in `run_tiled`."""
-    n, _, height, width = unknown.shape
-    planes = torch.contiguous_format
-    most = (CPU_STRIP if unknown.device.type == "cpu" else min(GPU_STRIP, CELL**2 * tile_cells)) // n
-    strips = _strips(Box(0, CELL * height, 0, CELL * width), most)
-    means = found = None
-    for strip in strips:
-        full = read(strip)
-        part = cell_means(full[:, :3], full[:, 3:])
-        means = _pasted(means, Box(*(side // GRID for side in strip)), part, 2 * height, 2 * width, planes)
-    known = known_colours(means)
-    del means
-    for strip in strips:
-        full = read(strip)
-        part = estimates(full[:, :3], full[:, 3:], known.of(*strip))
-        found = _pasted(found, strip, part, CELL * height, CELL * width, planes)
-    known = known._replace(estimates=found)
-
-    def with_colours(box: Box) -> Tensor:
-        full = read(box)
-        _, count, h, w = full.shape
-        result = torch.empty((n, count + network.encoder.further_channels, h, w), dtype=full.dtype,
-                             device=full.device, memory_format=torch.channels_last)
-        result[:, :count] = full
-        for strip in _strips(box, most):
-            part = strip.seen_from(box).of(full)
-            channels = network.colour_channels(part[:, :3], part[:, 3:], known.of(*strip))
-            strip.seen_from(box).of(result)[:, count:] = channels
-        return result
-
-    return with_colours
-
-
-def _strips(box: Box, most: int) -> list[Box]:
-    """Splits a box of pixels into strips of at most `most` pixels, but of `GRID` rows at least."""
-    rows = max(1, most // (GRID * box.width)) * GRID
-    return [box._replace(top=top, bottom=min(box.bottom, top + rows)) for top in range(box.top, box.bottom, rows)]
 
 
 def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Tensor, needed: Needed, tiles: list[Box],

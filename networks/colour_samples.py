@@ -85,10 +85,15 @@ def estimates(image: Tensor, trimap: Tensor, part: PartColours) -> Tensor:
             pixels = _pixels(some, w)
             found[:, pixels] = _cell_estimates(image[:, pixels], filled[:, pixels], samples[..., some])
         found = found.view(-1, n, h, w).transpose(0, 1)
-    found = found.unflatten(1, (2, 2))
+    return torch.where(wanted, found, known_estimates(trimap))
+
+
+def known_estimates(trimap: Tensor) -> Tensor:
+    """What `estimates` (N, 4, H, W) are where the trimap is known: of both kinds -1 or 1, and no residual."""
+    foreground, background = known_masks(trimap)
     opacity = foreground - background
-    otherwise = torch.stack([opacity, torch.zeros_like(opacity)], dim=2)
-    return torch.where(wanted[:, None], found, otherwise).flatten(1, 2)
+    nothing = torch.zeros_like(opacity)
+    return torch.cat([opacity, nothing, opacity, nothing], dim=1)
 
 
 def _projection(foreground: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,7 @@ class PartColours(NamedTuple):
     """The known colours for a part of an image, of H x W pixels."""
 
     filled: Tensor  # (N, 7, H, W): F, B, and the trimap from 0 to 1
-    samples: Tensor  # (N, 2, K, 3, H/4, W/4): K samples of F and of B; 0 if the image has none
+    samples: Tensor | None  # (N, 2, K, 3, H/4, W/4): K samples of F and of B; 0 if the image has none
     known: Tensor  # (N, 2, 1, 1) bool: whether the image has known foreground, background
     estimates: Tensor | None = None  # (N, 4, H, W), of `colour_samples.estimates`; None: still to be computed
 
@@ -49,9 +49,8 @@ class KnownColours(NamedTuple):
     """The known colours of a whole image of h x w cells: all that its parts need from the rest."""
 
     filled: Tensor  # (N, 7, h, w)
-    samples: Tensor  # (N, 2, K, 3, h, w)
+    samples: Tensor | None  # (N, 2, K, 3, h, w); None: no longer needed, as estimates are known
     known: Tensor  # (N, 2, 1, 1) bool
-    estimates: Tensor | None = None  # (N, 4, GRID h, GRID w)
 
     def of(self, top: int, bottom: int, left: int, right: int) -> PartColours:
         """For pixel rows top to bottom and columns left to right, all multiples of `GRID`."""
@@ -60,15 +59,14 @@ class KnownColours(NamedTuple):
         around = self.filled[:, :, first_row - above:last_row + 1, first_column - before:last_column + 1]
         filled = F.interpolate(around, scale_factor=GRID, mode="bilinear")
         filled = filled[:, :, GRID * above:][:, :, :bottom - top, GRID * before:][..., :right - left]
-        samples = self.samples[..., first_row:last_row, first_column:last_column]
-        ready = None if self.estimates is None else self.estimates[:, :, top:bottom, left:right]
-        return PartColours(filled, samples, self.known, ready)
+        samples = None if self.samples is None else self.samples[..., first_row:last_row, first_column:last_column]
+        return PartColours(filled, samples, self.known)
 
     @property
     def of_all(self) -> PartColours:
         """For the whole image."""
         filled = F.interpolate(self.filled, scale_factor=GRID, mode="bilinear")
-        return PartColours(filled, self.samples, self.known, self.estimates)
+        return PartColours(filled, self.samples, self.known)
 
 
 def full_precision_no_grad(function: Callable[..., Result]) -> Callable[..., Result]:

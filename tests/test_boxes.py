@@ -25,6 +25,8 @@ def test_places():
     assert box.grown(3, 5, 20) == Box(0, 5, 3, 12)
     assert box.times(4) == Box(8, 16, 24, 36)
     assert box.seen_from(Box(1, 9, 4, 9)) == Box(1, 3, 2, 5)
+    assert box.overlap(Box(3, 9, 0, 7)) == Box(3, 4, 6, 7)
+    assert box.overlap(Box(4, 9, 0, 9)) is box.overlap(Box(0, 9, 0, 6)) is None
     grid = torch.arange(200).view(1, 10, 20)
     assert torch.equal(box.of(grid), grid[:, 2:4, 6:9])
     outer = box.grown(1, 10, 20)

@@ -6,7 +6,7 @@ import torch
 from reference import reference_network
 from torch import Tensor
 
-from matting import tile_sizes, tiling
+from matting import colour_tiles, tile_sizes, tiling
 from matting.folded_network import folded
 from networks import MattingNetwork, build_network, colour_samples
 from networks.known_colours import GRID
@@ -87,6 +87,25 @@ def test_no_seams_with_colour_samples(monkeypatch, tile_cells, trimap_channel):
     whole = whole_alpha(network, full)
     assert (tiled - whole).abs().max() < 1e-5
     assert whole.std() > 0.01
+
+
+def test_estimates_of_known_colours_where_the_trimap_is_unknown(monkeypatch):
+    """Held for blocks of 16 x 16 pixels with unknown ones alone; the channels are those of the whole image."""
+    network = build_network(width=0.1, colour_samples=True)
+    labels = torch.zeros(1, 1, 64, 320)
+    labels[..., 48:] = 2
+    labels[..., 20:30, 40:52] = labels[..., 63, 319] = 1
+    trimap = torch.cat([labels == label for label in range(3)], dim=1).float()
+    full = torch.cat([torch.randn(1, 3, 64, 320), trimap], dim=1)
+    estimated = []
+    monkeypatch.setattr(colour_tiles, "estimates", lambda image, *others: estimated.append(
+        image.shape[2] * image.shape[3]) or colour_samples.estimates(image, *others))
+    read = colour_tiles.with_colours(network, lambda box: box.of(full), 64, 320, 10**6)
+    assert sum(estimated) == 16 * 32 + 16 * 16
+    box = Box(16, 64, 4, 320)
+    expected = colour_samples.colour_channels(full[:, :3], trimap)
+    torch.testing.assert_close(read(box)[:, 6:], box.of(expected), atol=1e-6, rtol=0)
+    assert torch.equal(read(box)[:, :6], box.of(full))
 
 
 def test_tiles_at_odd_positions(baseline):

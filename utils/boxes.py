@@ -55,6 +55,12 @@ class Box(NamedTuple):
         """Relative to the top left corner of `outer`."""
         return Box(self.top - outer.top, self.bottom - outer.top, self.left - outer.left, self.right - outer.left)
 
+    def overlap(self, other: Box) -> Box | None:
+        """The common part; None if there is none."""
+        common = Box(max(self.top, other.top), min(self.bottom, other.bottom),
+                     max(self.left, other.left), min(self.right, other.right))
+        return common if common.height > 0 and common.width > 0 else None
+
     def halves(self) -> tuple[Box, Box]:
         """Two halves, splitting the longer side."""
         if self.height >= self.width:
