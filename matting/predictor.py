@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def attending(network: MattingNetwork, function: Callable[..., tuple[torch.Tenso
 
 
 class Matting:
-    """Alpha mattes from photos and trimaps with a given network.
+    """Alpha mattes from photos and trimaps with a given network. Threads that share a predictor take turns.
 
     >>> matting = Matting.from_checkpoint("checkpoints/gca-dist-all-data/gca-dist-all-data.pth")
     >>> alpha = matting(image, trimap)
@@ -91,6 +92,7 @@ class Matting:
         self.attention = attention
         self.offsets = offsets
         self.compiled = compile
+        self._in_use = Lock()  # how attention is computed, and its progress, are set on the network
         if compile and network.colour_channels is not None and torch.__version__ < COMPILES_COLOURS:
             raise InputError(f"PyTorch {torch.__version__} cannot compile a network with colour samples; install "
                              f"{COMPILES_COLOURS} or later, or do not compile")
@@ -196,7 +198,7 @@ class Matting:
         unknown = np.stack([label[None, ::CELL, ::CELL] == UNKNOWN for label in labels])
         has_colours = self.network.colour_channels is not None
         working = working_memory(memory_limit, len(images), height, width, has_colours)
-        with arithmetic(self.device, self.precision), attending(self.network, attention, working):
+        with self._in_use, arithmetic(self.device, self.precision), attending(self.network, attention, working):
             return run_tiled(self.network, read, torch.from_numpy(unknown).float().to(self.device), wanted,
                              largest_tile(working, len(images), self.device, has_colours), report, offsets)
 

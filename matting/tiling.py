@@ -150,12 +150,11 @@ def _reporting(block: GuidedContextualAttention | None, work: Work, cells: int,
         block.report = unreported
 
 
-def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int,
-            memory_format: torch.memory_format = torch.channels_last) -> Tensor:
+def _pasted(whole: Tensor | None, box: Box, part: Tensor, height: int, width: int) -> Tensor:
     """Writes `part` (N, C, h, w) into a box of `whole` (N, C, height, width), which is allocated if None."""
     if whole is None:
         whole = torch.empty((*part.shape[:2], height, width), dtype=part.dtype, device=part.device,
-                            memory_format=memory_format)
+                            memory_format=torch.channels_last)
     box.of(whole).copy_(part)
     return whole
 

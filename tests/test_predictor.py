@@ -2,18 +2,17 @@
 
 import doctest
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from reference import reference_network
 
-from matting import predictor, tiling
+from matting import predictor
 from matting.predictor import Matting
-from matting.tile_sizes import needed_queries
 from networks import MattingNetwork, build_network
 from utils.preprocessing import alpha_to_uint8, trimap_labels
 
@@ -95,34 +94,6 @@ def test_attention_is_returned(matting):
     matte = matting.predict(*random_pair(40, 70))
     assert [offset.shape for offset in matte.offsets] == [(2, 8, 10)] * 2  # (40 + 24 + 64) / 16, (70 + 26 + 64) / 16
     assert [scale.shape for scale in matte.scales] == [(2,)] * 2
-
-
-@pytest.mark.parametrize("attention", ["exact", "near"])
-def test_without_offsets_alpha_is_the_same(monkeypatch, network, attention):
-    """Though attention is computed for fewer queries, and alpha depends on all that are."""
-    image, trimap = random_pair(300, 400)
-    trimap[:200] = 255
-    trimap[:, 100:] = 0
-    with_offsets = Matting(network, "cpu", attention=attention)
-    matte = with_offsets.predict(image, trimap)
-    without = Matting(network, "cpu", attention=attention, offsets=False).predict(image, trimap)
-    assert (without.offsets, without.scales) == ((), ())
-    assert np.abs(without.alpha - matte.alpha).max() < 1e-5
-    assert np.abs(with_offsets(image, trimap) - matte.alpha).max() < 1e-5
-    monkeypatch.setattr(tiling, "needed_queries", lambda wanted: cv2.erode(needed_queries(wanted).astype(np.uint8),
-                                                                           np.ones((3, 3), np.uint8)) > 0)
-    assert np.abs(with_offsets(image, trimap) - matte.alpha).max() > 1e-5
-
-
-def test_needed_queries_of_a_cell():
-    """A cell needs 5 positions around it at 1/8; query i reaches positions 2 i - 1 to 2 i + 2."""
-    wanted = np.zeros((40, 60), bool)
-    wanted[20, 31] = True
-    needed = needed_queries(wanted)
-    assert needed.shape == (20, 30)
-    assert np.argwhere(needed).min(axis=0).tolist() == [7, 12]  # 15 = 2 x 7 + 1, 26 = 2 x 12 + 2
-    assert np.argwhere(needed).max(axis=0).tolist() == [13, 18]
-    assert needed[7:14, 12:19].all()
 
 
 def test_a_network_in_training_is_left_alone():
@@ -257,6 +228,26 @@ def test_running_out_of_memory_halves_the_limit(monkeypatch, network, matting):
     first, *others = failing.tiles
     assert len(others) == 3
     assert others == pytest.approx([first / 2, first / 4, first / 8], rel=0.1)
+
+
+def test_threads_take_turns(monkeypatch, matting):
+    """What one sets on the network, such as near attention, is not the other's: neither meets the other inside."""
+    pair, inside, met, run_tiled = random_pair(40, 40), [], [], predictor.run_tiled
+
+    def run(*arguments):
+        inside.append(1)
+        met.append(len(inside))
+        try:
+            return run_tiled(*arguments)
+        finally:
+            inside.pop()
+
+    expected = matting(*pair)
+    monkeypatch.setattr(predictor, "run_tiled", run)
+    with ThreadPoolExecutor(4) as pool:
+        alphas = list(pool.map(lambda _: matting(*pair), range(8)))
+    assert met == [1] * 8
+    assert all(np.abs(alpha - expected).max() < 1e-5 for alpha in alphas)
 
 
 @pytest.mark.parametrize(("error", "attempts"), [
