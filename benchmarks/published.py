@@ -18,7 +18,8 @@ class PublishedAttention(nn.Module):
         super().__init__()
         self.guidance_conv, self.W = block.guidance_conv, block.W
 
-    def forward(self, guidance: Tensor, alpha: Tensor, unknown: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, guidance: Tensor, alpha: Tensor, unknown: Tensor,
+                needed: None = None) -> tuple[Tensor, Tensor, Tensor]:
         feature = self.guidance_conv(guidance)[..., ::2, ::2]
         results = [self._attend(*(x[i:i + 1] for x in (feature, alpha, unknown))) for i in range(len(alpha))]
         message, offset, scale = (torch.cat(parts) for parts in zip(*results, strict=True))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -91,24 +92,29 @@ def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: 
     read = partial(read_job, trimaps=trimaps, trimap_dir=trimap_dir, with_photo=bool(extra.suffixes),
                    clashes=output_clashes(images, OFFSET_SUFFIXES | extra.suffixes))
     bar = ProgressBar(len(share), "matting", shown=world.is_main)
+    outcomes, written = SimpleQueue(), 0
 
-    def write(result: MatteResult | ImageFileError) -> bool:
-        """Writes an image's files and tells about them, in the writer's thread: the next image takes a while."""
-        outcome = write_result(result, output, extra)
-        failed = isinstance(outcome, ImageFileError)
-        bar.write(f"failed: {outcome}" if failed else outcome, file=sys.stderr if failed else sys.stdout)
-        return not failed
+    def write(result: MatteResult | ImageFileError) -> None:
+        outcomes.put(write_result(result, output, extra))
+
+    def tell() -> None:
+        """Prints lines about what has been written; also while the next image is computed, which may take minutes."""
+        nonlocal written
+        while not outcomes.empty():
+            outcome = outcomes.get()
+            failed = isinstance(outcome, ImageFileError)
+            bar.write(f"failed: {outcome}" if failed else outcome, file=sys.stderr if failed else sys.stdout)
+            bar.update()
+            written += not failed
 
     for path in other_files(image_dir) if world.is_main else ():
         bar.write(f"skipped: {printable(str(path))}: not one of {', '.join(IMAGE_EXTENSIONS)}", file=sys.stderr)
-    written = 0
     with bar, ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         jobs = in_advance(reader, read, share, ahead=batch_size + 1)
         results = (result for batch in batches_of_equal(jobs, image_size, batch_size)
-                   for result in predict_jobs(matting, batch, bar))
-        for succeeded in in_advance(writer, write, results, ahead=1):
-            bar.update()
-            written += succeeded
+                   for result in predict_jobs(matting, batch, bar, tell))
+        for _ in in_advance(writer, write, results, ahead=1):
+            tell()
     return written, len(share)
 
 
@@ -161,16 +167,25 @@ def image_size(job: Job | ImageFileError) -> tuple[int, int] | None:
     return job.trimap.shape if isinstance(job, Job) else None
 
 
-def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError],
-                 bar: ProgressBar) -> Iterator[MatteResult | ImageFileError]:
-    """The mattes of images of one size; an error for one that does not fit into memory or gets no finite matte."""
+def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError], bar: ProgressBar,
+                 meanwhile: Callable[[], object] = lambda: None) -> Iterator[MatteResult | ImageFileError]:
+    """The mattes of images of one size; an error for one that does not fit into memory or gets no finite matte.
+
+    Args:
+        meanwhile: called whenever some tiles have been computed.
+    """
     if isinstance(jobs[0], ImageFileError):
         yield from jobs
         return
     start, name = time.perf_counter(), batch_name([job.path.name for job in jobs])
     if jobs[0].trimap.size * len(jobs) >= LARGE:
         bar.note(f"{name}: {size_text(jobs[0].image)}, begun")
-    predict = partial(matting.predict_batch, report=partial(bar.within, name))
+
+    def report(done: int, total: int) -> None:
+        meanwhile()
+        bar.within(name, done, total)
+
+    predict = partial(matting.predict_batch, report=report)
     try:
         mattes = batch_or_one_by_one(predict, [(job.image, job.trimap) for job in jobs])
     except cv2.error as error:  # such as for more than 32767 pixels on a side that are to be rescaled

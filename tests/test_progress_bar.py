@@ -163,7 +163,7 @@ def test_a_large_image_is_announced_and_its_tiles_told(tmp_path, monkeypatch, ca
 
 
 def test_an_images_line_does_not_wait_for_the_next_image(monkeypatch, tmp_path):
-    """The second image takes until the first one's line has been printed."""
+    """The second image takes, tile by tile, until the first one's line has been printed."""
     told = threading.Event()
 
     class Bar(ProgressBar):
@@ -173,7 +173,8 @@ def test_an_images_line_does_not_wait_for_the_next_image(monkeypatch, tmp_path):
 
     class Network(SlowNetwork):
         def predict_batch(self, pairs, report):
-            assert pairs[0][1].shape == (8, 9) or told.wait(60)
+            turns = range(10**7) if pairs[0][1].shape == (7, 9) else ()
+            assert not turns or any(report(1, 3) or told.is_set() for _ in turns)
             return [Matte(np.zeros(trimap.shape, np.float32), (), ()) for _, trimap in pairs]
 
     monkeypatch.setattr(matte_folder, "ProgressBar", Bar)
