@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from training_runs import run_main, settings
 
 from tools.make_generated_data import make_data_set
@@ -11,6 +12,12 @@ from tools.make_generated_data import make_data_set
 # Programs that tests start: two threads each would wait for one another beside further processes. This one has PyTorch
 # already, and keeps its threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """What a test finds does not depend on the ones before it, and is found again."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -91,11 +91,13 @@ def test_initialisation():
 
 
 def test_spectral_norm_is_one_also_for_transposed_convolutions():
-    network = build_network().eval()
+    network = build_network()
     for layer in (network.encoder.conv2, network.decoder.layer4[0].conv1):
-        matrix = layer.parametrizations.weight.original.flatten(1)
-        expected = layer.parametrizations.weight.original / torch.linalg.matrix_norm(matrix, 2)
-        torch.testing.assert_close(layer.weight, expected, rtol=0.05, atol=1e-3)
+        for _ in range(300):  # one power iteration each; those of the initialisation may leave several percent
+            weight = layer.weight
+        original = layer.parametrizations.weight.original
+        torch.testing.assert_close(weight, original / torch.linalg.matrix_norm(original.flatten(1), 2),
+                                   rtol=1e-3, atol=1e-6)
 
 
 def test_training_step_reaches_every_parameter():
