@@ -58,7 +58,7 @@ def compile_stages(network: MattingNetwork) -> None:
             part.gca.forward = torch.compiler.disable(part.gca.forward)  # loop lengths depend on free memory
     # By method: modules that are compiled separately share one recompilation limit.
     for part, names in ((encoder, ("half", "quarter", "guidance", "coarse")),
-                        (decoder, ("eighth", "quarter", "half", "alpha"))):
+                        (decoder, ("above", "quarter", "half", "alpha"))):
         for name in names:
             setattr(part, name, torch.compile(getattr(part, name), dynamic=True))
     for shortcut in encoder.shortcut[:3]:

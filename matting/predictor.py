@@ -21,7 +21,7 @@ from utils.checkpoint import load_network
 from utils.device import default_device, default_memory_limit, unless_out_of_memory
 from utils.errors import InputError
 from utils.precision import AUTOCAST, arithmetic
-from utils.preprocessing import BORDER, UNKNOWN, Matte, as_pair, checked_labels, finished_alpha, padding
+from utils.preprocessing import BORDER, UNKNOWN, Matte, PaddedArray, as_pair, checked_labels, finished_alpha, padding
 from utils.progress_bar import Report
 from utils.tensors import encode_trimap, normalise
 
@@ -184,18 +184,17 @@ class Matting:
         """The network's output for padded images; alpha is of no use in cells of 8 x 8 pixels without unknown ones."""
         attention = ATTENTIONS[self.attention_for(*labels[0].shape)]
         pad = padding(*labels[0].shape, self.border)
-        images = [np.pad(image, (*pad, (0, 0)), mode="reflect") for image in images]
-        inside = np.pad(np.any([label == UNKNOWN for label in labels], axis=0), pad)
-        labels = [np.pad(label, pad, mode="reflect") for label in labels]
+        padded = [(PaddedArray(image, pad), PaddedArray(label, pad))
+                  for image, label in zip(images, labels, strict=True)]
+        wanted = _cells_inside(labels, pad)
+        height, width = wanted.shape
 
         def read(box: Box) -> torch.Tensor:
             channels = self.network.trimap_channel
-            return torch.stack([torch.cat([normalise(image[box.slices]), encode_trimap(label[box.slices], channels)])
-                                for image, label in zip(images, labels, strict=True)]).to(self.device)
+            return torch.stack([torch.cat([normalise(image.part(box)), encode_trimap(label.part(box), channels)])
+                                for image, label in padded]).to(self.device)
 
-        height, width = (side // CELL for side in inside.shape)
-        wanted = inside.reshape(height, CELL, width, CELL).any(axis=(1, 3))
-        unknown = np.stack([label[None, ::CELL, ::CELL] == UNKNOWN for label in labels])
+        unknown = np.stack([label.every(CELL)[None] == UNKNOWN for _, label in padded])
         has_colours = self.network.colour_channels is not None
         working = working_memory(memory_limit, len(images), height, width, has_colours)
         with self._in_use, arithmetic(self.device, self.precision), attending(self.network, attention, working):
@@ -207,3 +206,10 @@ class Matting:
         alpha = finished_alpha(output.alpha[i, 0].float().cpu().numpy(), labels, self.border)
         return Matte(alpha, tuple(offset[i].cpu().numpy() for offset in output.offsets),
                      tuple(scale[i].float().cpu().numpy() for scale in output.scales))
+
+
+def _cells_inside(labels: list[np.ndarray], pad: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
+    """Which cells (H/8, W/8) of the padded images have unknown pixels that are not of the padding, in any image."""
+    inside = np.pad(np.any([label == UNKNOWN for label in labels], axis=0), pad)
+    height, width = (side // CELL for side in inside.shape)
+    return inside.reshape(height, CELL, width, CELL).any(axis=(1, 3))

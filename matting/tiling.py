@@ -130,10 +130,13 @@ def _coarse(network: MattingNetwork, read: Callable[[Box], Tensor], unknown: Ten
     with _reporting(encoder.gca, work, height * width, needed.by_encoder):
         features = encoder.coarse(quarter, guidance, unknown, needed.by_encoder)
     work.add(half)
+    attended, unknown = features.attended, features.unknown
+    eighth = decoder.above(features.bottleneck, features.sixteenth, features.eighth)
+    del features  # memory for attention
     with _reporting(decoder.gca, work, height * width, needed.by_decoder):
-        eighth, attended = decoder.eighth(features, needed.by_decoder)
+        eighth, attended_again = decoder.refined(eighth, guidance, unknown, needed.by_decoder)
     work.add(half)
-    return quarter, eighth, [features.attended, attended]
+    return quarter, eighth, [attended, attended_again]
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from networks.attention_tiles import (
     Report,
     Tile,
     around_needed,
+    batched,
     extended,
     on_cores,
     part_of,
@@ -76,7 +77,7 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
         The message, of alpha's shape, and the flat indices (N, h * w) of the strongest keys, or None.
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
-    blocks = to_blocks(alpha / 4)  # up to four patches overlap
+    blocks = to_blocks(alpha) / 4  # up to four patches overlap
     if torch.is_grad_enabled():
         budget = _training_budget(feature.device) if memory_budget is None else memory_budget
         if key_scale[0].numel() * key_scale.numel() * TRAINING_ARRAYS * FLOAT_BYTES <= budget:
@@ -88,7 +89,7 @@ def attend(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: Tenso
         images = [_stream_image(*tensors, memory_budget, part_of(report, i, len(grid)), needed)
                   for i, tensors in enumerate(zip(grid, blocks, key_scale, own_penalty, strict=True))]
     output, strongest = zip(*images, strict=True)
-    return to_pixels(torch.stack(output)), None if strongest[0] is None else torch.stack(strongest)
+    return to_pixels(batched(output)), None if strongest[0] is None else batched(strongest)
 
 
 def patch_scores(queries: Tensor, keys: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from networks.attention_tiles import (
     FLOAT_BYTES,
     Report,
     Tile,
+    batched,
     extended,
     on_cores,
     part_of,
@@ -69,13 +70,13 @@ def attend_near(feature: Tensor, alpha: Tensor, key_scale: Tensor, own_penalty: 
         the query does not meet position by position, the centre.
     """
     grid = F.pad(feature, (1, 1, 1, 1), mode="reflect").permute(0, 2, 3, 1).contiguous()
-    blocks = to_blocks(alpha / 4)  # up to four patches overlap
+    blocks = to_blocks(alpha) / 4  # up to four patches overlap
     if torch.is_grad_enabled() and (feature.requires_grad or alpha.requires_grad):
         raise RuntimeError("near attention has no gradients")
     budget = DEFAULT_BUDGET if memory_budget is None else memory_budget
     images = [_attend_image(*tensors, budget, part_of(report, i, len(grid)), needed)
               for i, tensors in enumerate(zip(grid, blocks, key_scale, own_penalty, strict=True))]
-    output, strongest = (torch.stack(parts) for parts in zip(*images, strict=True))
+    output, strongest = (batched(parts) for parts in zip(*images, strict=True))
     return to_pixels(output), strongest if needed is None else None
 
 

@@ -107,10 +107,14 @@ def _begin_worker() -> None:
     torch.set_flush_denormal(True)  # of this thread: products of weights below 1e-38 take ten times as long
 
 
+def batched(images: Sequence[Tensor]) -> Tensor:
+    """`torch.stack` of images, without a copy if there is but one."""
+    return images[0][None] if len(images) == 1 else torch.stack(images)
+
+
 def to_blocks(alpha: Tensor) -> Tensor:
     """Alpha (N, A, 2h, 2w), reflection-padded, as 2x2 blocks (N, h + 1, w + 1, 4 A)."""
-    bordered = F.pad(alpha, (1, 1, 1, 1), mode="reflect")
-    return F.pixel_unshuffle(bordered, 2).permute(0, 2, 3, 1).contiguous()
+    return F.pixel_unshuffle(F.pad(alpha, (1, 1, 1, 1), mode="reflect"), 2).permute(0, 2, 3, 1).contiguous()
 
 
 def to_pixels(blocks: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from networks.attention import GuidedContextualAttention
-from networks.encoder import AttentionMaps, CoarseFeatures, Features, added, stage_channels
+from networks.attention import GuidedContextualAttention, added
+from networks.encoder import AttentionMaps, CoarseFeatures, Features, stage_channels
 from networks.spectral import conv, upsampling_conv
 
 LEAK = 0.2
@@ -68,14 +68,19 @@ class Decoder(nn.Module):
                needed: Tensor | None = None) -> tuple[Tensor, AttentionMaps | None]:
         """Returns (N, eighth, H/8, W/8), and the attention maps; `needed` as for `GuidedContextualAttention`."""
         x = self.above(features.bottleneck, features.sixteenth, features.eighth)
-        if self.gca is None:
-            return x, None
-        x, *attended = self.gca(features.guidance, x, features.unknown, needed)
-        return x, AttentionMaps(*attended)
+        return self.refined(x, features.guidance, features.unknown, needed)
 
     def above(self, bottleneck: Tensor, sixteenth: Tensor, eighth: Tensor) -> Tensor:
         """From the first three of `CoarseFeatures`, the feature at 1/8 before attention."""
         return added(self.layer2(added(self.layer1(bottleneck), sixteenth)), eighth)
+
+    def refined(self, x: Tensor, guidance: Tensor | None, unknown: Tensor | None,
+                needed: Tensor | None = None) -> tuple[Tensor, AttentionMaps | None]:
+        """What `above` gives, refined by attention, if there is any, given further `CoarseFeatures`; as `eighth`."""
+        if self.gca is None:
+            return x, None
+        x, *attended = self.gca(guidance, x, unknown, needed)
+        return x, AttentionMaps(*attended)
 
     def quarter(self, x: Tensor, shortcut: Tensor) -> Tensor:
         """(N, eighth, H/8, W/8) to (N, quarter, H/4, W/4), the shortcut's shape."""

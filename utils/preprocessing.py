@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from utils.boxes import Box
+
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 1, 2
 STRIDE = 32  # the network's input height and width are multiples of this
 BORDER = 32  # pixels of reflection padding in the published demo
@@ -61,7 +63,7 @@ def trimap_labels(trimap: np.ndarray) -> np.ndarray:
 
     The thresholds tolerate JPEG noise and anti-aliased edges.
     """
-    return np.digitize(trimap, (85, 170)).astype(np.uint8)
+    return np.add(trimap >= 85, trimap >= 170, dtype=np.uint8)
 
 
 def trimap_grey(labels: np.ndarray) -> np.ndarray:
@@ -86,6 +88,26 @@ def padding(height: int, width: int, border: int) -> tuple[tuple[int, int], tupl
     return (border, border + -height % STRIDE), (border, border + -width % STRIDE)
 
 
+class PaddedArray:
+    """An array (H, W, ...) as if padded by reflection, of which no padded copy is held."""
+
+    def __init__(self, array: np.ndarray, pad: tuple[tuple[int, int], tuple[int, int]]):
+        self.array = array
+        self.rows, self.columns = (np.pad(np.arange(side), ends, mode="reflect")
+                                   for side, ends in zip(array.shape, pad, strict=False))
+
+    def part(self, box: Box) -> np.ndarray:
+        """A copy of the part (h, w, ...) in a box of the padded array."""
+        rows, columns = self.rows[box.top:box.bottom], self.columns[box.left:box.right]
+        top, left = rows.min(), columns.min()
+        part = self.array[top:rows.max() + 1, left:columns.max() + 1]
+        return part.take(rows - top, axis=0).take(columns - left, axis=1)
+
+    def every(self, step: int) -> np.ndarray:
+        """Every step-th row and column of the padded array."""
+        return self.array[np.ix_(self.rows[::step], self.columns[::step])]
+
+
 def normalised_planes(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 RGB as (3, H, W) float32, normalised by ImageNet's mean and standard deviation."""
     planes = np.ascontiguousarray(image.transpose(2, 0, 1)).astype(np.float32)
@@ -105,8 +127,9 @@ def trimap_planes(labels: np.ndarray, channels: int) -> np.ndarray:
 def finished_alpha(alpha: np.ndarray, labels: np.ndarray, border: int) -> np.ndarray:
     """Alpha of a padded image, cropped to the labels' (H, W) and clipped to 0..1, with known pixels set."""
     height, width = labels.shape
-    alpha = alpha[border:border + height, border:border + width]
-    return set_known(np.where(np.isfinite(alpha), alpha.clip(0, 1), np.float32(np.nan)), labels)
+    alpha = alpha[border:border + height, border:border + width].copy()
+    alpha[~np.isfinite(alpha)] = np.nan
+    return set_known(alpha.clip(0, 1, out=alpha), labels)
 
 
 def alpha_to_uint8(alpha: np.ndarray) -> np.ndarray:
