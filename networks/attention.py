@@ -12,13 +12,6 @@ MIN_NORM = 1e-4
 MIN_SCALE, MAX_SCALE = 0.1, 10.0
 
 
-def added(new: Tensor, other: Tensor) -> Tensor:
-    """The sum of a tensor that nothing else refers to and another one; in place, if no gradient may need it."""
-    if torch.is_grad_enabled() or new.dtype != other.dtype:
-        return new + other
-    return new.add_(other)
-
-
 class GuidedContextualAttention(nn.Module):
     r"""Propagates alpha features from similar regions to unknown pixels.
 
@@ -92,7 +85,7 @@ class GuidedContextualAttention(nn.Module):
         message, strongest = self.attend(feature, alpha, key_scale, own_penalty, self.memory_budget, self.report,
                                          needed)
         offsets = None if strongest is None else _offsets(strongest, *feature.shape[2:])
-        return added(self.W(message), alpha), offsets, scales
+        return alpha + self.W(message), offsets, scales
 
 
 def _patch_norms(feature: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from networks.attention import GuidedContextualAttention, added
-from networks.encoder import AttentionMaps, CoarseFeatures, Features, stage_channels
+from networks.attention import GuidedContextualAttention
+from networks.encoder import AttentionMaps, Features, added, stage_channels
 from networks.spectral import conv, upsampling_conv
 
 LEAK = 0.2
@@ -59,24 +59,25 @@ class Decoder(nn.Module):
 
     def forward(self, features: Features) -> tuple[Tensor, AttentionMaps | None]:
         """Returns alpha (N, 1, H, W) in 0..1, and the attention maps."""
-        x, attended = self.eighth(features.coarse)
+        coarse = features.coarse
+        x = self.above(coarse.bottleneck, coarse.sixteenth, coarse.eighth)
+        x, attended = self.refined(x, coarse.guidance, coarse.unknown)
         x = self.quarter(x, features.quarter)
         x = self.half(x, features.half)
         return self.alpha(x, features.full), attended
 
-    def eighth(self, features: CoarseFeatures,
-               needed: Tensor | None = None) -> tuple[Tensor, AttentionMaps | None]:
-        """Returns (N, eighth, H/8, W/8), and the attention maps; `needed` as for `GuidedContextualAttention`."""
-        x = self.above(features.bottleneck, features.sixteenth, features.eighth)
-        return self.refined(x, features.guidance, features.unknown, needed)
-
     def above(self, bottleneck: Tensor, sixteenth: Tensor, eighth: Tensor) -> Tensor:
-        """From the first three of `CoarseFeatures`, the feature at 1/8 before attention."""
+        """From the first three of `CoarseFeatures`, the feature (N, eighth, H/8, W/8) before attention."""
         return added(self.layer2(added(self.layer1(bottleneck), sixteenth)), eighth)
 
     def refined(self, x: Tensor, guidance: Tensor | None, unknown: Tensor | None,
                 needed: Tensor | None = None) -> tuple[Tensor, AttentionMaps | None]:
-        """What `above` gives, refined by attention, if there is any, given further `CoarseFeatures`; as `eighth`."""
+        """The result of `above`, refined by attention, if there is any; and the attention maps.
+
+        Args:
+            guidance, unknown: of `CoarseFeatures`.
+            needed: as for `GuidedContextualAttention`.
+        """
         if self.gca is None:
             return x, None
         x, *attended = self.gca(guidance, x, unknown, needed)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from networks.attention import GuidedContextualAttention, added
+from networks.attention import GuidedContextualAttention
 from networks.spectral import conv
 
 
@@ -54,6 +54,13 @@ class Features(NamedTuple):
     half: Tensor  # (N, half, H/2, W/2)
     quarter: Tensor  # (N, quarter, H/4, W/4)
     coarse: CoarseFeatures
+
+
+def added(new: Tensor, other: Tensor) -> Tensor:
+    """The sum of a tensor that nothing else refers to and another one; in place, if no gradient may need it."""
+    if torch.is_grad_enabled() or new.dtype != other.dtype:
+        return new + other
+    return new.add_(other)
 
 
 class EncoderBlock(nn.Module):

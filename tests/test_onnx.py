@@ -79,7 +79,7 @@ def test_baseline_with_one_trimap_channel(tmp_path):
 
 def test_colour_samples(tmp_path, monkeypatch):
     monkeypatch.setattr(known_colours, "SPREADS", 1)  # of six, which take the exporter a minute more, as do
-    monkeypatch.setattr(known_colours, "DIRECTIONS", ((0, -1),))  # the other directions
+    monkeypatch.setattr(known_colours, "DIRECTIONS", ((0, 1), (-1, 0)))  # the other directions
     network = random_network(width=0.1, colour_samples=True, **BASELINE)
     export(network, tmp_path / "colours.onnx", METADATA | {"colour_samples": "True"}, "fp32")
     matting = OnnxMatting(tmp_path / "colours.onnx", threads=1)
