@@ -9,18 +9,14 @@ import cv2
 import numpy as np
 
 from utils.device import available_memory
-from utils.preprocessing import UNKNOWN, Matte, as_pair, set_known, trimap_labels
+from utils.preprocessing import UNKNOWN, Matte, Pair, Picture, as_pair, set_known, trimap_labels
 from utils.progress_bar import Report
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from matting.onnx_predictor import OnnxMatting
     from matting.predictor import Matting
 
 BYTES_PER_PIXEL = 20  # of a rescaled image, its trimap and alpha, with padding, besides the network
-
-Pair = tuple[np.ndarray, np.ndarray]
 
 
 class Ensemble:
@@ -38,7 +34,7 @@ class Ensemble:
         self.matting, self.flip, self.scales = matting, flip, tuple(scales)
         self.device, self.precision = matting.device, matting.precision
 
-    def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
+    def __call__(self, image: Picture, trimap: Picture) -> np.ndarray:
         """Alpha (H, W) float32 in 0..1; arguments as in `Matting.predict`."""
         return self.predict(image, trimap).alpha
 
@@ -47,13 +43,14 @@ class Ensemble:
         largest = max(self.scales)
         return self.matting.attention_for(round(height * largest), round(width * largest))
 
-    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
+    def predict(self, image: Picture, trimap: Picture,
                 report: Report = lambda done, total: None) -> Matte:
         """Mean alpha, and the first version's attention offsets; arguments as in `Matting.predict`."""
-        return self.predict_batch([as_pair(image, trimap)], report)[0]
+        return self.predict_batch([(image, trimap)], report)[0]
 
     def predict_batch(self, pairs: Sequence[Pair], report: Report = lambda done, total: None) -> list[Matte]:
         """`predict` for several images of one size; `report` gets the tiles of all versions, estimated by their area"""
+        pairs = [as_pair(*pair) for pair in pairs]
         mattes: list[list[Matte]] = []
         shares = np.repeat(np.square(self.scales), 1 + self.flip)
         shares = shares / shares.sum()

@@ -1,11 +1,11 @@
 """The predictor for exported networks, with ONNX Runtime. Needs no PyTorch."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from matting.onnx_sessions import OnnxFileError, load_session, metadata_problem, run_session, signature_problem
 from matting.onnx_stages import StagedNetwork
@@ -25,6 +25,8 @@ from utils.preprocessing import (
     BORDER,
     UNKNOWN,
     Matte,
+    Pair,
+    Picture,
     as_pair,
     checked_labels,
     finished_alpha,
@@ -72,7 +74,7 @@ class OnnxMatting:
         self.trimap_channel = int(self.network.metadata["trimap_channel"])
         self.width = float(self.network.metadata["width"])
 
-    def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
+    def __call__(self, image: Picture, trimap: Picture) -> np.ndarray:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`."""
         return self.predict(image, trimap).alpha
 
@@ -80,7 +82,7 @@ class OnnxMatting:
         """As `Matting.attention_for`: always exact."""
         return "exact"
 
-    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
+    def predict(self, image: Picture, trimap: Picture,
                 report: Report = lambda done, total: None) -> Matte:
         """Alpha, without attention offsets. Arguments and errors as in `Matting.predict`.
 
@@ -89,11 +91,14 @@ class OnnxMatting:
         Raises:
             MemoryError: if memory does not suffice.
         """
-        return self.predict_batch([as_pair(image, trimap)], report)[0]
+        return self.predict_batch([(image, trimap)], report)[0]
 
-    def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]],
+    def predict_batch(self, pairs: Sequence[Pair],
                       report: Report = lambda done, total: None) -> list[Matte]:
         """`predict` for several (image, trimap) of one size; tiles are computed image by image."""
+        if not pairs:
+            return []
+        pairs = [as_pair(*pair) for pair in pairs]
         labels = checked_labels(pairs)
         pad = padding(*labels[0].shape, self.border)
         padded = [Padded(np.pad(image, (*pad, (0, 0)), mode="reflect"), np.pad(label, pad, mode="reflect"),

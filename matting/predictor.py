@@ -1,13 +1,12 @@
 """The predictor: image and trimap to alpha. All inference with PyTorch uses it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
 import numpy as np
 import torch
-from PIL import Image
 
 from matting.folded_network import compile_stages, folded
 from matting.tile_sizes import CELL, working_memory
@@ -21,7 +20,18 @@ from utils.checkpoint import load_network
 from utils.device import default_device, default_memory_limit, unless_out_of_memory
 from utils.errors import InputError
 from utils.precision import AUTOCAST, arithmetic
-from utils.preprocessing import BORDER, UNKNOWN, Matte, PaddedArray, as_pair, checked_labels, finished_alpha, padding
+from utils.preprocessing import (
+    BORDER,
+    UNKNOWN,
+    Matte,
+    PaddedArray,
+    Pair,
+    Picture,
+    as_pair,
+    checked_labels,
+    finished_alpha,
+    padding,
+)
 from utils.progress_bar import Report
 from utils.tensors import encode_trimap, normalise
 
@@ -58,9 +68,9 @@ class Matting:
         border: pixels of reflection padding around the image, before it is padded at the bottom and
             right to a multiple of 32. The published demo uses 32, its evaluation 0.
         precision: "fp32"; "tf32", on GPUs that support it; "bf16" or "fp16", under autocast.
-        memory_limit: approximate bytes per call, besides the network. Determines the tile size; cannot
-            go below the features of the image at 1/8. Default: most of the free GPU memory; on the CPU
-            4 GiB, or half of the available memory if that is less.
+        memory_limit: approximate bytes per call, besides the network. Determines the tile size; the features of the
+            image at 1/8 and `tile_sizes.LEAST_WORKING` are taken in any case. Default: most of the free GPU memory;
+            on the CPU 4 GiB, or half of the available memory if that is less.
         fold: use a folded copy of the network (`matting.folded_network`), which leaves the network unchanged
             and does not follow its training; in single precision on CPUs with `matting.winograd`. False puts the
             network itself in evaluation mode.
@@ -125,9 +135,10 @@ class Matting:
         large = self.device.type == "cpu" and height * width >= NEAR_FROM
         return self.attention or ("near" if large else "exact")
 
-    def __call__(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> np.ndarray:
+    def __call__(self, image: Picture, trimap: Picture) -> np.ndarray:
         """Alpha (H, W), float32 in 0..1; arguments and errors as in `predict`.
 
+        >>> from PIL import Image
         >>> from utils.preprocessing import alpha_to_uint8
         >>> alpha = matting(Image.open("photo.jpg"), Image.open("trimap.png"))
         >>> cut_out = Image.open("photo.jpg").convert("RGB")
@@ -138,7 +149,7 @@ class Matting:
         offsets = self.compiled and self.offsets
         return self._mattes([as_pair(image, trimap)], lambda done, total: None, offsets)[0].alpha
 
-    def predict(self, image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image,
+    def predict(self, image: Picture, trimap: Picture,
                 report: Report = lambda done, total: None) -> Matte:
         """Alpha, and the attention offsets if the predictor is to find them.
 
@@ -151,16 +162,15 @@ class Matting:
         Raises:
             ValueError: for arrays of another shape or type, and Pillow images of more than 8 bits.
         """
-        return self.predict_batch([as_pair(image, trimap)], report)[0]
+        return self.predict_batch([(image, trimap)], report)[0]
 
-    def predict_batch(self, pairs: list[tuple[np.ndarray, np.ndarray]],
-                      report: Report = lambda done, total: None) -> list[Matte]:
+    def predict_batch(self, pairs: Sequence[Pair], report: Report = lambda done, total: None) -> list[Matte]:
         """`predict` for several (image, trimap) of one size at once.
 
         Raises:
             ValueError: also if their sizes differ.
         """
-        return self._mattes(pairs, report, self.offsets)
+        return self._mattes([as_pair(*pair) for pair in pairs], report, self.offsets) if pairs else []
 
     @torch.inference_mode()
     def _mattes(self, pairs: list[tuple[np.ndarray, np.ndarray]], report: Report, offsets: bool) -> list[Matte]:

@@ -15,6 +15,7 @@ ALPHA_MARGIN = 2  # from 1/2 to alpha
 TILE_BYTES = 40_000  # of a tile: peak of its steps
 WHOLE_BYTES = 2_500  # of the image: held while tiles or attention are computed
 COLOUR_TILE_BYTES, COLOUR_WHOLE_BYTES = 12_000, 1_700  # additional with colour samples
+LEAST_WORKING = 2**25  # bytes for tiles and attention; with less, tiles are hardly more than their margins
 LARGEST_CPU_TILE = 6_000  # cells; on CPUs larger tiles take more memory and are no faster
 
 
@@ -29,8 +30,8 @@ def needed_queries(wanted: np.ndarray) -> np.ndarray:
 
 
 def working_memory(memory_limit: int, n: int, height: int, width: int, has_colours: bool = False) -> int:
-    """Bytes left for tiles and attention, for a batch of n with features at 1/8 of height x width; may be 0.
+    """Bytes for tiles and attention, for a batch of n with features at 1/8 of height x width; at least `LEAST_WORKING`.
 
     The features at 1/8 and below are always held whole.
     """
-    return max(0, memory_limit - n * height * width * (WHOLE_BYTES + has_colours * COLOUR_WHOLE_BYTES))
+    return max(LEAST_WORKING, memory_limit - n * height * width * (WHOLE_BYTES + has_colours * COLOUR_WHOLE_BYTES))

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from reference import reference_network
 
-from matting import predictor
+from matting import predictor, tile_sizes
 from matting.predictor import Matting
 from networks import MattingNetwork, build_network
 from utils.preprocessing import alpha_to_uint8, trimap_labels
@@ -53,8 +53,9 @@ def published_steps(network, image: np.ndarray, trimap: np.ndarray) -> np.ndarra
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (70, 45), (33, 100)])
 @pytest.mark.parametrize("options", [{}, {"fold": False}, {"memory_limit": 2**20}])
-def test_the_published_steps(network, options, height, width):
+def test_the_published_steps(monkeypatch, network, options, height, width):
     """To rounding; the 8-bit matte may differ by a level where rounding decides it."""
+    monkeypatch.setattr(tile_sizes, "LEAST_WORKING", 0)
     image, trimap = random_pair(height, width)
     alpha, published = Matting(network, "cpu", **options)(image, trimap), published_steps(network, image, trimap)
     assert alpha.dtype == np.float32
@@ -112,6 +113,9 @@ def test_images_of_a_batch_do_not_mix(matting):
         together = Matting(matting.network, "cpu", offsets=offsets).predict_batch([(image, trimap), other])
         for matte, alpha in zip(together, alphas, strict=True):
             assert np.abs(matte.alpha - alpha).max() < 1e-4
+    pictures = matting.predict_batch([(Image.fromarray(image), Image.fromarray(trimap)), other])
+    assert np.array_equal(pictures[0].alpha, matting.predict_batch([(image, trimap), other])[0].alpha)
+    assert matting.predict_batch([]) == []
 
 
 @pytest.mark.parametrize(("precision", "least", "most"), [
@@ -155,10 +159,10 @@ def test_the_example(monkeypatch, tmp_path, matting):
     Image.fromarray(image).save(tmp_path / "photo.jpg")
     Image.fromarray(trimap).save(tmp_path / "trimap.png")
     monkeypatch.chdir(tmp_path)
-    names = {"matting": matting, "Image": Image, "alpha_to_uint8": alpha_to_uint8}
+    names = {"matting": matting}
     example = doctest.DocTestParser().get_doctest(Matting.__call__.__doc__, names, "example", None, None)
     outcome = doctest.DocTestRunner().run(example)
-    assert outcome.attempted == 5
+    assert outcome.attempted == 6
     assert outcome.failed == 0
 
 
@@ -188,11 +192,12 @@ class Failing:
 
 
 @pytest.mark.parametrize("offsets", [True, False])
-def test_each_tile_is_reported(network, offsets):
+def test_each_tile_is_reported(monkeypatch, network, offsets):
     """Also attention's and the steps after it. Without memory to speak of, tiles are as small as they get."""
     image, trimap = random_pair(160, 160)
     trimap[:, 40:] = 0
     reports = []
+    monkeypatch.setattr(tile_sizes, "LEAST_WORKING", 0)
     matting = Matting(network, "cpu", memory_limit=1, offsets=offsets)
     matting.predict(image, trimap, lambda *counts: reports.append(counts))
     done, totals = zip(*reports, strict=True)
@@ -223,6 +228,7 @@ def test_running_out_of_memory_halves_the_limit(monkeypatch, network, matting):
     image, trimap = random_pair(64, 96)
     expected = matting(image, trimap)
     failing = Failing(monkeypatch, 3, torch.OutOfMemoryError("CUDA out of memory."))
+    monkeypatch.setattr(tile_sizes, "LEAST_WORKING", 0)
     alpha = Matting(network, "cpu", memory_limit=2**27)(image, trimap)
     assert np.abs(alpha - expected).max() < 1e-4
     first, *others = failing.tiles
@@ -274,6 +280,7 @@ def test_alpha_is_truncated():
     (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 1), np.uint8), r"trimap is uint8 of shape \(4, 4, 1\)"),
     (np.zeros((4, 5, 3), np.uint8), np.zeros((5, 4), np.uint8), "trimap is 4 x 5, but the image is 5 x 4"),
     (np.zeros((0, 4, 3), np.uint8), np.zeros((0, 4), np.uint8), "no pixels"),
+    ("photo.jpg", "trimap.png", "str given for an image or trimap; expected an array or a Pillow image"),
 ])
 def test_refused_arrays(matting, image, trimap, message):
     with pytest.raises(ValueError, match=message):

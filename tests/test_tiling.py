@@ -197,7 +197,7 @@ def test_memory_limit_decides_the_tiles():
     assert tiling.largest_tile(working, 1, cpu) == tiling.LARGEST_CPU_TILE
     assert tiling.largest_tile(working, 1, cuda) > 10 * tiling.LARGEST_CPU_TILE
     assert tiling.largest_tile(10**8, 4, cpu) == pytest.approx(tiling.largest_tile(10**8, 1, cpu) / 4, abs=1)
-    assert tile_sizes.working_memory(10**6, 1, 500, 750) == 0
+    assert tile_sizes.working_memory(10**6, 1, 500, 750) == 2**25
     with_colours = tile_sizes.working_memory(6 * 10**9, 1, 500, 750, has_colours=True)
     assert working - with_colours == 500 * 750 * tile_sizes.COLOUR_WHOLE_BYTES
     assert tiling.largest_tile(10**9, 1, cuda, has_colours=True) == 10**9 // (

@@ -15,6 +15,10 @@ MEAN = np.array([0.485, 0.456, 0.406], np.float32)[:, None, None]  # ImageNet's,
 DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)[:, None, None]
 
 
+Picture = np.ndarray | Image.Image
+Pair = tuple[Picture, Picture]  # image and trimap
+
+
 class Matte(NamedTuple):
     """Result of a predictor."""
 
@@ -23,19 +27,21 @@ class Matte(NamedTuple):
     scales: tuple[np.ndarray, ...]  # likewise, (2,) float32: scales of unknown and known keys
 
 
-def as_pair(image: np.ndarray | Image.Image, trimap: np.ndarray | Image.Image) -> tuple[np.ndarray, np.ndarray]:
+def as_pair(image: Picture, trimap: Picture) -> tuple[np.ndarray, np.ndarray]:
     """The arguments of `predict` as arrays, as `predict_batch` takes them."""
     return as_array(image, "RGB"), as_array(trimap, "L")
 
 
-def as_array(image: np.ndarray | Image.Image, mode: str) -> np.ndarray:
+def as_array(image: Picture, mode: str) -> np.ndarray:
     """A Pillow image as uint8 array in `mode` (RGB or L), EXIF orientation applied; arrays are returned unchanged.
 
     Raises:
-        ValueError: for Pillow images of more than 8 bits.
+        ValueError: for Pillow images of more than 8 bits, and what is neither.
     """
-    if not isinstance(image, Image.Image):
+    if isinstance(image, np.ndarray):
         return image
+    if not isinstance(image, Image.Image):
+        raise ValueError(f"{type(image).__name__} given for an image or trimap; expected an array or a Pillow image")
     if image.mode[0] in "IF":
         raise ValueError(f"a Pillow image of mode {image.mode}; expected 8 bits, such as RGB or L")
     return np.asarray(ImageOps.exif_transpose(image).convert(mode))
