@@ -204,6 +204,16 @@ def test_unknown_positions_look_elsewhere_and_known_ones_at_themselves(block):
     assert not (block(guidance, alpha, everything)[1][0] == itself).all(dim=0).any()
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_result_has_alphas_memory_format(block, memory_format, training):
+    """On it depends how fast all later layers are, and how they round."""
+    guidance, alpha, *unknown = random_inputs(0, 2, 4, 6, 0.3)
+    with torch.set_grad_enabled(training):
+        refined, *_ = block(guidance, alpha.contiguous(memory_format=memory_format), *unknown)
+    assert refined.is_contiguous(memory_format=memory_format)
+
+
 def test_images_of_a_batch_do_not_mix(block):
     guidance, alpha, unknown = random_inputs(5, 2, 4, 4, 0.5)
     with torch.no_grad():
