@@ -1,55 +1,15 @@
 """Signs of damage in image files that decode all the same, and reasons why others do not."""
 
-import os
 import re
-import tempfile
-import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
-from typing import BinaryIO
 
 from PIL import Image
 
 _ZEROS = bytes(64)  # damaged sectors read as zeros; compressed data hold no such run, but for flat areas
-_LIBRARIES = re.compile(rb"libpng |Corrupt JPEG|Premature end of JPEG|Invalid (JPEG|SOS)|Unsupported|Inconsistent |"
-                        rb"Warning: unknown JFIF|Unknown Adobe|Obtained XMS|JPEG datastream")  # start of their lines
 _JPEG_DAMAGE = re.compile("Corrupt JPEG data: (.*)|(Premature end of JPEG file)")
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-
-_stderr = threading.Lock()
-
-
-@contextmanager
-def library_messages() -> Iterator[list[str]]:
-    """Collects the lines that decoders print to standard error in the block, which would name no file.
-
-    What others print meanwhile appears afterwards. One thread at a time.
-    """
-    messages: list[str] = []
-    with _stderr, _anonymous_file() as file:
-        try:
-            original = os.dup(2)
-        except OSError:  # there is no standard error
-            yield messages
-            return
-        os.dup2(file.fileno(), 2)
-        try:
-            yield messages
-        finally:
-            os.dup2(original, 2)
-            os.close(original)
-            file.seek(0)
-            for line in file.read().splitlines(keepends=True):
-                if _LIBRARIES.match(line):
-                    messages.append(line.decode(errors="replace").strip())
-                else:
-                    os.write(2, line)
-
-
-def _anonymous_file() -> BinaryIO:
-    return os.fdopen(os.memfd_create("stderr"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()
 
 
 def sign_of_damage(data: bytes, messages: list[str]) -> str | None:

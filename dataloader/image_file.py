@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from dataloader.damaged_files import library_messages, sign_of_damage, why_undecodable
+from dataloader.damaged_files import sign_of_damage, why_undecodable
+from dataloader.stderr_capture import library_messages
 from utils.errors import InputError, printable, system_reason
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")

@@ -3,6 +3,8 @@
 import io
 import logging
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataloader.damaged_files import library_messages, sign_of_damage
+from dataloader.damaged_files import sign_of_damage
 from dataloader.image_file import ImageFileError, open_header, read_grey, read_image, read_photo
+from dataloader.stderr_capture import library_messages
 
 PHOTO = Image.open(Path(__file__).parent.parent / "demo" / "input_lowres" / "astronaut.png").convert("RGB")
 FLAT = Image.fromarray(np.pad(np.asarray(PHOTO)[:200, :200], ((700, 700), (700, 700), (0, 0)), mode="edge"))
@@ -124,6 +127,43 @@ def test_lines_of_others_come_out_later_and_unchanged(capfd):
         assert capfd.readouterr().err == ""
     assert messages == ["libpng error: bad"]
     assert capfd.readouterr().err == "half a line"
+
+
+def test_what_another_thread_writes_late_is_not_lost(capfd):
+    with library_messages() as messages:
+        late = os.dup(2)
+    os.write(late, b"failed: a.png\nlibpng error: bad\n")
+    os.close(late)
+    assert messages == []
+    assert capfd.readouterr().err == ""
+    with library_messages() as messages:
+        os.write(2, b"libpng error: worse\n")
+    assert messages == ["libpng error: worse"]
+    assert capfd.readouterr().err == "failed: a.png\n"
+
+
+def test_what_is_written_late_appears_at_the_end_of_the_program():
+    script = ("import os\nfrom dataloader.stderr_capture import library_messages\n"
+              "with library_messages():\n    late = os.dup(2)\nos.write(late, b'failed: a.png')")
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1], capture_output=True)
+    assert done.stderr == b"failed: a.png"
+
+
+def test_lines_of_two_threads_stay_whole(capfd):
+    def decode():
+        for _ in range(200):
+            with library_messages():
+                os.write(2, b"libpng error: bad\n")
+
+    thread = threading.Thread(target=decode)
+    thread.start()
+    for number in range(1000):
+        os.write(2, b"failed: %06d\n" % number)
+    thread.join()
+    with library_messages():
+        pass
+    numbers = [f"{number:06d}" for number in range(1000)]
+    assert sorted(capfd.readouterr().err.split()) == numbers + ["failed:"] * 1000
 
 
 def test_two_threads_decode_in_turn():
