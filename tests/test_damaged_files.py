@@ -2,6 +2,7 @@
 
 import io
 import logging
+import mmap
 import os
 import subprocess
 import sys
@@ -142,11 +143,27 @@ def test_what_another_thread_writes_late_is_not_lost(capfd):
     assert capfd.readouterr().err == "failed: a.png\n"
 
 
-def test_what_is_written_late_appears_at_the_end_of_the_program():
+@pytest.mark.parametrize("late", [b"failed: a.png", b"x" * mmap.PAGESIZE, b"a\n" + b"x" * (mmap.PAGESIZE - 2)])
+def test_what_is_written_late_appears_at_the_end_of_the_program(late):
     script = ("import os\nfrom dataloader.stderr_capture import library_messages\n"
-              "with library_messages():\n    late = os.dup(2)\nos.write(late, b'failed: a.png')")
+              f"with library_messages():\n    late = os.dup(2)\nos.write(late, {late!r})")
     done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[1], capture_output=True)
-    assert done.stderr == b"failed: a.png"
+    assert done.stderr == late
+
+
+def test_messages_of_long_trainings_take_little_memory_and_nothing_is_lost(capfd):
+    many = b"libpng warning: iCCP: known incorrect sRGB profile\n" * 20_000  # about a megabyte
+    late = os.open(os.devnull, os.O_WRONLY)
+    for number in range(5):
+        with library_messages() as messages:
+            assert os.fstat(2).st_size <= 2**20
+            os.write(late, b"late %d\n" % number)  # to what stood in for standard error in the block before
+            os.close(late)
+            late = os.dup(2)
+            os.write(2, many)
+        assert len(messages) == 20_000
+    os.close(late)
+    assert capfd.readouterr().err == "late 1\nlate 2\nlate 3\nlate 4\n"
 
 
 def test_lines_of_two_threads_stay_whole(capfd):
