@@ -1,139 +1,192 @@
-"""Compares errors of checkpoints and of PyMatting's methods on one folder of test images.
+"""Compares errors, time and memory of checkpoints and of PyMatting's methods on sets of test images.
 
     python tools/make_generated_data.py --foregrounds 0 --backgrounds 0 --tests 32
-    python benchmarks/methods.py --data data/generated/test \\
-        --checkpoint checkpoints/gca-free-light/gca-free-light.pth
+    python benchmarks/methods.py --data data/generated/test --flip --scales 1 0.5 --output data/comparison
 
-Prints mean SAD, MSE, Grad and Conn over the images, and seconds per image. Images on which a method fails, as it can
-if almost nothing is known, are excluded for all methods and counted; so are unreadable files, and then the exit status
-is 1. A checkpoint that does not store its architecture needs --config, unless it has the published one.
+A set is a folder with merged/, alpha/ and trimap/, or the three folders of --image-dir, --alpha-dir and --trimap-dir.
+For each set a table is printed: mean SAD, MSE, Grad and Conn over the images, seconds per image, and the peak memory of
+a process that does nothing else. --output gets mattes, errors.csv with a line for each set, image and method,
+methods.png, error over seconds (needs matplotlib), and worst.jpg, the images on which the first method is worst.
+
+Images on which a method fails, as it can if almost nothing is known, are excluded for all methods and counted; so are
+unreadable files, and then the exit status is 1. A checkpoint that does not store its architecture needs --config,
+unless it has the published one.
 """
 
 import argparse
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
+from contextlib import ExitStack
+from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
 
-if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
-    print("methods.py: loading PyTorch", file=sys.stderr)
-
-import numpy as np
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.compared_methods import PYMATTING, MethodProcess, NetworkMethod, PyMattingMethod, limit_threads
+from benchmarks.methods_report import MATTES, Row, draw_chart, draw_worst, file_name, print_table, write_csv
 from dataloader.image_file import read_grey, read_image
-from dataloader.image_folders import find_test_images
+from dataloader.image_folders import Triple, find_test_images
 from evaluation.metrics import matting_errors
-from matting.predictor import Matting
-from utils.arguments import any_path
-from utils.config import architecture, load_config
+from matting.options import DEFAULT_CHECKPOINT, add_device_argument
+from utils.arguments import any_path, positive_int, scale_factor
 from utils.errors import InputError
-from utils.preprocessing import alpha_to_uint8
-from utils.program import program
+from utils.file_writing import check_writable, write_png
+from utils.program import announce, program
 from utils.progress_bar import in_steps
 
-# PyMatting's: closed form, KNN, large kernel, learning based, random walk.
-METHODS = ("cf", "knn", "lkm", "lbdm", "rw")
+PARTS = ("merged", "alpha", "trimap")
+WORST = 5  # images of worst.jpg
 
-Method = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def pymatting_method(name: str) -> Method:
-    """PyMatting's `estimate_alpha_NAME`, for an 8-bit image and trimap.
-
-    Raises:
-        InputError: if PyMatting is not installed.
-    """
-    try:
-        import pymatting
-    except ImportError as error:
-        raise InputError(f"PyMatting cannot be imported ({error}): pip install pymatting, or use an empty --methods"
-                         ) from None
-
-    estimate = getattr(pymatting, f"estimate_alpha_{name}")
-    return lambda image, trimap: np.clip(estimate(image / 255, trimap / 255), 0, 1)
+METHODS = tuple(PYMATTING)
+Method = PyMattingMethod | NetworkMethod
 
 
-def labels(checkpoints: list[Path]) -> list[str]:
-    """A label for each checkpoint: its stem, or its whole path if the stem is not unique."""
-    names = Counter([*(path.stem for path in checkpoints), *METHODS])
-    return [path.stem if names[path.stem] == 1 else str(path) for path in checkpoints]
+def unique_names(paths: list[Path], taken: tuple[str, ...] = ()) -> list[str]:
+    """A name for each path: its stem, or the whole path if the stem is not unique."""
+    stems = Counter([*(path.stem for path in paths), *taken])
+    return [path.stem if path.stem and stems[path.stem] == 1 else str(path) for path in paths]
 
 
-def warm_up(method: Method) -> None:
-    """Calls a method on a small image, so that compilation and loading on first use are not timed."""
-    image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
-    method(image, np.repeat(np.uint8([0, 128, 255]), 16)[None].repeat(48, axis=0))
-
-
-def compare(methods: dict[str, Method], folder: Path) -> tuple[dict[str, np.ndarray], list[ValueError]]:
-    """The four errors and seconds (images, 5) by method, and the errors of images that were left out.
+def chosen_sets(args: argparse.Namespace) -> dict[str, list[Triple]]:
+    """The test images by the name of their set.
 
     Raises:
         ImageFileError: as `find_test_images` does.
     """
-    rows, failed = {name: [] for name in methods}, []
-    triples = find_test_images(*(folder / part for part in ("merged", "alpha", "trimap")))
-    for method in methods.values():
-        warm_up(method)
-    for triple in in_steps(triples, len(triples), "matting"):
-        try:
-            image, truth, trimap = read_image(triple.image), read_grey(triple.alpha), read_grey(triple.trimap)
-            row = {name: timed_errors(method, image, truth, trimap) for name, method in methods.items()}
-        except ValueError as error:
-            print(f"{triple.image}: left out ({error})", file=sys.stderr)
-            failed.append(error)
-            continue
-        for name, values in row.items():
-            rows[name].append(values)
-    return {name: np.array(values) for name, values in rows.items()}, failed
+    folders = [tuple(folder / part for part in PARTS) for folder in args.data]
+    names = [folder.parent / folder.name if folder.name != "test" else folder.parent for folder in args.data]
+    if args.image_dir:
+        folders.append((args.image_dir, args.alpha_dir, args.trimap_dir))
+        names.append(args.image_dir)
+    return dict(zip(unique_names(names), (find_test_images(*each) for each in folders), strict=True))
 
 
-def timed_errors(method: Method, image: np.ndarray, truth: np.ndarray, trimap: np.ndarray) -> tuple[float, ...]:
-    start = time.perf_counter()
-    alpha = method(image, trimap)
-    seconds = time.perf_counter() - start
-    return *matting_errors(alpha_to_uint8(np.asarray(alpha, np.float32)), truth, trimap), seconds
+def chosen_methods(args: argparse.Namespace) -> dict[str, Method]:
+    """The methods by name: each checkpoint, also averaged if --flip or --scales are given, and PyMatting's."""
+    methods = {}
+    for name, path, config in zip_longest(unique_names(args.checkpoint, METHODS), args.checkpoint, args.config):
+        methods[name] = NetworkMethod(path, config, device=args.device)
+        if args.flip or args.scales:
+            scales = tuple(args.scales or [1.0])
+            options = ["--flip"] * args.flip + ["--scales", *(f"{scale:g}" for scale in scales)] * bool(args.scales)
+            methods[" ".join([name, *options])] = methods[name]._replace(flip=args.flip, scales=scales)
+    return methods | {PYMATTING[name]: PyMattingMethod(name) for name in args.methods}
+
+
+def compare(name: str, triples: list[Triple], methods: dict[str, Method],
+            output: Path | None) -> tuple[list[Row], list[ValueError]]:
+    """A row for each image and method of a set, and the errors of images that were left out.
+
+    Methods take turns, image by image, so that what else the machine does meets them alike.
+
+    Args:
+        output: folder for the mattes, if they are wanted.
+
+    Raises:
+        InputError: for a checkpoint, configuration or device that cannot be used.
+    """
+    rows, failed = [], []
+    with ExitStack() as stack:
+        processes = {method: stack.enter_context(MethodProcess(each)) for method, each in methods.items()}
+        for process in processes.values():
+            process.wait()
+        for triple in in_steps(triples, len(triples), name):
+            try:
+                rows += rows_of(name, triple, processes, output)
+            except ValueError as error:
+                print(f"{triple.image}: left out ({error})", file=sys.stderr)
+                failed.append(error)
+    return rows, failed
+
+
+def rows_of(name: str, triple: Triple, processes: dict[str, MethodProcess], output: Path | None) -> list[Row]:
+    """The rows of an image.
+
+    Raises:
+        ValueError: if a file cannot be read, or a method fails.
+    """
+    image, truth, trimap = read_image(triple.image), read_grey(triple.alpha), read_grey(triple.trimap)
+    answers = {method: process(image, trimap) for method, process in processes.items()}
+    rows = [Row(name, triple.image.stem, method, matting_errors(answer.alpha, truth, trimap), answer.seconds,
+                answer.memory) for method, answer in answers.items()]
+    if output:
+        for method, answer in answers.items():
+            folder = output / MATTES / file_name(name) / file_name(method)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_png(folder / f"{triple.image.stem}.png", answer.alpha)
+    return rows
+
+
+def write_results(output: Path, rows: list[Row], sets: dict[str, list[Triple]]) -> None:
+    """The files of --output besides the mattes."""
+    write_csv(output / "errors.csv", rows)
+    draw_chart(output / "methods.png", rows)
+    draw_worst(output, rows, {(name, triple.image.stem): triple for name, triples in sets.items()
+                              for triple in triples}, WORST)
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare checkpoints with PyMatting's methods.")
-    parser.add_argument("--data", type=any_path, default=Path("data/generated/test"), metavar="DIR",
-                        help="folder with merged/, alpha/ and trimap/ (default: %(default)s)")
-    parser.add_argument("--checkpoint", type=any_path, nargs="*", default=[], metavar="FILE",
-                        help="checkpoints to compare")
+    parser.add_argument("--data", type=any_path, nargs="*", metavar="DIR",
+                        help="sets: folders with merged/, alpha/ and trimap/ (default: data/generated/test, unless "
+                             "--image-dir is given)")
+    for option, what in (("image", "images"), ("alpha", "their true alphas, of the same names"),
+                         ("trimap", "their trimaps, of the same names")):
+        parser.add_argument(f"--{option}-dir", type=any_path, metavar="DIR", help=f"another set: folder of {what}")
+    parser.add_argument("--checkpoint", type=any_path, nargs="*", default=[DEFAULT_CHECKPOINT], metavar="FILE",
+                        help="checkpoints to compare (default: the included one)")
     parser.add_argument("--config", nargs="*", default=[], metavar="FILE",
                         help="configurations of the first checkpoints, in the same order (default: the architecture "
                              "stored in each file, else the published network)")
-    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS), help="default: all")
+    parser.add_argument("--flip", action="store_true",
+                        help="each checkpoint a second time, averaged with the matte of the mirrored image")
+    parser.add_argument("--scales", type=scale_factor, nargs="+", metavar="FACTOR",
+                        help="each checkpoint a second time, averaged over rescaled images, such as 1 0.5")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS),
+                        help="of PyMatting: closed form, KNN, large kernel, learning based, random walk (default: all)")
+    parser.add_argument("--threads", type=positive_int, default=1, metavar="N",
+                        help="threads of each method; PyMatting's solvers have one (default: %(default)s)")
+    parser.add_argument("--output", type=any_path, metavar="DIR",
+                        help="folder for mattes, errors.csv, methods.png and worst.jpg")
+    add_device_argument(parser)
     args = parser.parse_args()
     if len(args.config) > len(args.checkpoint):
         parser.error(f"{len(args.config)} configurations for {len(args.checkpoint)} checkpoints")
     if not args.checkpoint and not args.methods:
         parser.error("nothing to compare: give --checkpoint or --methods")
+    given = [bool(folder) for folder in (args.image_dir, args.alpha_dir, args.trimap_dir)]
+    if any(given) and not all(given):
+        parser.error("--image-dir, --alpha-dir and --trimap-dir belong together")
+    if args.data is None:
+        args.data = [] if args.image_dir else [Path("data/generated/test")]
     return args
 
 
 @program
 def main() -> int:
     args = parse_arguments()
-    torch.set_num_threads(1)  # like PyMatting's solvers
-    methods = {name: Matting.from_checkpoint(path, **architecture(load_config(config)), border=32) for name, path,
-               config in zip_longest(labels(args.checkpoint), args.checkpoint, args.config)}
-    methods |= {name: pymatting_method(name) for name in args.methods}
-    results, failed = compare(methods, args.data)
-    count = len(next(iter(results.values())))
-    if not count:
-        raise InputError(f"{args.data}: no images to compare: all {len(failed)} were left out")
-    print(f"{'method':24} {'SAD':>8} {'MSE':>8} {'Grad':>8} {'Conn':>8} {'s/image':>8}")
-    for name, values in results.items():
-        sad, mse, grad, conn, seconds = values.mean(axis=0)
-        print(f"{name:24} {sad:8.2f} {mse:8.4f} {grad:8.2f} {conn:8.2f} {seconds:8.2f}")
-    print(f"means of {count} images" + (f"; {len(failed)} left out" if failed else ""))
+    methods = chosen_methods(args)
+    announce("methods.py", f"methods: {', '.join(methods)}")
+    for package, needed in (("pymatting", args.methods), ("matplotlib", args.output)):
+        if needed and not find_spec(package):
+            raise InputError(f"{package} is not installed: pip install {package}")
+    sets = chosen_sets(args)
+    if args.output:
+        check_writable(args.output)
+    limit_threads(args.threads)
+    rows, failed = [], []
+    for name, triples in sets.items():
+        of_set, errors = compare(name, triples, methods, args.output)
+        rows, failed = rows + of_set, failed + errors
+        if of_set:
+            print_table(of_set, len(errors))
+        else:
+            print(f"{name}: nothing to compare: all {len(errors)} images were left out", file=sys.stderr)
+    if not rows:
+        raise InputError("no images to compare")
+    if args.output:
+        write_results(args.output, rows, sets)
     return 1 if any(isinstance(error, InputError) for error in failed) else 0
 
 

@@ -195,7 +195,9 @@ PROGRAMS = {
     "tools/export_onnx.py": ([], "export_onnx.py: loading PyTorch"),
     "tools/train_free.py": (["--parts=a"], "train_free.py: loading PyTorch"),
     "benchmarks/inference.py": ([], "inference.py: loading PyTorch"),
-    "benchmarks/methods.py": ([], "methods.py: loading PyTorch")}
+    "benchmarks/methods.py": (["--checkpoint=a", "--methods", "cf"], "methods.py: methods: a, closed form\n")}
+
+WITHOUT_PYTORCH = "evaluate.py", "tools/make_generated_data.py", "benchmarks/methods.py"  # or which import it later
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -206,6 +208,6 @@ def test_the_first_line_comes_before_pytorch(tmp_path, name):
     (tmp_path / "torch.py").write_text("import os\nos._exit(9)\n")
     result = subprocess.run([sys.executable, name, *arguments], cwd=ROOT, capture_output=True, text=True, check=False,
                             env={"PYTHONPATH": str(tmp_path), "PATH": ""}, timeout=60)
-    if name not in ("evaluate.py", "tools/make_generated_data.py"):  # which do not import it, or later
+    if name not in WITHOUT_PYTORCH:
         assert result.returncode == 9, result.stderr
     assert (result.stdout or result.stderr).startswith(line)

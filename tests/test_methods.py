@@ -1,0 +1,150 @@
+"""The benchmark that compares checkpoints with PyMatting's methods."""
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.compared_methods import THREAD_VARIABLES, NetworkMethod, PyMattingMethod
+from benchmarks.methods import chosen_methods, chosen_sets, main, parse_arguments, unique_names
+from benchmarks.methods_report import Row, draw_worst, file_name, print_table, summaries
+from dataloader.image_file import read_grey, read_image
+from dataloader.image_folders import Triple
+from evaluation.metrics import Errors, matting_errors
+from matting.ensemble import Ensemble
+from matting.predictor import Matting
+from networks import build_network
+from utils.checkpoint import save_checkpoint
+from utils.file_writing import write_png
+from utils.preprocessing import alpha_to_uint8
+
+GENERATED = Path(__file__).parent.parent / "demo" / "generated"
+
+
+def arguments(monkeypatch, *options: object):
+    monkeypatch.setattr(sys, "argv", ["methods.py", *map(str, options)])
+    return parse_arguments()
+
+
+def row(image: str, method: str, sad: float, seconds: float = 1.0, memory: int = 2**30) -> Row:
+    return Row("drawn", image, method, Errors(sad, sad / 10, 2 * sad, 3 * sad), seconds, memory)
+
+
+def test_tables_hold_means_and_the_largest_memory(capsys):
+    rows = [row("a", "KNN", 1), row("a", "net", 4, 0.5), row("b", "KNN", 2, 4, 3 * 2**30), row("b", "net", 6, 0.7)]
+    summary = summaries(rows)["KNN"]
+    assert (*summary.errors, *summary[1:]) == pytest.approx((1.5, 0.15, 3, 4.5, 2.5, 3))
+    print_table(rows, left_out=3)
+    assert capsys.readouterr().out.splitlines() == [
+        "drawn: means of 2 images; 3 left out",
+        "method      SAD      MSE     Grad     Conn  s/image    GiB",
+        "KNN        1.50   0.1500     3.00     4.50     2.50   3.00",
+        "net        5.00   0.5000    10.00    15.00     0.60   1.00"]
+
+
+def test_the_worst_images_of_the_first_method_are_drawn_beside_the_best_other_one(tmp_path, monkeypatch):
+    grey = {"net": 200, "net --flip": 220, "KNN": 50, "closed form": 90}
+    rows = [row(image, method, sad) for image, sads in
+            {"a": (3, 0, 2, 1), "b": (1, 0, 2, 1), "c": (5, 0, 1, 2)}.items()
+            for method, sad in zip(grey, sads, strict=True)]
+    files = {}
+    for image in "abc":
+        write_png(tmp_path / "image.png", np.zeros((24, 30, 3), np.uint8))
+        write_png(tmp_path / "alpha.png", np.full((24, 30), 255, np.uint8))
+        files["drawn", image] = Triple(*(tmp_path / f"{name}.png" for name in ("image", "alpha", "alpha")), (30, 24))
+        for method, level in grey.items():
+            folder = tmp_path / "mattes" / "drawn" / file_name(method)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_png(folder / f"{image}.png", np.full((24, 30), level, np.uint8))
+    captions = []
+    monkeypatch.setattr("benchmarks.methods_report.contact_sheet",
+                        lambda sheet: captions.extend(sheet) or sheet[0][1])
+    draw_worst(tmp_path, rows, files, 2)
+    assert [caption for caption, _ in captions] == [
+        "drawn, c. SAD: net 5.00; KNN 1.00", "drawn, a. SAD: net 3.00; closed form 1.00"]
+    middles = [picture[120, 150 + 304 * np.arange(5), 0].tolist() for _, picture in captions]
+    assert middles == [[0, 255, 200, 50, 255], [0, 255, 200, 90, 255]]
+    assert read_image(tmp_path / "worst.jpg").shape == (240, 5 * 300 + 4 * 4, 3)
+
+
+def test_names_tell_methods_and_sets_apart(monkeypatch, tmp_path):
+    assert unique_names([Path("a/x.pth"), Path("b/x.pth"), Path("knn.pth"), Path("y.pth")], ("knn",)) == [
+        "a/x.pth", "b/x.pth", "knn.pth", "y"]
+    for folder in ("first/test", "second/test", "photographs"):
+        shutil.copytree(GENERATED, tmp_path / folder)
+    sets = chosen_sets(arguments(
+        monkeypatch, "--data", *(tmp_path / name for name in ("first/test", "second/test", "photographs")),
+        "--image-dir", GENERATED / "merged", "--alpha-dir", GENERATED / "alpha", "--trimap-dir", GENERATED / "trimap"))
+    assert list(sets) == ["first", "second", "photographs", "merged"]
+    assert len(sets["second"]) == len(list((GENERATED / "merged").iterdir()))
+
+
+def test_each_checkpoint_comes_alone_and_averaged(monkeypatch):
+    args = arguments(monkeypatch, "--checkpoint", "a/n.pth", "--config", "c.toml", "--flip", "--scales", "1", "0.5",
+                     "--methods", "cf", "--device", "cpu")
+    alone = NetworkMethod(Path("a/n.pth"), "c.toml", device="cpu")
+    assert chosen_methods(args) == {
+        "n": alone, "n --flip --scales 1 0.5": alone._replace(flip=True, scales=(1.0, 0.5)),
+        "closed form": PyMattingMethod("cf")}
+    assert list(chosen_methods(arguments(monkeypatch, "--checkpoint", "n.pth", "--flip", "--methods"))) == [
+        "n", "n --flip"]
+
+
+@pytest.mark.parametrize("options", [["--image-dir", "a"], ["--checkpoint", "--methods"],
+                                     ["--checkpoint", "a", "--config", "b", "c"], ["--threads", "0"]])
+def test_options_that_do_not_fit_are_refused(monkeypatch, options, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        arguments(monkeypatch, *options)
+    assert "methods.py: error: " in capsys.readouterr().err
+
+
+def test_the_program_measures_each_method_as_it_is(tmp_path, monkeypatch, capsys):
+    """Errors equal those of the predictor, called directly; an image on which KNN fails is left out for all."""
+    for part in ("merged", "alpha", "trimap"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+        for name in ("000000", "000002", "000004"):  # the first one has no known foreground
+            shutil.copy(GENERATED / part / f"{name}.png", tmp_path / "set" / part)
+    torch.manual_seed(3)
+    save_checkpoint(tmp_path / "small.pth", build_network(width=0.1), architecture={"width": 0.1})
+    for variable in THREAD_VARIABLES:
+        monkeypatch.setenv(variable, "1")  # as the program does; put back afterwards
+    monkeypatch.setattr(sys, "argv", [
+        "methods.py", "--data", str(tmp_path / "set"), "--checkpoint", str(tmp_path / "small.pth"), "--flip",
+        "--methods", "knn", "--output", str(tmp_path / "out"), "--device", "cpu"])
+    assert main() == 0
+    out, err = capsys.readouterr()
+    assert "set: means of 2 images; 1 left out" in out and "000000.png: left out (" in err
+    with (tmp_path / "out" / "errors.csv").open() as file:
+        rows = {(row["image"], row["method"]): row for row in csv.DictReader(file)}
+    methods = ["small", "small --flip", "KNN"]
+    assert list(rows) == [(image, method) for image in ("000002", "000004") for method in methods]
+    matting = Matting.from_checkpoint(tmp_path / "small.pth", "cpu")
+    for (name, method), values in rows.items():
+        image, truth, trimap = (read(GENERATED / part / f"{name}.png") for part, read in (
+            ("merged", read_image), ("alpha", read_grey), ("trimap", read_grey)))
+        matte = read_grey(tmp_path / "out" / "mattes" / "set" / file_name(method) / f"{name}.png")
+        if method != "KNN":
+            alpha = (Ensemble(matting, flip=True) if "flip" in method else matting)(image, trimap)
+            assert np.abs(alpha_to_uint8(alpha).astype(int) - matte).max() <= 1
+        found = [float(values[column]) for column in Errors._fields]
+        assert found == pytest.approx(matting_errors(matte, truth, trimap))
+        assert float(values["seconds"]) > 0 and 2**25 < int(values["peak_bytes"]) < 2**35
+    for picture in ("methods.png", "worst.jpg"):
+        assert min(read_image(tmp_path / "out" / picture).shape[:2]) > 100
+
+
+def test_what_cannot_be_used_is_said_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["methods.py", "--data", str(GENERATED), "--checkpoint",
+                                      str(tmp_path / "none.pth"), "--methods"])
+    for variable in THREAD_VARIABLES:
+        monkeypatch.setenv(variable, "1")
+    assert main() == 1
+    assert str(tmp_path / "none.pth") in capsys.readouterr().err
+    monkeypatch.setattr("benchmarks.methods.find_spec", lambda name: None)
+    monkeypatch.setattr(sys, "argv", ["methods.py", "--data", str(GENERATED)])
+    assert main() == 1
+    assert "methods.py: pymatting is not installed: pip install pymatting" in capsys.readouterr().err
