@@ -47,6 +47,7 @@ def test_the_rate_warms_up_stays_and_falls():
     assert rate_at(1.0, 500, 10) == 0
     assert rate_at(0.9, 4, 10) == pytest.approx(0.25)  # a call that begins in the fall
     assert rate_at(0.5, 0, 0) == 1
+    assert rate_at(0.5, 500, 10, decay=0.8) == pytest.approx(0.625)
 
 
 def ticking(monkeypatch, *seconds: float) -> None:

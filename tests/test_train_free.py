@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 import sys
 from functools import partial
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from networks import build_network, to_published_names
-from tools import train_free
+from tools import stage_batches, train_free
 from tools.make_generated_data import make_data_set
 from tools.train_free import main
 from training import clock as clock_module
@@ -19,7 +20,7 @@ from training import progress, stages
 from training.batchnorm_recalibration import recalibrate
 from training.clock import Clock
 from training.stages import STAGES, Stage, stage_config
-from training.weight_shards import load_shards, save_shards
+from training.weight_shards import load_about, load_shards, save_shards
 from utils.checkpoint import CheckpointError, load_network, read_checkpoint
 from utils.config import architecture, load_config
 from utils.distributed import World
@@ -200,8 +201,7 @@ def test_crops_in_turn(monkeypatch, tmp_path, caplog, capsys):
 
 
 def test_crops_in_turn_are_of_random_numbers_of_their_own():
-    config = load_config("config/gca-free-light.toml")
-    run = SimpleNamespace(config=config, about={"samples": 7}, world=World(0, 1, torch.device("cpu")), banks=None)
+    config, alone = load_config("config/gca-free-light.toml"), World(0, 1, torch.device("cpu"))
     made = []
 
     def noted(banks, config, world):
@@ -209,8 +209,8 @@ def test_crops_in_turn_are_of_random_numbers_of_their_own():
         return itertools.cycle([config.data.crop_size])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_free, "DeviceSamples", noted)
-        batches = train_free.alternating_batches(run, Stage(1.0, 512, 0.0, (256, 384)))
+        patch.setattr(stage_batches, "DeviceSamples", noted)
+        batches = stage_batches.alternating_batches(config, Stage(1.0, 512, 0.0, (256, 384)), None, alone, 7)
         assert [next(batches) for _ in range(4)] == [256, 384, 512, 256]
     assert [side for side, _ in made] == [256, 384, 512]
     assert len({seed for _, seed in made}) == 3
@@ -228,6 +228,28 @@ def test_statistics_take_whole_rounds():
     assert next(batches)["alpha"].shape[-1] == 32
     recalibrate(network, batches, config, alone, pixels=1, round_length=3)
     assert next(batches)["alpha"].shape[-1] == 64
+
+
+def test_a_copy_is_finished_and_training_goes_on_without(monkeypatch, tmp_path, capsys):
+    """The rate falls to nothing over the copy's only call, however long the training was to be."""
+    make_data_set(tmp_path / "data", foregrounds=0, backgrounds=0, tests=1, size=96)
+    short_and_small(monkeypatch)
+    parts, branch = f"--parts={tmp_path / 'parts'}", f"--parts={tmp_path / 'branch'}"
+    assert call(monkeypatch, tmp_path, parts, "--minutes=0.05", "--total=60", "--last-crop=64") == 0
+    shutil.copytree(tmp_path / "parts", tmp_path / "branch")
+    before = load_about(tmp_path / "parts")
+    assert call(monkeypatch, tmp_path, branch, "--minutes=0.1", "--finish") == 0
+    about = load_about(tmp_path / "branch")
+    assert about["minutes"] >= about["total"] == pytest.approx(before["minutes"] + 0.1)
+    assert about["samples"] > before["samples"]
+    assert (tmp_path / "branch" / "light.pth").exists()
+    lines = [json.loads(line) for line in (tmp_path / "branch" / "progress.jsonl").read_text().splitlines()]
+    assert lines[-1]["learning_rate"] < lines[0]["learning_rate"] / 3  # the first call's, of the beginning of an hour
+    assert not before["finished"] and load_about(tmp_path / "parts") == before
+    assert call(monkeypatch, tmp_path, parts, "--minutes=0.05") == 0  # of the 60
+    with pytest.raises(SystemExit, match="2"):
+        call(monkeypatch, tmp_path, parts, "--finish", "--minutes=1", "--total=3")
+    assert "--finish needs --minutes, and no --total" in capsys.readouterr().err
 
 
 def test_a_training_that_is_over(monkeypatch, tmp_path, capsys):

@@ -14,11 +14,11 @@ with a new optimiser and a short warm-up. After the total time the finished chec
 import argparse
 import copy
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
-from itertools import cycle
 from pathlib import Path
 
 if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
@@ -28,19 +28,19 @@ from easydict import EasyDict
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataloader.dataset import make_training_dataset
-from dataloader.loader import loaded, next_batches, prefetched, to_device, training_loader
-from dataloader.on_device.batches import DeviceSamples, make_banks
+from dataloader.loader import next_batches, to_device
+from dataloader.on_device.batches import make_banks
 from dataloader.on_device.layer_banks import LayerBanks
 from evaluation.validation import validate, validation_images
 from matting.predictor import Matting
 from networks import to_published_names
+from tools.stage_batches import stage_batches
 from training.batchnorm_recalibration import recalibrate
 from training.clock import Clock
 from training.model import set_arithmetic, training_model
 from training.progress import Progress
-from training.run_log import FORMAT, RunLog, logging_to_file, text_log
-from training.stages import STAGES, Stage, alternating, chosen_stages, rate_at, stage_at, stage_config
+from training.run_log import FORMAT, RunLog, logging_to_file
+from training.stages import DECAY, STAGES, Stage, alternating, chosen_stages, rate_at, stage_at, stage_config
 from training.start import start_or_resume
 from training.step import StepResult, TrainingError, training_step
 from training.stop_signals import StopRequest
@@ -55,7 +55,6 @@ from utils.program import program
 SAVE_EVERY = 5.0  # minutes
 FIRST_SAVE = 1 / 3  # of a call's minutes
 RECALIBRATION_SHARE = 0.03  # of a call's minutes, at most, per save
-SEED_STRIDE = 10**9  # between the seeds of alternating crop sizes: more than there are samples
 PROGRESS = "progress.jsonl"  # beside the weights
 
 log = logging.getLogger(__name__)
@@ -89,6 +88,12 @@ class TimedRun:
         self.progress = Progress(parts / PROGRESS, world, self.minutes_before)
         self.banks: LayerBanks | None = None  # with data.on_device, for all stages
         self.round_length = 1  # batches until the crop sizes repeat
+        self.decay = DECAY  # last share of the total time, in which the learning rate falls
+
+    def finish_in(self, minutes: float) -> None:
+        """Lets the total time end after so many minutes, over which the learning rate falls."""
+        self.about["total"] = self.minutes_before + minutes
+        self.decay = minutes / self.about["total"]
 
     def _stages(self) -> tuple[Stage, ...]:
         first, last = self.about["first_crop"], self.about["last_crop"]
@@ -151,7 +156,7 @@ class TimedRun:
 
 
 def train_for(config: EasyDict, world: World, minutes: float, total: float | None, parts: Path,
-              first_crop: int = 0, last_crop: int = 0, mixed: bool | None = None) -> int:
+              first_crop: int = 0, last_crop: int = 0, mixed: bool | None = None, finish: bool = False) -> int:
     """Trains for some minutes of a training that takes `total`; returns the exit status.
 
     Args:
@@ -160,6 +165,7 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
             earlier calls.
         mixed: alternate between the crop sizes of these stages step by step, instead of one stage after the
             other; None: as in earlier calls.
+        finish: end the training with this call, in which the learning rate falls; `total` must be infinite.
 
     Raises:
         ConfigError, ImageFileError, CheckpointError, TrainingError: as `trainer.train` does; also if the total
@@ -167,6 +173,8 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
     """
     set_arithmetic(config)
     run = TimedRun(config, world, parts, total, first_crop, last_crop, mixed)
+    if finish:
+        run.finish_in(minutes)
     run.about["total"] = run.about["total"] or minutes
     clock = Clock(world, minutes, run.minutes_before, run.about["total"])
     if clock.is_over:
@@ -189,26 +197,6 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
     return 128 + stop_signal if stop_signal else 0
 
 
-def stage_batches(run: TimedRun, stage: Stage, config: EasyDict) -> Iterator[dict]:
-    """The batches of a stage: from the banks, which serve all stages, or of samples generated one by one."""
-    if run.banks is not None:
-        return prefetched(alternating_batches(run, stage), run.world.device)
-    # A cache keeps foregrounds for all stages; without one each stage has its own.
-    data = make_training_dataset(config, config.train.seed, run.config.train.seed if config.data.cache else None)
-    return loaded(training_loader(data, config, run.world, 0, text_log(config)))
-
-
-def alternating_batches(run: TimedRun, stage: Stage) -> Iterator[dict]:
-    """Batches of the stage's crop sizes, one size per step, each with its own random numbers."""
-    sizes = []
-    for number, crop in enumerate(stage.crops):
-        config = stage_config(run.config, stage._replace(crop=crop), run.about["samples"] + number * SEED_STRIDE)
-        sizes.append(DeviceSamples(run.banks, config, run.world))
-    for samples in cycle(sizes):
-        for _ in range(run.config.train.accumulate):
-            yield next(samples)
-
-
 def train_stage(run: TimedRun, stage: Stage, clock: Clock, run_log: RunLog, stop: StopRequest) -> int:
     """Trains until the stage's or the call's time is over, or a signal asks to stop; returns the signal or 0."""
     minutes = clock.left(1.0 if stage is run.stages[-1] else stage.end)
@@ -220,14 +208,15 @@ def train_stage(run: TimedRun, stage: Stage, clock: Clock, run_log: RunLog, stop
     run.round_length = len(stage.crops) * config.train.accumulate
     model = training_model(run.state.network, config, run.world)
     clock.read(worked=True)
-    with closing(stage_batches(run, stage, config)) as batches:
+    with closing(stage_batches(run.config, stage, run.banks, run.world, run.about["samples"])) as batches:
         run.progress.begin(run_log.seconds_waited)
         stop_signal = 0
         while not stop_signal and stage_at(share := clock.read(), run.stages) == stage and not clock.is_over:
             start = time.perf_counter()
             step_batches = next_batches(batches, config)
             run_log.waited(time.perf_counter() - start)
-            rate = config.train.G_lr * rate_at(share, run.state.step - run.first_step, config.train.warmup_step)
+            rate = config.train.G_lr * rate_at(share, run.state.step - run.first_step, config.train.warmup_step,
+                                               run.decay)
             result = training_step(model, run.state, to_device(step_batches, run.world.device), rate, config,
                                    run.world, stop)
             stop_signal = result.stop_signal
@@ -260,6 +249,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=positive_float, help="time for this call; without it nothing is trained")
     parser.add_argument("--total", type=positive_float,
                         help="time for all calls together (default: as in earlier calls, or --minutes)")
+    parser.add_argument("--finish", action="store_true",
+                        help="end the training with this call, over which the learning rate falls to zero, whatever "
+                             "--total was; in a copy of DIR, if training may go on from there")
     parser.add_argument("--first-crop", type=int, choices=crops, default=0,
                         help="skip the stages with smaller crops, to train from given weights "
                              "(default: as in earlier calls)")
@@ -272,7 +264,10 @@ def parse_arguments() -> argparse.Namespace:
                         help="join the weights to this file now; after the total time they are also joined to "
                              "VERSION.pth beside them")
     parser.add_argument("--device", metavar="NAME", help="such as cpu (default: one GPU per process, or the CPU)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.finish and (args.total or not args.minutes):
+        parser.error("--finish needs --minutes, and no --total")
+    return args
 
 
 @program
@@ -284,8 +279,8 @@ def main() -> int:
     status = 0
     if args.minutes:
         with logging_to_file(config, world):
-            status = train_for(config, world, args.minutes, args.total, args.parts, args.first_crop, args.last_crop,
-                               args.mixed_crops)
+            status = train_for(config, world, args.minutes, math.inf if args.finish else args.total, args.parts,
+                               args.first_crop, args.last_crop, args.mixed_crops, args.finish)
     if world.is_main:
         finished = args.minutes and load_about(args.parts).get("finished")
         paths = [args.parts / f"{config.version}.pth"] if finished else []

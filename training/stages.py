@@ -46,9 +46,13 @@ def stage_at(share: float, stages: tuple[Stage, ...]) -> Stage:
     return next(stage for stage in stages if share < stage.end or stage is stages[-1])
 
 
-def rate_at(share: float, step: int, warmup_steps: int) -> float:
-    """The factor on the learning rate: linear warm-up in each call's first steps, 1, linear decay at the end."""
-    return min(1.0, (step + 1) / max(1, warmup_steps)) * min(1.0, (1 - share) / DECAY)
+def rate_at(share: float, step: int, warmup_steps: int, decay: float = DECAY) -> float:
+    """The factor on the learning rate: linear warm-up in each call's first steps, 1, linear decay at the end.
+
+    Args:
+        decay: last share of the time, in which the rate falls.
+    """
+    return min(1.0, (step + 1) / max(1, warmup_steps)) * min(1.0, (1 - share) / decay)
 
 
 def stage_config(config: EasyDict, stage: Stage, samples: int, minutes: float = math.inf) -> EasyDict:
