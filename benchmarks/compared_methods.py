@@ -1,22 +1,32 @@
 """Matting methods to be compared, each in a process of its own, which tells how long it takes and what it holds."""
 
+import multiprocessing
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from benchmarks.memory import peak_memory
+from utils.device import is_out_of_memory
+from utils.errors import InputError, ReportedError, one_line
 from utils.preprocessing import alpha_to_uint8
-from utils.processes import process_pool
 
 PYMATTING = {"cf": "closed form", "knn": "KNN", "lkm": "large kernel", "lbdm": "learning based", "rw": "random walk"}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 Estimate = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class MethodError(ReportedError):
+    """A method cannot go on. The message says which, and why."""
 
 
 class PyMattingMethod(NamedTuple):
@@ -25,8 +35,16 @@ class PyMattingMethod(NamedTuple):
     name: str  # one of `PYMATTING`
 
     def load(self) -> tuple[Estimate, Callable[[], int]]:
-        """Alpha of an 8-bit image and trimap, and the peak bytes so far."""
-        import pymatting
+        """Alpha of an 8-bit image and trimap, and the peak bytes so far.
+
+        Raises:
+            InputError: if PyMatting cannot be imported.
+        """
+        try:
+            import pymatting
+        except ImportError as error:
+            raise InputError(f"PyMatting cannot be imported ({one_line(error)}): pip install pymatting, or use an "
+                             "empty --methods") from None
 
         estimate = getattr(pymatting, f"estimate_alpha_{self.name}")
         return lambda image, trimap: estimate(image / 255, trimap / 255).clip(0, 1), peak_memory
@@ -69,35 +87,58 @@ class Answer(NamedTuple):
 class MethodProcess:
     """A method in a process of its own, which loads and compiles everything before the first image.
 
-        with MethodProcess(PyMattingMethod("knn")) as process:
+        with MethodProcess("KNN", PyMattingMethod("knn")) as process:
             alpha, seconds, memory = process(image, trimap)
+
+    Args:
+        name: for messages.
     """
 
-    def __init__(self, method: PyMattingMethod | NetworkMethod):
-        self._method, self._pool = method, process_pool(1)
-        self._start = self._pool.submit(_start, method)
+    def __init__(self, name: str, method: PyMattingMethod | NetworkMethod):
+        context = multiprocessing.get_context("spawn")  # forking a process that has threads can hang
+        self.name, (self._pipe, other) = name, context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, method), daemon=True)
+        with _ignoring_interrupts():  # also while it starts: Ctrl-C is for the program, which ends it
+            self._process.start()
+        other.close()
 
     def __enter__(self) -> "MethodProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
 
     def wait(self) -> None:
-        """Until the method is loaded.
+        """Until the method is loaded; to be called once, before all else.
 
         Raises:
             InputError: as the method's `load`.
+            MethodError: if the process has ended.
         """
-        self._start.result()
+        self._received()
 
     def __call__(self, image: np.ndarray, trimap: np.ndarray) -> Answer:
         """For an image (H, W, 3) and trimap (H, W), uint8.
 
         Raises:
             ValueError: if the method fails on the image, as PyMatting's do where nothing is known.
+            MethodError: if the process has ended, or memory ran out.
         """
-        return self._pool.submit(_answer, self._method, image, trimap).result()
+        self._pipe.send((image, trimap))
+        return self._received()
+
+    def _received(self) -> Answer | None:
+        try:
+            answer = self._pipe.recv()
+        except (EOFError, OSError):
+            raise MethodError(f"{self.name}: its process was killed, perhaps out of memory") from None
+        if isinstance(answer, Exception):
+            if is_out_of_memory(answer):
+                raise MethodError(f"{self.name}: not enough memory") from None
+            raise answer
+        return answer
 
 
 def limit_threads(count: int) -> None:
@@ -105,18 +146,44 @@ def limit_threads(count: int) -> None:
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(count)))
 
 
-_loaded = lru_cache(lambda method: method.load())  # in the method's process
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # which alone may change what signals do
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
-def _start(method: PyMattingMethod | NetworkMethod) -> None:
-    """Loads a method, and calls it on a small image, so that what happens on first use is not timed."""
-    image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
-    _answer(method, image, np.repeat(np.uint8([0, 128, 255]), 16)[None].repeat(48, axis=0))
+def _serve(pipe: Connection, method: PyMattingMethod | NetworkMethod) -> None:
+    """Answers images until the pipe is closed. Exceptions are answers, too."""
+    cv2.setNumThreads(1)
+    try:
+        estimate, memory = method.load()
+        _answer(estimate, memory, *_small_image())  # what happens on first use is not timed
+    except Exception as error:
+        pipe.send(error)
+        return
+    pipe.send(None)
+    with suppress(EOFError):
+        while True:
+            image, trimap = pipe.recv()
+            try:
+                pipe.send(_answer(estimate, memory, image, trimap))
+            except Exception as error:
+                pipe.send(error)
 
 
-def _answer(method: PyMattingMethod | NetworkMethod, image: np.ndarray, trimap: np.ndarray) -> Answer:
-    estimate, memory = _loaded(method)
+def _answer(estimate: Estimate, memory: Callable[[], int], image: np.ndarray, trimap: np.ndarray) -> Answer:
     start = time.perf_counter()
     alpha = estimate(image, trimap)
     seconds = time.perf_counter() - start
     return Answer(alpha_to_uint8(np.asarray(alpha, np.float32)), seconds, memory())
+
+
+def _small_image() -> tuple[np.ndarray, np.ndarray]:
+    image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
+    return image, np.repeat(np.uint8([0, 128, 255]), 16)[None].repeat(48, axis=0)

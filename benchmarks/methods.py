@@ -16,6 +16,7 @@ unless it has the published one.
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import zip_longest
@@ -23,11 +24,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.compared_methods import PYMATTING, MethodProcess, NetworkMethod, PyMattingMethod, limit_threads
+from benchmarks.compared_methods import (
+    PYMATTING,
+    MethodError,
+    MethodProcess,
+    NetworkMethod,
+    PyMattingMethod,
+    limit_threads,
+)
 from benchmarks.methods_report import MATTES, Row, draw_chart, draw_worst, file_name, print_table, write_csv
 from dataloader.image_file import read_grey, read_image
 from dataloader.image_folders import Triple, find_test_images
-from evaluation.metrics import matting_errors
+from evaluation.metrics import check_inputs, matting_errors
 from matting.options import DEFAULT_CHECKPOINT, add_device_argument
 from utils.arguments import any_path, positive_int, scale_factor
 from utils.errors import InputError
@@ -42,10 +50,24 @@ METHODS = tuple(PYMATTING)
 Method = PyMattingMethod | NetworkMethod
 
 
-def unique_names(paths: list[Path], taken: tuple[str, ...] = ()) -> list[str]:
-    """A name for each path: its stem, or the whole path if the stem is not unique."""
-    stems = Counter([*(path.stem for path in paths), *taken])
-    return [path.stem if path.stem and stems[path.stem] == 1 else str(path) for path in paths]
+def unique_names(names: list[tuple[str, Path]], taken: Iterable[str] = ()) -> list[str]:
+    """Each path's short name, or the whole path if the short one is not unique.
+
+    Args:
+        names: short name and path.
+        taken: names that others have.
+
+    Raises:
+        InputError: if a path is given twice, or its files would have the same names as another's.
+    """
+    count = Counter(file_name(name) for name in (*(name for name, _ in names), *taken))
+    result = [name if count[file_name(name)] == 1 else str(path) for name, path in names]
+    taken = {file_name(name) for name in taken}
+    for name, (_, path) in zip(result, names, strict=True):
+        if file_name(name) in taken:
+            raise InputError(f"{path}: given twice, or the same name as something else that is compared")
+        taken.add(file_name(name))
+    return result
 
 
 def chosen_sets(args: argparse.Namespace) -> dict[str, list[Triple]]:
@@ -53,19 +75,29 @@ def chosen_sets(args: argparse.Namespace) -> dict[str, list[Triple]]:
 
     Raises:
         ImageFileError: as `find_test_images` does.
+        InputError: as `unique_names` does.
     """
-    folders = [tuple(folder / part for part in PARTS) for folder in args.data]
-    names = [folder.parent / folder.name if folder.name != "test" else folder.parent for folder in args.data]
+    folders = [(folder, tuple(folder / part for part in PARTS)) for folder in args.data]
     if args.image_dir:
-        folders.append((args.image_dir, args.alpha_dir, args.trimap_dir))
-        names.append(args.image_dir)
-    return dict(zip(unique_names(names), (find_test_images(*each) for each in folders), strict=True))
+        folders.append((args.image_dir, (args.image_dir, args.alpha_dir, args.trimap_dir)))
+    names = [(_set_name(folder.resolve()), folder) for folder, _ in folders]
+    return dict(zip(unique_names(names), (find_test_images(*parts) for _, parts in folders), strict=True))
+
+
+def _set_name(folder: Path) -> str:
+    """The folder's name, or that of the folder around it if it is called "test"."""
+    return folder.parent.name if folder.name == "test" and folder.parent.name else folder.name
 
 
 def chosen_methods(args: argparse.Namespace) -> dict[str, Method]:
-    """The methods by name: each checkpoint, also averaged if --flip or --scales are given, and PyMatting's."""
+    """The methods by name: each checkpoint, also averaged if --flip or --scales are given, and PyMatting's.
+
+    Raises:
+        InputError: as `unique_names` does.
+    """
     methods = {}
-    for name, path, config in zip_longest(unique_names(args.checkpoint, METHODS), args.checkpoint, args.config):
+    names = unique_names([(path.stem, path) for path in args.checkpoint], PYMATTING.values())
+    for name, path, config in zip_longest(names, args.checkpoint, args.config):
         methods[name] = NetworkMethod(path, config, device=args.device)
         if args.flip or args.scales:
             scales = tuple(args.scales or [1.0])
@@ -85,29 +117,42 @@ def compare(name: str, triples: list[Triple], methods: dict[str, Method],
 
     Raises:
         InputError: for a checkpoint, configuration or device that cannot be used.
+        MethodError: if a method's process ended, or memory ran out.
     """
     rows, failed = [], []
+    needs_both = any(isinstance(method, PyMattingMethod) for method in methods.values())
     with ExitStack() as stack:
-        processes = {method: stack.enter_context(MethodProcess(each)) for method, each in methods.items()}
-        for process in processes.values():
+        processes = [stack.enter_context(MethodProcess(*method)) for method in methods.items()]
+        for process in processes:
             process.wait()
         for triple in in_steps(triples, len(triples), name):
             try:
-                rows += rows_of(name, triple, processes, output)
+                rows += rows_of(name, triple, processes, needs_both, output)
             except ValueError as error:
                 print(f"{triple.image}: left out ({error})", file=sys.stderr)
                 failed.append(error)
+            except MethodError as error:
+                raise MethodError(f"{triple.image}: {error}") from None
     return rows, failed
 
 
-def rows_of(name: str, triple: Triple, processes: dict[str, MethodProcess], output: Path | None) -> list[Row]:
+def rows_of(name: str, triple: Triple, processes: list[MethodProcess], needs_both: bool,
+            output: Path | None) -> list[Row]:
     """The rows of an image.
 
+    Args:
+        needs_both: whether a method needs known foreground and known background.
+
     Raises:
-        ValueError: if a file cannot be read, or a method fails.
+        ValueError: if a file cannot be read, or the image cannot be compared.
+        MethodError: as the processes.
     """
     image, truth, trimap = read_image(triple.image), read_grey(triple.alpha), read_grey(triple.trimap)
-    answers = {method: process(image, trimap) for method, process in processes.items()}
+    check_inputs(truth, truth, trimap, names=("", str(triple.alpha), str(triple.trimap)))
+    for level, region in ((0, "background"), (255, "foreground")):
+        if needs_both and not (trimap == level).any():  # or a method would find out after it has taken much memory
+            raise ValueError(f"no known {region}, which PyMatting needs")
+    answers = {process.name: process(image, trimap) for process in processes}
     rows = [Row(name, triple.image.stem, method, matting_errors(answer.alpha, truth, trimap), answer.seconds,
                 answer.memory) for method, answer in answers.items()]
     if output:
@@ -118,12 +163,11 @@ def rows_of(name: str, triple: Triple, processes: dict[str, MethodProcess], outp
     return rows
 
 
-def write_results(output: Path, rows: list[Row], sets: dict[str, list[Triple]]) -> None:
-    """The files of --output besides the mattes."""
-    write_csv(output / "errors.csv", rows)
-    draw_chart(output / "methods.png", rows)
+def draw_results(output: Path, rows: list[Row], sets: dict[str, list[Triple]]) -> None:
+    """The pictures of --output."""
     draw_worst(output, rows, {(name, triple.image.stem): triple for name, triples in sets.items()
                               for triple in triples}, WORST)
+    draw_chart(output / "methods.png", rows)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -168,9 +212,8 @@ def main() -> int:
     args = parse_arguments()
     methods = chosen_methods(args)
     announce("methods.py", f"methods: {', '.join(methods)}")
-    for package, needed in (("pymatting", args.methods), ("matplotlib", args.output)):
-        if needed and not find_spec(package):
-            raise InputError(f"{package} is not installed: pip install {package}")
+    if args.output and not find_spec("matplotlib"):
+        raise InputError("--output needs matplotlib: pip install matplotlib")
     sets = chosen_sets(args)
     if args.output:
         check_writable(args.output)
@@ -181,12 +224,14 @@ def main() -> int:
         rows, failed = rows + of_set, failed + errors
         if of_set:
             print_table(of_set, len(errors))
+            if args.output:
+                write_csv(args.output / "errors.csv", rows)
         else:
             print(f"{name}: nothing to compare: all {len(errors)} images were left out", file=sys.stderr)
     if not rows:
         raise InputError("no images to compare")
     if args.output:
-        write_results(args.output, rows, sets)
+        draw_results(args.output, rows, sets)
     return 1 if any(isinstance(error, InputError) for error in failed) else 0
 
 

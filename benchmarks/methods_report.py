@@ -1,6 +1,7 @@
 """What `benchmarks/methods.py` reports: a table, a CSV file, a chart, and a picture of the worst mattes."""
 
 import csv
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -89,18 +90,20 @@ def draw_chart(path: Path, rows: list[Row]) -> None:
         for method, (errors, seconds, _) in methods.items():
             colour = CLASSICAL if method in PYMATTING.values() else AVERAGED if " --" in method else NETWORK
             axis.plot(seconds, errors.sad, "o", color=colour)
-            axis.annotate(method.replace(" --", "\n--", 1), (seconds, errors.sad), (6, 0), textcoords="offset points",
-                          fontsize=8, va="center")
+            averaged = " --" in method
+            axis.annotate(method.replace(" --", "\n--", 1), (seconds, errors.sad), (6, 4 if averaged else -4),
+                          textcoords="offset points", fontsize=8, va="bottom" if averaged else "top", parse_math=False)
         times = [summary.seconds for summary in methods.values()]
         axis.set_xscale("log")
         axis.set_xlim(min(times) / 1.5, max(times) * 5)  # room for the names
         axis.set_ylim(0, 1.12 * max(summary.errors.sad for summary in methods.values()))
-        axis.set_title(name, fontsize=10)
+        axis.set_title(name, fontsize=10, parse_math=False)
         axis.set_xlabel("seconds per image")
         axis.grid(alpha=0.3)
     axes[0, 0].set_ylabel("SAD, thousands")
-    figure.tight_layout()
-    with atomic_path(path) as temporary:
+    with warnings.catch_warnings(), atomic_path(path) as temporary:
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # in names that matplotlib's font lacks
+        figure.tight_layout()
         figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)
 
@@ -116,7 +119,8 @@ def draw_worst(output: Path, rows: list[Row], files: dict[tuple[str, str], Tripl
     worst = sorted((row for row in rows if row.method == first), key=lambda row: -row.errors.sad)[:count]
     sheet = []
     for row in worst:
-        others = [other for other in rows if other[:2] == row[:2] and not other.method.startswith(first)]
+        others = [other for other in rows if other[:2] == row[:2] and other.method != first
+                  and not other.method.startswith(f"{first} --")]
         shown = [row, *sorted(others, key=lambda other: other.errors.sad)[:1]]
         triple = files[row.set, row.image]
         mattes = [read_grey(output / MATTES / file_name(each.set) / file_name(each.method) / f"{each.image}.png")
@@ -128,5 +132,6 @@ def draw_worst(output: Path, rows: list[Row], files: dict[tuple[str, str], Tripl
 
 
 def file_name(name: str) -> str:
-    """A method's or set's name as that of a folder."""
-    return "".join(character if character.isalnum() or character in "-.," else "_" for character in name)
+    """A method's or set's name as that of a folder, the same for names that differ in case only."""
+    name = name.strip(".") or "_"  # neither this folder nor the one above
+    return "".join(character if character.isalnum() or character in "-.," else "_" for character in name).casefold()

@@ -1,24 +1,35 @@
 """The benchmark that compares checkpoints with PyMatting's methods."""
 
 import csv
+import multiprocessing
+import os
 import shutil
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.compared_methods import THREAD_VARIABLES, NetworkMethod, PyMattingMethod
-from benchmarks.methods import chosen_methods, chosen_sets, main, parse_arguments, unique_names
+from benchmarks.compared_methods import (
+    THREAD_VARIABLES,
+    MethodError,
+    MethodProcess,
+    NetworkMethod,
+    PyMattingMethod,
+)
+from benchmarks.memory import peak_memory
+from benchmarks.methods import chosen_methods, chosen_sets, compare, main, parse_arguments, unique_names
 from benchmarks.methods_report import Row, draw_worst, file_name, print_table, summaries
 from dataloader.image_file import read_grey, read_image
-from dataloader.image_folders import Triple
+from dataloader.image_folders import Triple, find_test_images
 from evaluation.metrics import Errors, matting_errors
 from matting.ensemble import Ensemble
 from matting.predictor import Matting
 from networks import build_network
 from utils.checkpoint import save_checkpoint
+from utils.errors import InputError
 from utils.file_writing import write_png
 from utils.preprocessing import alpha_to_uint8
 
@@ -47,7 +58,7 @@ def test_tables_hold_means_and_the_largest_memory(capsys):
 
 
 def test_the_worst_images_of_the_first_method_are_drawn_beside_the_best_other_one(tmp_path, monkeypatch):
-    grey = {"net": 200, "net --flip": 220, "KNN": 50, "closed form": 90}
+    grey = {"net": 200, "net --flip": 220, "network": 50, "closed form": 90}
     rows = [row(image, method, sad) for image, sads in
             {"a": (3, 0, 2, 1), "b": (1, 0, 2, 1), "c": (5, 0, 1, 2)}.items()
             for method, sad in zip(grey, sads, strict=True)]
@@ -65,15 +76,21 @@ def test_the_worst_images_of_the_first_method_are_drawn_beside_the_best_other_on
                         lambda sheet: captions.extend(sheet) or sheet[0][1])
     draw_worst(tmp_path, rows, files, 2)
     assert [caption for caption, _ in captions] == [
-        "drawn, c. SAD: net 5.00; KNN 1.00", "drawn, a. SAD: net 3.00; closed form 1.00"]
+        "drawn, c. SAD: net 5.00; network 1.00", "drawn, a. SAD: net 3.00; closed form 1.00"]
     middles = [picture[120, 150 + 304 * np.arange(5), 0].tolist() for _, picture in captions]
     assert middles == [[0, 255, 200, 50, 255], [0, 255, 200, 90, 255]]
     assert read_image(tmp_path / "worst.jpg").shape == (240, 5 * 300 + 4 * 4, 3)
 
 
 def test_names_tell_methods_and_sets_apart(monkeypatch, tmp_path):
-    assert unique_names([Path("a/x.pth"), Path("b/x.pth"), Path("knn.pth"), Path("y.pth")], ("knn",)) == [
-        "a/x.pth", "b/x.pth", "knn.pth", "y"]
+    paths = [Path("a/x.pth"), Path("b/x.pth"), Path("knn.pth"), Path("y.pth")]
+    assert unique_names([(path.stem, path) for path in paths], ("KNN",)) == ["a/x.pth", "b/x.pth", "knn.pth", "y"]
+    for names in ([("a b", Path("p")), ("a_b", Path("p"))], [("x", Path("KNN"))] * 2):
+        with pytest.raises(InputError, match="given twice, or the same name as something else"):
+            unique_names(names, ("KNN",))
+    assert file_name("..") == "_"
+    monkeypatch.chdir(GENERATED)
+    assert list(chosen_sets(arguments(monkeypatch, "--data", "."))) == ["generated"]
     for folder in ("first/test", "second/test", "photographs"):
         shutil.copytree(GENERATED, tmp_path / folder)
     sets = chosen_sets(arguments(
@@ -145,6 +162,45 @@ def test_what_cannot_be_used_is_said_in_a_line(tmp_path, monkeypatch, capsys):
     assert main() == 1
     assert str(tmp_path / "none.pth") in capsys.readouterr().err
     monkeypatch.setattr("benchmarks.methods.find_spec", lambda name: None)
-    monkeypatch.setattr(sys, "argv", ["methods.py", "--data", str(GENERATED)])
+    monkeypatch.setattr(sys, "argv", ["methods.py", "--data", str(GENERATED), "--output", str(tmp_path / "out")])
     assert main() == 1
-    assert "methods.py: pymatting is not installed: pip install pymatting" in capsys.readouterr().err
+    assert "methods.py: --output needs matplotlib: pip install matplotlib" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pymatting", None)  # cannot be imported
+    with pytest.raises(InputError, match=r"PyMatting cannot be imported \(.*\): pip install pymatting"):
+        PyMattingMethod("knn").load()
+
+
+class Pretended(NamedTuple):
+    """A method that ends its process at the second image, and keeps away from memory."""
+
+    def load(self):
+        images = iter(["first use", "first image"])
+        return lambda image, trimap: trimap / 255 if next(images, None) else os._exit(9), peak_memory
+
+
+def test_a_process_has_its_own_memory_and_its_end_is_said():
+    held = np.ones(2**27)  # a GiB, which a process that is started now has nothing to do with
+    trimap = np.full((8, 9), 128, np.uint8)
+    with MethodProcess("made up", Pretended()) as process:
+        process.wait()
+        alpha, seconds, memory = process(np.zeros((8, 9, 3), np.uint8), trimap)
+        assert np.array_equal(alpha, trimap)
+        assert seconds > 0 and 2**24 < memory < held.nbytes
+        with pytest.raises(MethodError, match="made up: its process was killed, perhaps out of memory"):
+            process(np.zeros((8, 9, 3), np.uint8), trimap)
+    assert not multiprocessing.active_children()
+
+
+def test_out_of_memory_names_method_and_image(tmp_path, monkeypatch):
+    class Answers:
+        name, wait = "KNN", print
+
+        def __init__(self, *_: object): ...
+        def __enter__(self): return self
+        def __exit__(self, *_: object): ...
+        def __call__(self, *_: object): raise MethodError("KNN: not enough memory")
+
+    monkeypatch.setattr("benchmarks.methods.MethodProcess", Answers)
+    triples = find_test_images(*(GENERATED / part for part in ("merged", "alpha", "trimap")))
+    with pytest.raises(MethodError, match=r"000000\.png: KNN: not enough memory"):
+        compare("drawn", triples, {"KNN": NetworkMethod(Path("unused"))}, None)

@@ -68,7 +68,8 @@ class TimedRun:
         self.config, self.world, self.parts = copy.deepcopy(config), world, parts
         self.config.log.checkpoint_path = str(parts)  # for the batches of skipped steps
         self.test_images = validation_images(config)
-        self.about = {"minutes": 0.0, "samples": 0, "steps": 0, "validations": [], "architecture": architecture(config)}
+        self.about = {"minutes": 0.0, "samples": 0, "steps": 0, "validations": [], "decay": DECAY,
+                      "architecture": architecture(config)}
         self.state = start_or_resume(self.config, world)
         if (parts / ABOUT).exists():
             weights, about = load_shards(parts)
@@ -88,12 +89,17 @@ class TimedRun:
         self.progress = Progress(parts / PROGRESS, world, self.minutes_before)
         self.banks: LayerBanks | None = None  # with data.on_device, for all stages
         self.round_length = 1  # batches until the crop sizes repeat
-        self.decay = DECAY  # last share of the total time, in which the learning rate falls
+        if total:
+            self.about["decay"] = DECAY  # last share of the total time, in which the learning rate falls
 
     def finish_in(self, minutes: float) -> None:
-        """Lets the total time end after so many minutes, over which the learning rate falls."""
+        """Lets the total time end after so many minutes, over which the learning rate falls; crops stay as they are."""
+        if not self.about["mixed_crops"]:
+            share = self.minutes_before / (self.about["total"] or math.inf)
+            self.about["first_crop"] = self.about["last_crop"] = stage_at(share, self.stages).crop
+            self.stages = self._stages()
         self.about["total"] = self.minutes_before + minutes
-        self.decay = minutes / self.about["total"]
+        self.about["decay"] = minutes / self.about["total"]
 
     def _stages(self) -> tuple[Stage, ...]:
         first, last = self.about["first_crop"], self.about["last_crop"]
@@ -165,7 +171,7 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
             earlier calls.
         mixed: alternate between the crop sizes of these stages step by step, instead of one stage after the
             other; None: as in earlier calls.
-        finish: end the training with this call, in which the learning rate falls; `total` must be infinite.
+        finish: end the training after these minutes, in which the learning rate falls, whatever `total` was.
 
     Raises:
         ConfigError, ImageFileError, CheckpointError, TrainingError: as `trainer.train` does; also if the total
@@ -216,7 +222,7 @@ def train_stage(run: TimedRun, stage: Stage, clock: Clock, run_log: RunLog, stop
             step_batches = next_batches(batches, config)
             run_log.waited(time.perf_counter() - start)
             rate = config.train.G_lr * rate_at(share, run.state.step - run.first_step, config.train.warmup_step,
-                                               run.decay)
+                                               run.about["decay"])
             result = training_step(model, run.state, to_device(step_batches, run.world.device), rate, config,
                                    run.world, stop)
             stop_signal = result.stop_signal
@@ -250,11 +256,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--total", type=positive_float,
                         help="time for all calls together (default: as in earlier calls, or --minutes)")
     parser.add_argument("--finish", action="store_true",
-                        help="end the training with this call, over which the learning rate falls to zero, whatever "
-                             "--total was; in a copy of DIR, if training may go on from there")
+                        help="end the training after these minutes, over which the learning rate falls to zero, "
+                             "whatever --total was; in a copy of DIR, if training may go on from there")
     parser.add_argument("--first-crop", type=int, choices=crops, default=0,
-                        help="skip the stages with smaller crops, to train from given weights "
-                             "(default: as in earlier calls)")
+                        help="skip stages with smaller crops, to train from given weights (default: as earlier)")
     parser.add_argument("--last-crop", type=int, choices=crops, default=0,
                         help="skip the stages with larger crops (default: as in earlier calls)")
     parser.add_argument("--mixed-crops", action=argparse.BooleanOptionalAction,
@@ -279,8 +284,8 @@ def main() -> int:
     status = 0
     if args.minutes:
         with logging_to_file(config, world):
-            status = train_for(config, world, args.minutes, math.inf if args.finish else args.total, args.parts,
-                               args.first_crop, args.last_crop, args.mixed_crops, args.finish)
+            status = train_for(config, world, args.minutes, args.total, args.parts, args.first_crop, args.last_crop,
+                               args.mixed_crops, args.finish)
     if world.is_main:
         finished = args.minutes and load_about(args.parts).get("finished")
         paths = [args.parts / f"{config.version}.pth"] if finished else []
