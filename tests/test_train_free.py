@@ -240,8 +240,8 @@ def test_a_copy_is_finished_and_training_goes_on_without(monkeypatch, tmp_path, 
     before = load_about(tmp_path / "parts")
     rates, step = [], train_free.training_step
     monkeypatch.setattr(train_free, "training_step", lambda *args: rates.append(args[3]) or step(*args))
-    assert [call(monkeypatch, tmp_path, branch, "--minutes=0.1", "--finish") for _ in range(2)] == [0, 1]
-    assert load_about(tmp_path / "branch")["total"] == pytest.approx(before["minutes"] + 0.1)
+    assert [call(monkeypatch, tmp_path, branch, "--minutes=0.06", "--finish") for _ in range(2)] == [0, 1]
+    assert load_about(tmp_path / "branch")["total"] == pytest.approx(before["minutes"] + 0.06)
     assert (tmp_path / "branch" / "light.pth").exists()
     assert len(rates) > 4 and -np.diff(rates).max() * len(rates) > rates[0] / 2  # from the first step on
     assert rates[-1] < rates[0] / 9
