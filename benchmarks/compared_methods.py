@@ -76,6 +76,9 @@ class NetworkMethod(NamedTuple):
         return Ensemble(matting, self.flip, self.scales) if averaged else matting, lambda: peak_memory(matting.device)
 
 
+Method = PyMattingMethod | NetworkMethod
+
+
 class Answer(NamedTuple):
     """What a method makes of an image."""
 
@@ -94,7 +97,7 @@ class MethodProcess:
         name: for messages.
     """
 
-    def __init__(self, name: str, method: PyMattingMethod | NetworkMethod):
+    def __init__(self, name: str, method: Method):
         context = multiprocessing.get_context("spawn")  # forking a process that has threads can hang
         self.name, (self._pipe, other) = name, context.Pipe()
         self._process = context.Process(target=_serve, args=(other, method), daemon=True)
@@ -126,11 +129,12 @@ class MethodProcess:
             ValueError: if the method fails on the image, as PyMatting's do where nothing is known.
             MethodError: if the process has ended, or memory ran out.
         """
-        self._pipe.send((image, trimap))
-        return self._received()
+        return self._received((image, trimap))
 
-    def _received(self) -> Answer | None:
+    def _received(self, question: tuple[np.ndarray, np.ndarray] | None = None) -> Answer | None:
         try:
+            if question:
+                self._pipe.send(question)
             answer = self._pipe.recv()
         except (EOFError, OSError):
             raise MethodError(f"{self.name}: its process was killed, perhaps out of memory") from None
@@ -158,7 +162,7 @@ def _ignoring_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, usual)
 
 
-def _serve(pipe: Connection, method: PyMattingMethod | NetworkMethod) -> None:
+def _serve(pipe: Connection, method: Method) -> None:
     """Answers images until the pipe is closed. Exceptions are answers, too."""
     cv2.setNumThreads(1)
     try:

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.compared_methods import (
     PYMATTING,
+    Method,
     MethodError,
     MethodProcess,
     NetworkMethod,
@@ -47,7 +48,6 @@ PARTS = ("merged", "alpha", "trimap")
 WORST = 5  # images of worst.jpg
 
 METHODS = tuple(PYMATTING)
-Method = PyMattingMethod | NetworkMethod
 
 
 def unique_names(names: list[tuple[str, Path]], taken: Iterable[str] = ()) -> list[str]:
