@@ -41,7 +41,7 @@ from utils.program import program
 CONFIG = Path(__file__).resolve().parents[1] / "config/gca-free-light.toml"
 
 
-EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0,
+EARLIER = {"SUBJECT_SHARE": 0.0, "SMOOTH_SHARE": 0.0, "COUNT_SHARES": (0.72, 0.22, 0.06), "JOINED_SHARE": 0.25,
            "SHARES": {shapes: 0.14, strands: 0.36, plants: 0.14, patterns: 0.14, translucent: 0.22, meshes: 0.0,
                       things: 0.0}}
 
@@ -73,8 +73,8 @@ ARMS = {
     "all-drawn": Arm("the default recipe without cut-outs", REALISTIC, {}),
     "single-objects": Arm("default, hardly anything over another", REALISTIC._replace(second_share=0.1),
                           {"COUNT_SHARES": (0.95, 0.05, 0.0)}, cutouts=True),
-    "fewer-objects": Arm("default, less over each other, fewer hues", REALISTIC._replace(second_share=0.35, hue=30),
-                         {"COUNT_SHARES": (0.8, 0.16, 0.04)}, cutouts=True),
+    "more-objects": Arm("default, more over each other", REALISTIC._replace(second_share=0.5),
+                        {"COUNT_SHARES": (0.72, 0.22, 0.06)}, cutouts=True),
     "all": Arm("the default recipe", REALISTIC, {}, cutouts=True),
 }
 

@@ -74,7 +74,7 @@ def test_known_pixels_do_not_count(loss):
 
 def test_weighted_losses():
     weights = EasyDict(rec_weight=2.0, comp_weight=1.0, gabor_weight=0.0, grad_weight=0.0, smooth_l1_weight=0.5,
-                       laplacian_weight=0.0)
+                       laplacian_weight=0.0, sample_balance=0.0)
     colours = np.zeros((1, 3, 3), np.uint8)
     batch = {"alpha": TRUTH, "image": normalise(colours)[None], "foreground": torch.ones(1, 3, 1, 3),
              "background": torch.zeros(1, 3, 1, 3)}
@@ -99,3 +99,31 @@ def test_laplacian_loss_of_a_checkerboard():
     rows, columns = torch.meshgrid(torch.arange(16), torch.arange(16), indexing="ij")
     board = 0.125 * (1 - 2 * ((rows + columns) % 2))
     assert losses.laplacian_loss(truth + board, truth, torch.ones_like(truth)).item() == pytest.approx(256 * 0.125)
+
+
+def test_balanced_samples():
+    """Weights by hand: 100, 400 and 4 unknown pixels, mean 168; the last one's factor is limited to 3."""
+    unknown = torch.zeros(3, 1, 20, 20)
+    for each, pixels in zip(unknown, (100, 400, 4), strict=True):
+        each.flatten()[:pixels] = 1
+    weights = losses.balanced(unknown, 0.5)
+    assert torch.equal(weights > 0, unknown > 0)
+    assert weights.amax(dim=(1, 2, 3)).tolist() == pytest.approx([1.68**0.5, 0.42**0.5, 3])
+
+
+@pytest.mark.parametrize("loss", [losses.alpha_loss, losses.smooth_l1_loss, losses.gradient_loss, losses.gabor_loss])
+def test_weighted_samples_count_once(loss):
+    """A sample's weight multiplies its loss, also where a filter is applied before and a mask after."""
+    truth, unknown = torch.zeros(1, 1, 9, 9), torch.zeros(1, 1, 9, 9)
+    prediction = torch.rand(1, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    unknown[..., 2:7, 3:8] = 1
+    assert loss(prediction, truth, 2 * unknown).item() == pytest.approx(2 * loss(prediction, truth, unknown).item())
+
+
+def test_balance_of_a_configuration():
+    weights = EasyDict(rec_weight=1.0, comp_weight=0.0, gabor_weight=0.0, grad_weight=0.0, smooth_l1_weight=0.0,
+                       laplacian_weight=0.0, sample_balance=1.0)
+    unknown = torch.tensor([[1.0, 0, 0, 0], [1, 1, 1, 0]]).view(2, 1, 1, 4)  # weights 2 and 2/3
+    truth = torch.tensor([[0.5] * 4, [0.25] * 4]).view(2, 1, 1, 4)
+    parts = losses.weighted_losses(weights, torch.zeros(2, 1, 1, 4), {"alpha": truth}, unknown)
+    assert parts["loss"].item() == pytest.approx(2 * 0.5 + 2 / 3 * 3 * 0.25)

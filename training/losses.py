@@ -5,8 +5,8 @@ pixels in the whole step, over all processes and micro-batches, so that a step's
 how its samples are distributed.
 
 Common arguments: `prediction` and `truth` are alpha (N, 1, H, W) in 0..1, `unknown` is (N, 1, H, W),
-1 where the trimap is unknown and 0 elsewhere. Outside the unknown region alpha is known, so the
-difference there counts as zero, also for filters that reach across its border.
+1 (or the weight of the sample) where the trimap is unknown and 0 elsewhere. Outside the unknown region
+alpha is known, so the difference there counts as zero, also for filters that reach across its border.
 """
 
 from functools import lru_cache
@@ -22,6 +22,7 @@ from utils.tensors import denormalise
 
 GABOR_ORIENTATIONS = 16
 LAPLACIAN_LEVELS = 5
+LARGEST_BALANCE = 3.0
 
 
 def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tensor],
@@ -31,8 +32,11 @@ def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tens
     Args:
         weights: the configuration's table `train`.
         batch: tensors of `dataloader.dataset.TrainingData`.
+        unknown: 0 and 1.
     """
     truth, parts = batch["alpha"], {}
+    if weights.sample_balance:
+        unknown = balanced(unknown, weights.sample_balance)
     if weights.rec_weight:
         parts["rec"] = weights.rec_weight * alpha_loss(prediction, truth, unknown)
     if weights.comp_weight:
@@ -47,6 +51,16 @@ def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tens
     if weights.laplacian_weight:
         parts["laplacian"] = weights.laplacian_weight * laplacian_loss(prediction, truth, unknown)
     return {"loss": sum(parts.values()), **parts}
+
+
+def balanced(unknown: Tensor, power: float) -> Tensor:
+    """Unknown regions with each sample's weight: the batch's mean number of unknown pixels by its own, to this power.
+
+    With 0.5, two samples with 100 and 400 unknown pixels count as 1 to 2, not as 1 to 4, so that those with wide
+    unknown regions do not drown the others. Factors are limited to 1/3 to 3.
+    """
+    pixels = unknown.sum(dim=(1, 2, 3), keepdim=True)
+    return unknown * (pixels.mean() / pixels.clamp_min(1)).pow(power).clamp(1 / LARGEST_BALANCE, LARGEST_BALANCE)
 
 
 def alpha_loss(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:
@@ -107,7 +121,7 @@ def _filtered_loss(filters: np.ndarray, prediction: Tensor, truth: Tensor, unkno
     difference = _difference(prediction, truth, unknown)
     weight = torch.as_tensor(filters, dtype=difference.dtype, device=difference.device).unsqueeze(1)
     response = F.conv2d(difference, weight, padding=filters.shape[1] // 2)
-    return (response.abs().mean(dim=1, keepdim=True) * unknown).sum()
+    return (response.abs().mean(dim=1, keepdim=True) * (unknown > 0)).sum()  # weighted already
 
 
 @lru_cache

@@ -16,10 +16,10 @@ from dataloader.on_device.draws import Draws, for_some, in_groups, per_sample
 from dataloader.on_device.recipe import Recipe
 from dataloader.synthetic.camera import compressed as file_compressed
 
-UNTOUCHED_SHARE = 0.3  # share of images that get only faint noise
+UNTOUCHED_SHARE = 0.45  # share of images that get only faint noise
 REACH = 2  # radius of blur and sharpening kernels, in pixels
 QUALITIES = (40, 99)
-MEAN_NOISE = 3.9  # grey levels, at mid grey
+MEAN_NOISE = 2.5  # grey levels, at mid grey
 
 
 def photographed(draws: Draws, images: Tensor, recipe: Recipe) -> Tensor:

@@ -25,4 +25,5 @@ class Recipe(NamedTuple):
 
 
 PRESENT = Recipe()
-REALISTIC = Recipe(usual_trimap_share=0.5, defocused_share=0.5, soft_share=0.1, matched_share=0.2, spill_share=0.15)
+REALISTIC = Recipe(second_share=0.2, usual_trimap_share=0.8, defocused_share=0.5, soft_share=0.1, matched_share=0.2,
+                   spill_share=0.15)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-UNTOUCHED_SHARE = 0.3  # share of images that get only faint noise
+UNTOUCHED_SHARE = 0.45  # share of images that get only faint noise
 _NOISE_SIDE = 640  # of the noise tile, in pixels
 
 
@@ -28,7 +28,7 @@ def photograph(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     if rng.random() < 0.15:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.1))
     if rng.random() < 0.7:
-        image = with_noise(rng, image, rng.gamma(1.3, 3), blotches=rng.random() < 0.3)
+        image = with_noise(rng, image, rng.gamma(1.3, 1.9), blotches=rng.random() < 0.3)
     if rng.random() < 0.2:
         image = resampled(image, rng.uniform(0.5, 1))
     if rng.random() < 0.25:

@@ -12,12 +12,12 @@ from dataloader.synthetic.colours import apply_shade, foreground_colours, pale_c
 from dataloader.synthetic.drawing import NEUTRAL, Drawing, Family
 from dataloader.synthetic.subjects import Subject
 
-SHARES = {shapes: 0.08, strands: 0.33, plants: 0.12, patterns: 0.09, meshes: 0.06, translucent: 0.18,
-          things: 0.14}  # hair is the main use of mattes
+SHARES = {shapes: 0.14, strands: 0.38, plants: 0.20, patterns: 0.06, meshes: 0.03, translucent: 0.07,
+          things: 0.12}  # hair is the main use of mattes
 _MODULES = tuple(SHARES)
 FAMILIES: tuple[Family, ...] = tuple(family for module in _MODULES for family in module.FAMILIES)
 HELD_OUT: tuple[Family, ...] = tuple(family for module in _MODULES for family in getattr(module, "HELD_OUT", ()))
-JOINED_SHARE = 0.25  # share of objects made of two drawings
+JOINED_SHARE = 0.15  # share of objects made of two drawings
 FRAMED_SHARE = 0.5  # share of patterns joined to a solid shape
 FILLED_SHARE = 0.5  # share of lowest objects, if translucent, that have a solid one behind them
 PALE_SHARE = 0.75  # share of translucent objects with hardly any colour
@@ -25,7 +25,7 @@ SUBJECT_SHARE = 0.6  # share of bodies that are photographed subjects
 SUBJECT_SHADE = 0.35  # strength of the shade on photographed subjects, which are lit already
 SMOOTH_SHARE = 0.6  # share of photograph-textured strands whose photograph is blurred, as hair varies little in colour
 SMOOTH_PARTS = 20  # that blur's sigma is the photograph's longer side divided by this
-COUNT_SHARES = (0.72, 0.22, 0.06)  # shares of foregrounds with one, two and three objects
+COUNT_SHARES = (0.85, 0.13, 0.02)  # shares of foregrounds with one, two and three objects
 PHOTOGRAPH_SHARE = 0.75  # share of the other objects textured with a photograph
 _BODIES = (shapes.figure, shapes.defocused, shapes.motion_blurred, strands.fur, strands.whiskers, strands.bristles)
 _PATTERNS = patterns.FAMILIES + patterns.HELD_OUT + meshes.FAMILIES
