@@ -4,7 +4,7 @@ import csv
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from dataloader.image_folders import Triple
 from evaluation.metrics import Errors
 from utils.file_writing import atomic_path, write_jpeg
 from utils.visualisation import contact_sheet, panel
+
+if TYPE_CHECKING:
+    from matplotlib.text import Annotation
 
 MATTES = "mattes"  # folder in the output folder, with one for each set, and in these one for each method
 HEIGHT = 240  # pixels of the pictures in worst.jpg
@@ -82,19 +85,25 @@ def draw_chart(path: Path, rows: list[Row]) -> None:
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     sets = grouped(rows, lambda row: row.set)
     figure, axes = plt.subplots(1, len(sets), figsize=(0.6 + 4.4 * len(sets), 3.6), squeeze=False)
+    labels = []
     for axis, (name, group) in zip(axes[0], sets.items(), strict=True):
         methods = summaries(group)
         for method, (errors, seconds, _) in methods.items():
             colour = CLASSICAL if method in PYMATTING.values() else AVERAGED if " --" in method else NETWORK
             axis.plot(seconds, errors.sad, "o", color=colour)
             averaged = " --" in method
-            axis.annotate(method.replace(" --", "\n--", 1), (seconds, errors.sad), (6, 4 if averaged else -4),
-                          textcoords="offset points", fontsize=8, va="bottom" if averaged else "top", parse_math=False)
+            labels.append(axis.annotate(
+                method.replace(" --", "\n--", 1), (seconds, errors.sad), (6, 4 if averaged else -4),
+                textcoords="offset points", fontsize=8, va="bottom" if averaged else "top", parse_math=False))
         times = [summary.seconds for summary in methods.values()]
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlim(min(times) / 1.5, max(times) * 5)  # room for the names
         axis.set_ylim(0, 1.12 * max(summary.errors.sad for summary in methods.values()))
         axis.set_title(name, fontsize=10, parse_math=False)
@@ -104,8 +113,22 @@ def draw_chart(path: Path, rows: list[Row]) -> None:
     with warnings.catch_warnings(), atomic_path(path) as temporary:
         warnings.filterwarnings("ignore", "Glyph .* missing")  # in names that matplotlib's font lacks
         figure.tight_layout()
+        move_apart(labels)
         figure.savefig(temporary, dpi=110, format="png")
     plt.close(figure)
+
+
+def move_apart(labels: list["Annotation"]) -> None:
+    """Moves labels down until none covers another, from the uppermost on; their offsets are in points."""
+    placed = []
+    for label in sorted(labels, key=lambda label: -label.get_window_extent().y1):
+        box = label.get_window_extent()
+        for other in sorted(placed, key=lambda other: -other.y1):
+            if box.overlaps(other):
+                box = box.translated(0, other.y0 - box.y1 - 1)
+        moved = box.y0 - label.get_window_extent().y0
+        label.xyann = label.xyann[0], label.xyann[1] + moved * 72 / label.figure.dpi
+        placed.append(box)
 
 
 def draw_worst(output: Path, rows: list[Row], files: dict[tuple[str, str], Triple], count: int) -> None:

@@ -21,7 +21,7 @@ from benchmarks.compared_methods import (
 )
 from benchmarks.memory import peak_memory
 from benchmarks.methods import chosen_methods, chosen_sets, compare, main, parse_arguments, unique_names
-from benchmarks.methods_report import Row, draw_worst, file_name, print_table, summaries
+from benchmarks.methods_report import Row, draw_worst, file_name, move_apart, print_table, summaries
 from dataloader.image_file import read_grey, read_image
 from dataloader.image_folders import Triple, find_test_images
 from evaluation.metrics import Errors, matting_errors
@@ -205,3 +205,16 @@ def test_out_of_memory_names_method_and_image(tmp_path, monkeypatch):
     triples = find_test_images(*(GENERATED / part for part in ("merged", "alpha", "trimap")))
     with pytest.raises(MethodError, match=r"000000\.png: KNN: not enough memory"):
         compare("drawn", triples, {"KNN": NetworkMethod(Path("unused"))}, None)
+
+
+def test_names_in_the_chart_do_not_cover_each_other():
+    """Two names at one place: the second lies below the first. A third one, far away, stays."""
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    axis = figure.subplots()
+    labels = [axis.annotate(text, at, (6, -4), textcoords="offset points")
+              for text, at in (("one", (0.2, 0.5)), ("two", (0.2, 0.5)), ("three", (0.8, 0.9)))]
+    before = [label.get_window_extent().y0 for label in labels]
+    move_apart(labels)
+    boxes = [label.get_window_extent() for label in labels]
+    assert boxes[1].y1 < boxes[0].y0
+    assert [boxes[0].y0, boxes[2].y0] == pytest.approx([before[0], before[2]])
