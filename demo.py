@@ -1,7 +1,7 @@
 """Mattes a folder of images with a folder of trimaps.
 
-    python demo.py --config=config/gca-free-light.toml \\
-        --checkpoint=checkpoints/gca-free-light/gca-free-light.pth \\
+    python demo.py --config=config/gca-free.toml \\
+        --checkpoint=checkpoints/gca-free/gca-free.pth \\
         --image-dir=demo/input_lowres --trimap-dir=demo/trimap_lowres/Trimap3 --output=demo/pred/Trimap3
 
 These are the defaults. For each image NAME.* the folder OUTPUT/<version>_<checkpoint> receives

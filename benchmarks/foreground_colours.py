@@ -29,7 +29,7 @@ from matting.predictor import Matting
 from utils.arguments import any_path, image_side, positive_int
 from utils.program import program
 
-WEIGHTS = Path(__file__).parents[1] / "checkpoints" / "gca-free-light" / "gca-free-light.pth"
+WEIGHTS = Path(__file__).parents[1] / "checkpoints" / "gca-free" / "gca-free.pth"
 BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "magenta": (255, 0, 255)}
 COLUMNS = ("exact", "colour", *BACKGROUNDS, "alpha", "seconds")
 

@@ -75,7 +75,7 @@ def parse_arguments() -> argparse.Namespace:
 @program
 def main() -> int:
     args = parse_arguments()
-    matting = Matting.from_checkpoint(DEFAULT_CHECKPOINT, width=0.375, colour_samples=True)
+    matting = Matting.from_checkpoint(DEFAULT_CHECKPOINT)
     trimaps = by_stem(list_images(args.trimap_dir))
     alphas = by_stem(list_images(args.alpha_dir)) if args.alpha_dir else {}
     print(f"{'image':>12} | {'exact':>7} {'near':>7} | {'mean':>8} {'99.9 %':>8} {'largest':>8} |"

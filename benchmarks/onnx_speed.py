@@ -2,7 +2,7 @@
 
     python benchmarks/onnx_speed.py                     # network of the published width, random weights
     python benchmarks/onnx_speed.py --single --sizes 512 1024
-    python benchmarks/onnx_speed.py --checkpoint checkpoints/gca-free-light/gca-free-light.pth --repeats 3
+    python benchmarks/onnx_speed.py --checkpoint checkpoints/gca-free/gca-free.pth --repeats 3
 
 Each measurement runs in a separate process, whose peak memory is reported; the programs take turns, and the best of
 the repeats counts. Exporting first takes a minute, several with known colours. The largest difference in alpha from

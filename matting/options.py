@@ -15,9 +15,9 @@ if TYPE_CHECKING:  # the ONNX demo runs without PyTorch and easydict
 
     from matting.predictor import Matting
 
-DEFAULT_CONFIG = "config/gca-free-light.toml"
+DEFAULT_CONFIG = "config/gca-free.toml"
 PUBLISHED_CONFIG = "config/gca-dist-all-data.toml"  # for checkpoints that do not store their architecture
-DEFAULT_CHECKPOINT = Path("checkpoints/gca-free-light/gca-free-light.pth")  # relative to the project
+DEFAULT_CHECKPOINT = Path("checkpoints/gca-free/gca-free.pth")  # relative to the project
 PUBLISHED = "gca-dist"  # prefix of the published versions
 TRAIN_FIRST = "train it first, or name a file with --checkpoint"
 MISSING_PUBLISHED = """\

@@ -139,6 +139,6 @@ def test_refused(monkeypatch, photos, run, capsys, arguments, message):
 
 def args_in(args, project: Path):
     """The arguments with the network's files of the project, whatever the working folder."""
-    args.config = project / "config" / "gca-free-light.toml"
-    args.checkpoint = project / "checkpoints" / "gca-free-light" / "gca-free-light.pth"
+    args.config = project / "config" / "gca-free.toml"
+    args.checkpoint = project / "checkpoints" / "gca-free" / "gca-free.pth"
     return args

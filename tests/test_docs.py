@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = (".", "benchmarks", "checkpoints", "checkpoints/gca-free-light", "config", "demo", "docs", "pretrain")
+FOLDERS = (".", "benchmarks", "checkpoints", "checkpoints/gca-free", "config", "demo", "docs", "pretrain")
 DOCUMENTS = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
 PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # which names what was

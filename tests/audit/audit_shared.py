@@ -11,7 +11,7 @@ import numpy as np
 from audit_bad_images import encoded, picture, trimap_of
 from audit_run import ROOT
 
-CONFIG = ROOT / "config" / "gca-free-light.toml"
+CONFIG = ROOT / "config" / "gca-free.toml"
 GOOD = ("good1", "good2")
 WIDTH = 0.06
 _lock = threading.RLock()
@@ -89,7 +89,7 @@ def cut_out(folder: Path, *more: object, source: str = "images") -> list:
             "--output", folder / "out", *more]
 
 
-def matte(name: str, checkpoint: str = "tiny.pth", version: str = "gca-free-light") -> str:
+def matte(name: str, checkpoint: str = "tiny.pth", version: str = "gca-free") -> str:
     """The demo's output file of an image, below the output folder."""
     return f"{version}_{checkpoint}/{name}.png"
 
