@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataloader.image_file import list_images
+from matting.cutout import check_pymatting
 from matting.cutout_files import add_cutout_arguments, cutout_files
 from matting.ensemble import Ensemble
 from matting.matte_folder import matte_folder
 from matting.onnx_predictor import OnnxMatting
-from matting.options import add_matting_arguments, build_predictor, chosen_network
+from matting.options import DEFAULT_CHECKPOINT, add_matting_arguments, build_predictor, chosen_network
 from utils.arguments import any_path, positive_int, scale_factor
 from utils.device import usable_device
 from utils.distributed import ALONE, World, all_gather, join_world, leave_world, world_size
@@ -61,6 +62,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--flip", action="store_true", help="average with the matte of the mirrored image")
     parser.add_argument("--scales", type=scale_factor, nargs="+", default=[1.0], metavar="FACTOR",
                         help="average the mattes of the image resized by these factors, such as 1 0.75")
+    parser.add_argument("--refine", action=argparse.BooleanOptionalAction,
+                        help="make mattes agree better with the colours of their photos (default: only with the "
+                             "included weights)")
     args = parser.parse_args()
     unusable = [name for name in ONLY_WITH_PYTORCH if getattr(args, name) != parser.get_default(name)]
     if args.onnx and unusable:
@@ -96,12 +100,15 @@ def run(args: argparse.Namespace) -> int:
         print("RANDOM WEIGHTS: the mattes only show that the program runs")
     start = time.perf_counter()
     extra = cutout_files(args.cutout, args.background)
+    refine = checkpoint == DEFAULT_CHECKPOINT if args.refine is None else args.refine
+    if refine:
+        check_pymatting()
     output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"
     matting = build_predictor(config, checkpoint, world.device, precision=args.precision,
                               memory_limit=args.memory_limit, compile=args.compile,
                               attention=args.attention)
     counts = all_gather(world, matte_folder(with_averaging(args, matting), args.image_dir, args.trimap_dir, output,
-                                            args.batch, world, extra))
+                                            args.batch, world, extra, refine))
     status = summary(counts, start, matting, output, world)
     leave_world(world)
     return status
@@ -113,10 +120,12 @@ def run_onnx(args: argparse.Namespace) -> int:
         raise InputError("--onnx runs in one process, on all cores; start it without torchrun")
     start = time.perf_counter()
     extra = cutout_files(args.cutout, args.background)
+    if args.refine:
+        check_pymatting()
     matting = OnnxMatting(args.onnx)
     output = args.output / f"{matting.version}_{args.onnx.name}"
     counts = [matte_folder(with_averaging(args, matting), args.image_dir, args.trimap_dir, output, args.batch,
-                           extra=extra)]
+                           extra=extra, refine=bool(args.refine))]
     return summary(counts, start, matting, output, ALONE)
 
 

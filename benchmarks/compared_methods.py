@@ -51,13 +51,14 @@ class PyMattingMethod(NamedTuple):
 
 
 class NetworkMethod(NamedTuple):
-    """A checkpoint, its mattes averaged over mirrored and rescaled images where that is asked for."""
+    """A checkpoint, its mattes averaged over mirrored and rescaled images, or refined, where that is asked for."""
 
     checkpoint: Path
     config: str | None = None  # of checkpoints that do not store their architecture
     flip: bool = False
     scales: tuple[float, ...] = (1.0,)
     device: str | None = None
+    refine: bool = False
 
     def load(self) -> tuple[Estimate, Callable[[], int]]:
         """As `PyMattingMethod.load`; predicts as `demo.py` does.
@@ -65,6 +66,7 @@ class NetworkMethod(NamedTuple):
         Raises:
             InputError: for an unusable checkpoint, configuration or device.
         """
+        from matting.cutout import refined_alpha
         from matting.ensemble import Ensemble
         from matting.predictor import Matting
         from utils.config import architecture, load_config
@@ -72,8 +74,9 @@ class NetworkMethod(NamedTuple):
 
         matting = Matting.from_checkpoint(self.checkpoint, usable_device(self.device), offsets=False,
                                           **architecture(load_config(self.config)))
-        averaged = self.flip or self.scales != (1.0,)
-        return Ensemble(matting, self.flip, self.scales) if averaged else matting, lambda: peak_memory(matting.device)
+        predict = matting if not self.flip and self.scales == (1.0,) else Ensemble(matting, self.flip, self.scales)
+        estimate = (lambda image, trimap: refined_alpha(image, predict(image, trimap))) if self.refine else predict
+        return estimate, lambda: peak_memory(matting.device)
 
 
 Method = PyMattingMethod | NetworkMethod

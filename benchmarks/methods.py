@@ -90,7 +90,7 @@ def _set_name(folder: Path) -> str:
 
 
 def chosen_methods(args: argparse.Namespace) -> dict[str, Method]:
-    """The methods by name: each checkpoint, also averaged if --flip or --scales are given, and PyMatting's.
+    """The methods by name: each checkpoint, also refined (--refine) and averaged (--flip, --scales), and PyMatting's.
 
     Raises:
         InputError: as `unique_names` does.
@@ -99,6 +99,8 @@ def chosen_methods(args: argparse.Namespace) -> dict[str, Method]:
     names = unique_names([(path.stem, path) for path in args.checkpoint], PYMATTING.values())
     for name, path, config in zip_longest(names, args.checkpoint, args.config):
         methods[name] = NetworkMethod(path, config, device=args.device)
+        if args.refine:
+            methods[f"{name} --refine"] = methods[name]._replace(refine=True)
         if args.flip or args.scales:
             scales = tuple(args.scales or [1.0])
             options = ["--flip"] * args.flip + ["--scales", *(f"{scale:g}" for scale in scales)] * bool(args.scales)
@@ -183,6 +185,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--config", nargs="*", default=[], metavar="FILE",
                         help="configurations of the first checkpoints, in the same order (default: the architecture "
                              "stored in each file, else the published network)")
+    parser.add_argument("--refine", action="store_true",
+                        help="each checkpoint also with the refined mattes that demo.py --refine writes")
     parser.add_argument("--flip", action="store_true",
                         help="each checkpoint a second time, averaged with the matte of the mirrored image")
     parser.add_argument("--scales", type=scale_factor, nargs="+", metavar="FACTOR",

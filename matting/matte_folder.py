@@ -26,6 +26,7 @@ from dataloader.image_file import (
     read_image,
     read_photo,
 )
+from matting.cutout import refined_alpha
 from matting.cutout_files import NO_CUTOUT_FILES, CutoutFiles, write_cutout_files
 from utils.batching import batches_of_equal
 from utils.device import batch_or_one_by_one, is_out_of_memory
@@ -70,7 +71,7 @@ class MatteResult(NamedTuple):
 
 
 def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: Path, batch_size: int = 1,
-                 world: World = ALONE, extra: CutoutFiles = NO_CUTOUT_FILES) -> tuple[int, int]:
+                 world: World = ALONE, extra: CutoutFiles = NO_CUTOUT_FILES, refine: bool = False) -> tuple[int, int]:
     """Mattes this process's share of a folder's images and reports on each.
 
     Reading, computing and writing overlap; a failure costs only its image.
@@ -78,6 +79,7 @@ def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: 
     Args:
         batch_size: most images of one size that are computed at once.
         extra: the cut-outs and composites to write as well.
+        refine: write mattes as `matting.cutout.refined_alpha` refines them, which needs PyMatting.
 
     Returns:
         The number of mattes written, and of images in this process's share.
@@ -95,7 +97,7 @@ def matte_folder(matting: Predictor, image_dir: Path, trimap_dir: Path, output: 
     outcomes, written = SimpleQueue(), 0
 
     def write(result: MatteResult | ImageFileError) -> None:
-        outcomes.put(write_result(result, output, extra))
+        outcomes.put(write_result(result, output, extra, refine))
 
     def tell() -> None:
         """Prints lines about what has been written; also while the next image is computed, which may take minutes."""
@@ -202,15 +204,16 @@ def predict_jobs(matting: Predictor, jobs: list[Job | ImageFileError], bar: Prog
             yield MatteResult(job, matte, seconds, matting.attention_for(*job.trimap.shape))
 
 
-def write_result(result: MatteResult | ImageFileError, folder: Path, extra: CutoutFiles) -> str | ImageFileError:
-    """Writes an image's output files; returns a line about it."""
+def write_result(result: MatteResult | ImageFileError, folder: Path, extra: CutoutFiles,
+                 refine: bool = False) -> str | ImageFileError:
+    """Writes an image's output files; returns a line about it. Cut-outs are of the matte as it is without `refine`."""
     if isinstance(result, ImageFileError):
         return result
     (path, image, _, share, photo), matte, seconds, attention = result
     stem = folder / path.stem
     try:
         write_offsets(stem, matte)
-        write_png(f"{stem}.png", alpha_to_uint8(matte.alpha))
+        write_png(f"{stem}.png", alpha_to_uint8(refined_alpha(image, matte.alpha) if refine else matte.alpha))
         if photo:
             write_cutout_files(stem, photo, matte.alpha, extra)
     except OSError as error:

@@ -15,7 +15,7 @@ import numpy as np
 
 WINDOW_SHARE = 0.08  # side of the windows whose colours are averaged, as a share of the longer side
 PURITY = 8  # power of a layer's share in a pixel by which the pixel counts in the averages
-ALPHA_DEVIATION = 0.15  # expected error of an alpha of 0.5, as a standard deviation
+ALPHA_DEVIATION = 0.15  # default of `most_probable`: for composites
 COLOUR_DEVIATION = 0.02  # least standard deviation of a layer's colours in a window, of 1
 NOISE_DEVIATION = 0.01  # of the image, of 1
 ITERATIONS = 3
@@ -54,13 +54,15 @@ def nearby_colours(foreground: np.ndarray, background: np.ndarray, alpha: np.nda
     return Colours(front, back, front_variance, back_variance)
 
 
-def most_probable(image: np.ndarray, alpha: np.ndarray, near: Colours) -> tuple[np.ndarray, np.ndarray]:
+def most_probable(image: np.ndarray, alpha: np.ndarray, near: Colours,
+                  deviation: float = ALPHA_DEVIATION) -> tuple[np.ndarray, np.ndarray]:
     """Foreground (H, W, 3) in 0..1 and alpha (H, W), pixel by pixel; an alpha of 0 and 1 stays.
 
     Args:
         image: (H, W, 3) float32 in 0..1.
         alpha: (H, W) float32 in 0..1.
         near: of shape (H, W, ...).
+        deviation: expected error of an alpha of 0.5, as a standard deviation.
     """
     alpha = alpha[..., None]
     difference = near.foreground - near.background
@@ -69,7 +71,7 @@ def most_probable(image: np.ndarray, alpha: np.ndarray, near: Colours) -> tuple[
     on_line = _dot(offset, difference) / contrast
     beside = offset - on_line * difference
     unexplained = _dot(beside, beside) / 2  # a variance: two of three channels are perpendicular to the line
-    prior = 4 * ALPHA_DEVIATION**2 * alpha * (1 - alpha)  # a variance, as of a beta distribution
+    prior = 4 * deviation**2 * alpha * (1 - alpha)  # a variance, as of a beta distribution
     refined = alpha
     for _ in range(ITERATIONS):
         gain = prior * contrast / (prior * contrast + _variance(refined, near) + unexplained)

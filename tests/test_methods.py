@@ -25,6 +25,7 @@ from benchmarks.methods_report import Row, draw_worst, file_name, move_apart, pr
 from dataloader.image_file import read_grey, read_image
 from dataloader.image_folders import Triple, find_test_images
 from evaluation.metrics import Errors, matting_errors
+from matting.cutout import refined_alpha
 from matting.ensemble import Ensemble
 from matting.predictor import Matting
 from networks import build_network
@@ -102,10 +103,11 @@ def test_names_tell_methods_and_sets_apart(monkeypatch, tmp_path):
 
 def test_each_checkpoint_comes_alone_and_averaged(monkeypatch):
     args = arguments(monkeypatch, "--checkpoint", "a/n.pth", "--config", "c.toml", "--flip", "--scales", "1", "0.5",
-                     "--methods", "cf", "--device", "cpu")
+                     "--refine", "--methods", "cf", "--device", "cpu")
     alone = NetworkMethod(Path("a/n.pth"), "c.toml", device="cpu")
     assert chosen_methods(args) == {
-        "n": alone, "n --flip --scales 1 0.5": alone._replace(flip=True, scales=(1.0, 0.5)),
+        "n": alone, "n --refine": alone._replace(refine=True),
+        "n --flip --scales 1 0.5": alone._replace(flip=True, scales=(1.0, 0.5)),
         "closed form": PyMattingMethod("cf")}
     assert list(chosen_methods(arguments(monkeypatch, "--checkpoint", "n.pth", "--flip", "--methods"))) == [
         "n", "n --flip"]
@@ -131,13 +133,13 @@ def test_the_program_measures_each_method_as_it_is(tmp_path, monkeypatch, capsys
         monkeypatch.setenv(variable, "1")  # as the program does; put back afterwards
     monkeypatch.setattr(sys, "argv", [
         "methods.py", "--data", str(tmp_path / "set"), "--checkpoint", str(tmp_path / "small.pth"), "--flip",
-        "--methods", "knn", "--output", str(tmp_path / "out"), "--device", "cpu"])
+        "--refine", "--methods", "knn", "--output", str(tmp_path / "out"), "--device", "cpu"])
     assert main() == 0
     out, err = capsys.readouterr()
     assert "set: means of 2 images; 1 left out" in out and "000000.png: left out (" in err
     with (tmp_path / "out" / "errors.csv").open() as file:
         rows = {(row["image"], row["method"]): row for row in csv.DictReader(file)}
-    methods = ["small", "small --flip", "KNN"]
+    methods = ["small", "small --refine", "small --flip", "KNN"]
     assert list(rows) == [(image, method) for image in ("000002", "000004") for method in methods]
     matting = Matting.from_checkpoint(tmp_path / "small.pth", "cpu")
     for (name, method), values in rows.items():
@@ -146,6 +148,7 @@ def test_the_program_measures_each_method_as_it_is(tmp_path, monkeypatch, capsys
         matte = read_grey(tmp_path / "out" / "mattes" / "set" / file_name(method) / f"{name}.png")
         if method != "KNN":
             alpha = (Ensemble(matting, flip=True) if "flip" in method else matting)(image, trimap)
+            alpha = refined_alpha(image, alpha) if "refine" in method else alpha
             assert np.abs(alpha_to_uint8(alpha).astype(int) - matte).max() <= 1
         found = [float(values[column]) for column in Errors._fields]
         assert found == pytest.approx(matting_errors(matte, truth, trimap))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from matting.cutout import compose_onto, estimate_foreground, estimate_layers
+from matting import cutout
+from matting.cutout import compose_onto, estimate_foreground, estimate_layers, refined_alpha
 from matting.robust_colours import COLOUR_DEVIATION, Colours, most_probable, nearby_colours
 
 RED, GREEN = np.float32([0.9, 0.1, 0.1]), np.float32([0.1, 0.7, 0.1])
@@ -115,3 +116,26 @@ def test_errors_of_alpha_shrink(dtype, error):
         final, before = (np.abs(compose_onto(*layers, behind) - truth)[mixed].mean()
                          for layers in ((foreground, refined), (estimate_foreground(image, given, "ml"), given)))
         assert final < 0.6 * before
+
+
+@pytest.mark.parametrize("error", [-0.1, 0.1])
+def test_refined_mattes(error):
+    """Alpha alone: nearer to the truth than the given one, and to the given one than that of the layers."""
+    image, alpha = disc()
+    mixed = (alpha > 0.1) & (alpha < 0.9)
+    given = np.where(mixed, alpha + np.float32(error), alpha)
+    before = given.copy()
+    refined = refined_alpha(image, given)
+    assert np.array_equal(given, before) and refined.dtype == given.dtype
+    assert np.abs(refined - alpha)[mixed].mean() < 0.7 * abs(error)
+    of_layers = estimate_layers(image, given)[1]
+    assert np.abs(refined - given)[mixed].mean() < np.abs(of_layers - given)[mixed].mean()
+    exact = given % 1 == 0
+    assert exact.any() and np.array_equal(refined[exact], given[exact])
+
+
+def test_a_matte_without_open_pixels_is_not_refined(monkeypatch):
+    """Nor is PyMatting loaded for it."""
+    monkeypatch.setattr(cutout, "_estimate_coarse", lambda *_: pytest.fail("estimated colours"))
+    alpha = np.eye(5, dtype=np.float32)
+    assert np.array_equal(refined_alpha(np.zeros((5, 5, 3), np.uint8), alpha), alpha)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataloader.image_file import list_images, read_grey, read_image
-from matting.cutout import compose_onto, estimate_layers
+from matting.cutout import compose_onto, estimate_layers, refined_alpha
 from matting.mark_options import rectangle
 from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
 from matting.proposals import propose
@@ -134,7 +134,7 @@ def all_samples(matting: Matting) -> np.ndarray:
         colours, alpha = estimate_layers(image, matte)
         on = [compose_onto(colours, alpha, background) for background in (
             checkerboard(*alpha.shape), np.array(GREEN, np.uint8))]
-        rows.append(panel([image, trimap, alpha_to_uint8(matte), *on], ALL_HEIGHT))
+        rows.append(panel([image, trimap, alpha_to_uint8(refined_alpha(image, matte)), *on], ALL_HEIGHT))
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return np.vstack(padded)[:-GAP]
