@@ -95,10 +95,10 @@ def draw_chart(path: Path, rows: list[Row]) -> None:
         for method, (errors, seconds, _) in methods.items():
             colour = CLASSICAL if method in PYMATTING.values() else AVERAGED if " --" in method else NETWORK
             axis.plot(seconds, errors.sad, "o", color=colour)
-            averaged = " --" in method
-            labels.append(axis.annotate(
-                method.replace(" --", "\n--", 1), (seconds, errors.sad), (6, 4 if averaged else -4),
-                textcoords="offset points", fontsize=8, va="bottom" if averaged else "top", parse_math=False))
+            averaged = " --flip" in method or " --scales" in method
+            text, height, side = (method.replace(" --", "\n--", 1), 4, "bottom") if averaged else (method, -4, "top")
+            labels.append(axis.annotate(text, (seconds, errors.sad), (6, height), textcoords="offset points",
+                                        fontsize=8, va=side, parse_math=False))
         times = [summary.seconds for summary in methods.values()]
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
