@@ -11,8 +11,17 @@ from PIL import Image, ImageCms
 
 import demo
 from dataloader.image_file import read_grey, read_image, read_photo
-from matting.cutout import CutoutError, blurred_background, compose_onto, cut_out, estimate_layers, to_depth
+from matting.cutout import (
+    CutoutError,
+    blurred_background,
+    compose_onto,
+    cut_out,
+    estimate_layers,
+    refined_alpha,
+    to_depth,
+)
 from matting.cutout_files import background_for, read_background
+from matting.options import DEFAULT_CHECKPOINT
 from tests.generated_images import layers
 from utils.file_writing import with_icc_profile, write_png
 from utils.preprocessing import Matte, alpha_to_uint8
@@ -130,6 +139,31 @@ def test_files_of_the_demo(monkeypatch, pictures):
         assert np.array_equal(picture, cut_out(read_image(pictures / "images" / "b.jpg"), alpha))
     for name in "ab":  # the matte is the network's
         assert np.array_equal(read_grey(out / f"{name}.png"), alpha_to_uint8(alpha))
+
+
+def test_refined_mattes(monkeypatch, pictures):
+    """The matte is the refined alpha of what the network saw; cut-outs are those without --refine."""
+    assert run(monkeypatch, pictures, "--refine", "--cutout") == 0
+    out = pictures / "out" / "gca-dist-all-data_random-weights"
+    image, alpha, *_ = layers(np.uint16)
+    refined = refined_alpha(read_image(pictures / "images" / "b.jpg"), alpha)
+    assert np.array_equal(read_grey(out / "b.png"), alpha_to_uint8(refined))
+    assert not np.array_equal(read_grey(out / "b.png"), alpha_to_uint8(alpha))
+    pixels = cv2.imread(str(out / "a_cutout.png"), cv2.IMREAD_UNCHANGED)[..., [2, 1, 0, 3]]
+    assert np.array_equal(pixels, cut_out(image, alpha))
+
+
+@pytest.mark.parametrize(("arguments", "refined"), [
+    ([], True), (["--no-refine"], False), (["--checkpoint", str(DEFAULT_CHECKPOINT)], True),
+    (["--random-weights"], False), (["--random-weights", "--refine"], True)])
+def test_mattes_of_the_included_weights_are_refined(monkeypatch, arguments, refined):
+    given = []
+    monkeypatch.setattr(demo, "build_predictor", lambda *_, **__: Oracle(None))
+    monkeypatch.setattr(demo, "matte_folder", lambda *args: given.append(args[-1]) or (1, 1))
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--device", "cpu", *arguments])
+    monkeypatch.chdir(ROOT)
+    assert demo.main() == 0
+    assert given == [refined]
 
 
 def test_multi_level_cutouts_keep_the_matte(monkeypatch, pictures):

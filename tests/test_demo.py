@@ -17,9 +17,8 @@ from reference import reference_network
 import demo
 from dataloader.image_file import ImageFileError, read_grey, read_image
 from matting import matte_folder, predictor
-from matting.cutout import refined_alpha
 from matting.cutout_files import NO_CUTOUT_FILES
-from matting.options import DEFAULT_CHECKPOINT, add_matting_arguments, chosen_network
+from matting.options import add_matting_arguments, chosen_network
 from matting.predictor import Matting
 from networks import build_network
 from utils.checkpoint import save_checkpoint
@@ -77,32 +76,6 @@ def test_mattes_and_offset_pictures(monkeypatch, capsys, pictures, networks):
     assert lines[0] == f"demo.py: images: 1 in {pictures / 'images'}; trimaps: 1 in {pictures / 'trimaps'}"
     assert lines[1].startswith(f"a.png: 50 x 40, {unknown:.1%} unknown, ")
     assert lines[2].startswith("1 of 1 mattes in ")
-
-
-def test_refined_mattes(monkeypatch, pictures, networks):
-    """The matte is the refined alpha; cut-outs come from the network's, as without --refine."""
-    arguments = ["--checkpoint", str(networks["gca"]), "--cutout"]
-    files = [pictures / "out" / "gca_gca.pth" / name for name in ("a.png", "a_cutout.png")]
-    assert run(monkeypatch, pictures, *arguments) == 0
-    _, cutout = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in files)
-    assert run(monkeypatch, pictures, *arguments, "--refine") == 0
-    refined, same_cutout = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in files)
-    image = read_image(pictures / "images" / "a.png")
-    alpha = Matting(reference_network("gca"), "cpu")(image, read_grey(pictures / "trimaps" / "a.png"))
-    assert np.array_equal(refined, alpha_to_uint8(refined_alpha(image, alpha)))
-    assert not np.array_equal(refined, alpha_to_uint8(alpha))
-    assert np.array_equal(cutout, same_cutout)
-
-
-@pytest.mark.parametrize(("arguments", "refined"), [
-    ([], True), (["--no-refine"], False), (["--checkpoint", str(DEFAULT_CHECKPOINT)], True),
-    (["--random-weights"], False), (["--random-weights", "--refine"], True)])
-def test_mattes_of_the_included_weights_are_refined(monkeypatch, pictures, arguments, refined):
-    given = []
-    monkeypatch.setattr(demo, "build_predictor", lambda *_, **__: SimpleNamespace(device="cpu"))
-    monkeypatch.setattr(demo, "matte_folder", lambda *args: given.append(args[-1]) or (1, 1))
-    assert run(monkeypatch, pictures, *arguments) == 0
-    assert given == [refined]
 
 
 def test_baseline_has_no_offset_pictures(monkeypatch, pictures, networks):
