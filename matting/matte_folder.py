@@ -212,8 +212,9 @@ def write_result(result: MatteResult | ImageFileError, folder: Path, extra: Cuto
     (path, image, _, share, photo), matte, seconds, attention = result
     stem = folder / path.stem
     try:
-        write_offsets(stem, matte)
-        write_png(f"{stem}.png", alpha_to_uint8(refined_alpha(image, matte.alpha) if refine else matte.alpha))
+        levels = alpha_to_uint8(refined_alpha(image, matte.alpha) if refine else matte.alpha)
+        write_offsets(stem, matte)  # once nothing can fail any more but writing
+        write_png(f"{stem}.png", levels)
         if photo:
             write_cutout_files(stem, photo, matte.alpha, extra)
     except OSError as error:

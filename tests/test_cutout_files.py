@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 import demo
 from dataloader.image_file import read_grey, read_image, read_photo
+from matting import matte_folder
 from matting.cutout import (
     CutoutError,
     blurred_background,
@@ -20,7 +21,7 @@ from matting.cutout import (
     refined_alpha,
     to_depth,
 )
-from matting.cutout_files import background_for, read_background
+from matting.cutout_files import NO_CUTOUT_FILES, background_for, read_background
 from matting.options import DEFAULT_CHECKPOINT
 from tests.generated_images import layers
 from utils.file_writing import with_icc_profile, write_png
@@ -151,6 +152,20 @@ def test_refined_mattes(monkeypatch, pictures):
     assert not np.array_equal(read_grey(out / "b.png"), alpha_to_uint8(alpha))
     pixels = cv2.imread(str(out / "a_cutout.png"), cv2.IMREAD_UNCHANGED)[..., [2, 1, 0, 3]]
     assert np.array_equal(pixels, cut_out(image, alpha))
+
+
+def test_a_matte_that_cannot_be_refined_leaves_no_offset_picture(monkeypatch, tmp_path):
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(matte_folder, "refined_alpha", fail)
+    image, trimap = np.zeros((32, 32, 3), np.uint8), np.full((32, 32), 128, np.uint8)
+    job = matte_folder.Job(tmp_path / "a.png", image, trimap, 1.0, None)
+    matte = Matte(np.full((32, 32), 0.5, np.float32), (np.zeros((2, 2, 2), np.int64),), (np.ones(2, np.float32),))
+    result = matte_folder.MatteResult(job, matte, 1.0, "exact")
+    line = matte_folder.write_result(result, tmp_path, NO_CUTOUT_FILES, refine=True)
+    assert str(line) == f"{job.path}: not enough memory for the output of 32 x 32 pixels"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("arguments", "refined"), [
