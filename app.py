@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matting.cutout import check_pymatting
-from matting.options import add_matting_arguments, build_predictor, chosen_network
+from matting.options import add_matting_arguments, build_predictor, chosen_network, for_large_images
 from utils.arguments import memory_size, port_number, positive_int
 from utils.device import usable_device
 from utils.errors import InputError, system_reason
@@ -72,6 +72,7 @@ def main() -> int:
     config, checkpoint = chosen_network(args)
     matting = build_predictor(config, checkpoint, usable_device(args.device), precision=args.precision,
                               memory_limit=args.memory_limit, attention=args.attention)
+    matting = for_large_images(matting, checkpoint, args.coarse_to_fine)
     with uploads_folder() as folder:
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}
         notice = "**Random weights**: mattes only show that the page works." if checkpoint is None else None

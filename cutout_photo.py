@@ -24,7 +24,7 @@ from dataloader.image_file import ImageFileError, by_stem, list_images
 from matting.cutout import DEFAULT_METHOD, check_pymatting
 from matting.cutout_files import CutoutFiles, read_background
 from matting.mark_options import AUTO, Rectangle, add_mark_arguments
-from matting.options import add_matting_arguments, build_predictor, chosen_network
+from matting.options import add_matting_arguments, build_predictor, chosen_network, for_large_images
 from matting.photo_cutouts import SUFFIXES, cut_out_photo
 from utils.arguments import any_path
 from utils.device import usable_device
@@ -111,8 +111,10 @@ def main() -> int:
     check_pymatting()
     wanted = CutoutFiles(True, read_background(args.background), DEFAULT_METHOD)
     check_writable(args.output)
-    matting = build_predictor(*chosen_network(args), usable_device(args.device), precision=args.precision,
+    config, checkpoint = chosen_network(args)
+    matting = build_predictor(config, checkpoint, usable_device(args.device), precision=args.precision,
                               memory_limit=args.memory_limit, attention=args.attention, offsets=False)
+    matting = for_large_images(matting, checkpoint, args.coarse_to_fine)
     failures = run(photos, matting, wanted, args)
     kinds = f"/NAME{', NAME'.join(f'{suffix}.png' for suffix in SUFFIXES)}" if failures < len(photos) else ""
     print(f"{len(photos) - failures} of {len(photos)} cut-outs in {time.perf_counter() - start:.1f} s: "

@@ -28,7 +28,7 @@ from matting.cutout_files import add_cutout_arguments, cutout_files
 from matting.ensemble import Ensemble
 from matting.matte_folder import matte_folder
 from matting.onnx_predictor import OnnxMatting
-from matting.options import DEFAULT_CHECKPOINT, add_matting_arguments, build_predictor, chosen_network
+from matting.options import DEFAULT_CHECKPOINT, add_matting_arguments, build_predictor, chosen_network, for_large_images
 from utils.arguments import any_path, positive_int, scale_factor
 from utils.device import usable_device
 from utils.distributed import ALONE, World, all_gather, join_world, leave_world, world_size
@@ -37,7 +37,6 @@ from utils.program import announce, program
 
 if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
     from matting.matte_folder import Predictor
-    from matting.predictor import Matting
 
 RANDOM_WEIGHTS = "random-weights"
 ONLY_WITH_PYTORCH = ("config", "set", "device", "precision", "memory_limit", "attention", "compile")  # arguments
@@ -107,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     matting = build_predictor(config, checkpoint, world.device, precision=args.precision,
                               memory_limit=args.memory_limit, compile=args.compile,
                               attention=args.attention)
+    matting = for_large_images(matting, checkpoint, args.coarse_to_fine)
     counts = all_gather(world, matte_folder(with_averaging(args, matting), args.image_dir, args.trimap_dir, output,
                                             args.batch, world, extra, refine))
     status = summary(counts, start, matting, output, world)
@@ -122,14 +122,15 @@ def run_onnx(args: argparse.Namespace) -> int:
     extra = cutout_files(args.cutout, args.background)
     if args.refine:
         check_pymatting()
-    matting = OnnxMatting(args.onnx)
-    output = args.output / f"{matting.version}_{args.onnx.name}"
+    network = OnnxMatting(args.onnx)
+    matting = for_large_images(network, None, args.coarse_to_fine)
+    output = args.output / f"{network.version}_{args.onnx.name}"
     counts = [matte_folder(with_averaging(args, matting), args.image_dir, args.trimap_dir, output, args.batch,
                            extra=extra, refine=bool(args.refine))]
     return summary(counts, start, matting, output, ALONE)
 
 
-def with_averaging(args: argparse.Namespace, matting: Matting | OnnxMatting) -> Predictor:
+def with_averaging(args: argparse.Namespace, matting: Predictor) -> Predictor:
     """The predictor with the averaging that --flip and --scales ask for."""
     return Ensemble(matting, args.flip, args.scales) if args.flip or args.scales != [1.0] else matting
 

@@ -24,22 +24,26 @@ def check_modules() -> None:
 
 check_modules()
 
-from matting.options import DEFAULT_CHECKPOINT  # noqa: E402
+from matting.coarse_to_fine import CoarseToFine  # noqa: E402
+from matting.options import DEFAULT_CHECKPOINT, for_large_images  # noqa: E402
 from matting.predictor import Matting  # noqa: E402
 
 dependencies = ["torch", "numpy", "cv2", "PIL"]
 
 
 def gca_matting(checkpoint: str | Path | None = None, device: str | torch.device | None = None,
-                **options: str | float | bool | None) -> Matting:
+                coarse_to_fine: bool | None = None, **options: str | float | bool | None) -> Matting | CoarseToFine:
     """A predictor of alpha mattes from photos and trimaps.
 
     Args:
         checkpoint: weights file; default: the demo's, which is part of this folder.
         device: compute device; default: CUDA if available.
+        coarse_to_fine: whether large images are computed as by `matting.coarse_to_fine`; default: with the demo's
+            weights.
         options: of `matting.predictor.Matting.from_checkpoint`, such as precision="bf16" or encoder="...".
 
     Raises:
         utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
     """
-    return Matting.from_checkpoint(checkpoint or HERE / DEFAULT_CHECKPOINT, device, **options)
+    matting = Matting.from_checkpoint(checkpoint or HERE / DEFAULT_CHECKPOINT, device, **options)
+    return for_large_images(matting, checkpoint or DEFAULT_CHECKPOINT, coarse_to_fine)

@@ -59,6 +59,7 @@ class NetworkMethod(NamedTuple):
     scales: tuple[float, ...] = (1.0,)
     device: str | None = None
     refine: bool = False
+    coarse_to_fine: bool = False
 
     def load(self) -> tuple[Estimate, Callable[[], int]]:
         """As `PyMattingMethod.load`; predicts as `demo.py` does.
@@ -68,13 +69,15 @@ class NetworkMethod(NamedTuple):
         """
         from matting.cutout import refined_alpha
         from matting.ensemble import Ensemble
+        from matting.options import for_large_images
         from matting.predictor import Matting
         from utils.config import architecture, load_config
         from utils.device import usable_device
 
         matting = Matting.from_checkpoint(self.checkpoint, usable_device(self.device), offsets=False,
                                           **architecture(load_config(self.config)))
-        predict = matting if not self.flip and self.scales == (1.0,) else Ensemble(matting, self.flip, self.scales)
+        whole = for_large_images(matting, self.checkpoint, self.coarse_to_fine)
+        predict = whole if not self.flip and self.scales == (1.0,) else Ensemble(whole, self.flip, self.scales)
         estimate = (lambda image, trimap: refined_alpha(image, predict(image, trimap))) if self.refine else predict
         return estimate, lambda: peak_memory(matting.device)
 

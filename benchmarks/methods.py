@@ -90,7 +90,7 @@ def _set_name(folder: Path) -> str:
 
 
 def chosen_methods(args: argparse.Namespace) -> dict[str, Method]:
-    """The methods by name: each checkpoint, also refined (--refine) and averaged (--flip, --scales), and PyMatting's.
+    """The methods by name: each checkpoint, also refined, from coarse to fine and averaged as asked, and PyMatting's.
 
     Raises:
         InputError: as `unique_names` does.
@@ -101,6 +101,9 @@ def chosen_methods(args: argparse.Namespace) -> dict[str, Method]:
         methods[name] = NetworkMethod(path, config, device=args.device)
         if args.refine:
             methods[f"{name} --refine"] = methods[name]._replace(refine=True)
+        if args.coarse_to_fine:
+            options = ["--coarse-to-fine"] + ["--refine"] * args.refine
+            methods[" ".join([name, *options])] = methods[name]._replace(refine=args.refine, coarse_to_fine=True)
         if args.flip or args.scales:
             scales = tuple(args.scales or [1.0])
             options = ["--flip"] * args.flip + ["--scales", *(f"{scale:g}" for scale in scales)] * bool(args.scales)
@@ -187,6 +190,8 @@ def parse_arguments() -> argparse.Namespace:
                              "stored in each file, else the published network)")
     parser.add_argument("--refine", action="store_true",
                         help="each checkpoint also with the refined mattes that demo.py --refine writes")
+    parser.add_argument("--coarse-to-fine", action="store_true",
+                        help="each checkpoint also as demo.py computes large images; refined if --refine is given")
     parser.add_argument("--flip", action="store_true",
                         help="each checkpoint a second time, averaged with the matte of the mirrored image")
     parser.add_argument("--scales", type=scale_factor, nargs="+", metavar="FACTOR",

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from utils.device import available_memory
-from utils.preprocessing import UNKNOWN, Matte, Pair, Picture, as_pair, set_known, trimap_labels
+from matting.rescaling import part_of, rescaled
+from utils.preprocessing import Matte, Pair, Picture, as_pair, set_known, trimap_labels
 from utils.progress_bar import Report
 
 if TYPE_CHECKING:
+    from matting.coarse_to_fine import CoarseToFine
     from matting.onnx_predictor import OnnxMatting
     from matting.predictor import Matting
-
-BYTES_PER_PIXEL = 20  # of a rescaled image, its trimap and alpha, with padding, besides the network
 
 
 class Ensemble:
@@ -28,7 +27,8 @@ class Ensemble:
         scales: factors on the sides; the versions at another scale are resized back.
     """
 
-    def __init__(self, matting: Matting | OnnxMatting, flip: bool = False, scales: Sequence[float] = (1.0,)):
+    def __init__(self, matting: Matting | OnnxMatting | CoarseToFine, flip: bool = False,
+                 scales: Sequence[float] = (1.0,)):
         if not scales or min(scales) <= 0:
             raise ValueError(f"scales are {list(scales)}; expected one or more numbers above 0")
         self.matting, self.flip, self.scales = matting, flip, tuple(scales)
@@ -55,41 +55,17 @@ class Ensemble:
         shares = np.repeat(np.square(self.scales), 1 + self.flip)
         shares = shares / shares.sum()
         for scale in self.scales:
-            resized = [_resized(pair, scale) for pair in pairs]
-            mattes.append(self.matting.predict_batch(resized, _part_of(report, shares, len(mattes))))
+            resized = [rescaled(*pair, scale) for pair in pairs]
+            mattes.append(self.matting.predict_batch(resized, part_of(report, shares, len(mattes))))
             if self.flip:
                 mirrored = self.matting.predict_batch([_mirrored(pair) for pair in resized],
-                                                      _part_of(report, shares, len(mattes)))
+                                                      part_of(report, shares, len(mattes)))
                 mattes.append([matte._replace(alpha=matte.alpha[:, ::-1]) for matte in mirrored])
         return [_mean([version[i] for version in mattes], trimap) for i, (_, trimap) in enumerate(pairs)]
 
 
-def _part_of(report: Report, shares: np.ndarray, number: int) -> Report:
-    """What reports a version's tiles as a part of all versions', of which each takes its share of the work."""
-    def report_part(done: int, total: int) -> None:
-        before = total * shares[:number].sum() / shares[number]
-        after = total * shares[number + 1:].sum() / shares[number]
-        report(round(before) + done, round(before) + total + round(after))
-
-    return report_part
-
-
 def _mirrored(pair: Pair) -> Pair:
     return tuple(np.ascontiguousarray(image[:, ::-1]) for image in pair)
-
-
-def _resized(pair: Pair, scale: float) -> Pair:
-    if scale == 1:
-        return pair
-    image, trimap = pair
-    size = tuple(max(1, round(side * scale)) for side in trimap.shape[::-1])
-    if size[0] * size[1] * BYTES_PER_PIXEL > available_memory():
-        raise MemoryError(f"not enough memory for {size[0]} x {size[1]} pixels, scaled by {scale:g}")
-    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    resized = cv2.resize(trimap, size, interpolation=cv2.INTER_NEAREST)
-    unknown = (trimap_labels(trimap) == UNKNOWN).astype(np.float32)
-    resized[cv2.resize(unknown, size, interpolation=cv2.INTER_AREA) > 0] = 128  # keeps thin bands
-    return cv2.resize(image, size, interpolation=smooth), resized
 
 
 def _mean(versions: list[Matte], trimap: np.ndarray) -> Matte:

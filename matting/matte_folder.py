@@ -38,11 +38,12 @@ from utils.processes import in_advance
 from utils.progress_bar import ProgressBar, batch_name
 
 if TYPE_CHECKING:  # the ONNX demo runs without PyTorch
+    from matting.coarse_to_fine import CoarseToFine
     from matting.ensemble import Ensemble
     from matting.onnx_predictor import OnnxMatting
     from matting.predictor import Matting
 
-    Predictor = Matting | OnnxMatting | Ensemble
+    Predictor = Matting | OnnxMatting | CoarseToFine | Ensemble
 
 LARGE = 4_000_000  # pixels of an image that is announced where no bar is shown
 NEAR_REMARK = ", near attention (--attention exact: slower)"  # in the line of an image

@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # the ONNX demo runs without PyTorch and easydict
     import torch
     from easydict import EasyDict
 
+    from matting.coarse_to_fine import CoarseToFine
+    from matting.onnx_predictor import OnnxMatting
     from matting.predictor import Matting
 
 DEFAULT_CONFIG = "config/gca-free.toml"
@@ -61,6 +63,9 @@ def add_matting_arguments(parser: argparse.ArgumentParser) -> argparse._Mutually
     parser.add_argument("--attention", choices=ATTENTIONS,
                         help="exact, or near: much faster for large images, alpha nearly the same "
                              "(default: near from 8 megapixels on the CPU, else exact)")
+    parser.add_argument("--coarse-to-fine", action=argparse.BooleanOptionalAction,
+                        help="compute large images reduced first, and at the next size what is not plain there "
+                             "(default: only with the included weights)")
     return weights
 
 
@@ -95,6 +100,15 @@ def _trained_instead(checkpoint: Path) -> str:
     trained = [path for path in (checkpoint.with_name(f"{name}.pth") for name in ("best_model", "latest_model"))
                if path.exists()]
     return f"; its training's is --checkpoint={trained[0]}" if trained else f"; {TRAIN_FIRST}"
+
+
+def for_large_images(matting: Matting | OnnxMatting, checkpoint: Path | None,
+                     coarse_to_fine: bool | None) -> Matting | OnnxMatting | CoarseToFine:
+    """The predictor, from coarse to fine if that is wanted; None: if the checkpoint is the included one."""
+    from matting.coarse_to_fine import CoarseToFine
+
+    wanted = checkpoint == DEFAULT_CHECKPOINT if coarse_to_fine is None else coarse_to_fine
+    return CoarseToFine(matting) if wanted else matting
 
 
 def build_predictor(config: EasyDict, checkpoint: Path | None, device: torch.device | None, **options) -> Matting:

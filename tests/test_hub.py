@@ -44,10 +44,11 @@ def test_a_checkpoint(monkeypatch, tmp_path, network):
 def test_the_default_is_in_the_project(monkeypatch, tmp_path):
     """Wherever the program was started."""
     monkeypatch.chdir(tmp_path)
-    paths = []
-    monkeypatch.setattr(Matting, "from_checkpoint", lambda path, device: paths.append((path, device)))
-    hubconf.gca_matting()
-    assert paths == [(ROOT / DEFAULT_CHECKPOINT, None)]
+    paths, matting = [], Matting(build_network(width=0.1), "cpu")
+    monkeypatch.setattr(Matting, "from_checkpoint", lambda path, device: paths.append((path, device)) or matting)
+    assert hubconf.gca_matting().matting is matting  # from coarse to fine
+    assert hubconf.gca_matting(coarse_to_fine=False) is matting
+    assert paths == [(ROOT / DEFAULT_CHECKPOINT, None)] * 2
 
 
 def test_missing_weights(tmp_path):

@@ -1,0 +1,108 @@
+"""Large images from coarse to fine: what is plain in the downscaled image is known when the next size is computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from matting.rescaling import part_of, rescaled
+from utils.preprocessing import (
+    BACKGROUND,
+    FOREGROUND,
+    UNKNOWN,
+    Matte,
+    Pair,
+    Picture,
+    as_pair,
+    trimap_grey,
+    trimap_labels,
+)
+from utils.progress_bar import Report
+
+if TYPE_CHECKING:
+    from matting.onnx_predictor import OnnxMatting
+    from matting.predictor import Matting
+
+LARGEST_START = 900  # pixels of the longer side of the smallest version, at most
+STEP = 0.5  # from a version to the next smaller one
+PLAIN = 0.02  # alpha this close to 0 or 1 may become known
+MARGIN = 2  # pixels around one, in the version where it is found, that have to be as plain
+
+
+class CoarseToFine:
+    """A predictor like `matting.predictor.Matting` for images larger than what its network was trained with.
+
+    In such an image unknown bands are hundreds of pixels wide and structures coarse; there a network answers with a
+    grey veil. Here it sees the image reduced to at most `LARGEST_START` pixels first. Unknown pixels whose alpha in it
+    is plainly 0 or 1, around them too, and which are connected through others like them to known pixels of their kind,
+    are known in the version of twice the size, and so on up to the full size. Smaller images are left to the predictor.
+
+    Args:
+        matting: the predictor of each version.
+    """
+
+    def __init__(self, matting: Matting | OnnxMatting):
+        self.matting = matting
+        self.device, self.precision, self.border = matting.device, matting.precision, matting.border
+
+    def __call__(self, image: Picture, trimap: Picture) -> np.ndarray:
+        """Alpha (H, W) float32 in 0..1; arguments as in `Matting.predict`."""
+        return self.predict(image, trimap).alpha
+
+    def attention_for(self, height: int, width: int) -> str:
+        """As `Matting.attention_for`, of the full size."""
+        return self.matting.attention_for(height, width)
+
+    def predict(self, image: Picture, trimap: Picture, report: Report = lambda done, total: None) -> Matte:
+        """Alpha, and the full size's attention offsets; arguments and errors as in `Matting.predict`."""
+        return self.predict_batch([(image, trimap)], report)[0]
+
+    def predict_batch(self, pairs: list[Pair], report: Report = lambda done, total: None) -> list[Matte]:
+        """`predict` for several images of one size."""
+        if not pairs:
+            return []
+        pairs = [as_pair(*pair) for pair in pairs]
+        scales = scales_for(*pairs[0][1].shape)
+        shares = [scale**2 for scale in scales]
+        decided: list[np.ndarray | None] = [None] * len(pairs)
+        for number, scale in enumerate(scales):
+            versions = [rescaled(*pair, scale) for pair in pairs]
+            versions = [(image, trimap if labels is None else trimap_grey(with_known(trimap_labels(trimap), labels)))
+                        for (image, trimap), labels in zip(versions, decided, strict=True)]
+            mattes = self.matting.predict_batch(versions, part_of(report, shares, number))
+            if scale < 1:
+                decided = [plain_labels(matte.alpha, trimap_labels(trimap))
+                           for matte, (_, trimap) in zip(mattes, versions, strict=True)]
+        return mattes
+
+
+def scales_for(height: int, width: int) -> tuple[float, ...]:
+    """The scales at which an image is computed, the smallest first; the last is 1."""
+    scales = [1.0]
+    while max(height, width) * scales[0] > LARGEST_START and min(height, width) * scales[0] * STEP >= 1:
+        scales.insert(0, scales[0] * STEP)
+    return tuple(scales)
+
+
+def plain_labels(alpha: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Labels (H, W) in which unknown pixels that an alpha (H, W) in 0..1 plainly decides are known."""
+    alpha = np.nan_to_num(alpha, nan=0.5)
+    around = np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8)
+    unknown, result = labels == UNKNOWN, labels.copy()
+    for kind, plain in ((BACKGROUND, cv2.dilate(alpha, around) < PLAIN),
+                        (FOREGROUND, cv2.erode(alpha, around) > 1 - PLAIN)):
+        known = labels == kind
+        _, parts = cv2.connectedComponents((plain & unknown | known).view(np.uint8), connectivity=4)
+        attached = np.zeros(parts.max() + 1, bool)
+        attached[parts[known]] = True
+        attached[0] = False
+        result[attached[parts] & unknown] = kind
+    return result
+
+
+def with_known(labels: np.ndarray, smaller: np.ndarray) -> np.ndarray:
+    """Labels (H, W), where unknown those of a smaller version (h, w)."""
+    enlarged = cv2.resize(smaller, labels.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return np.where(labels == UNKNOWN, enlarged, labels)
