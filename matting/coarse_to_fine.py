@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from matting.onnx_predictor import OnnxMatting
     from matting.predictor import Matting
 
-LARGEST_START = 900  # pixels of the longer side of the smallest version, at most
-STEP = 0.5  # from a version to the next smaller one
+LARGE = 900  # pixels of the longer side up to which an image is left to the predictor
+LARGEST_START = 500  # pixels of the longer side of the smallest version, at most
+LEAST_QUARTER = 400  # pixels of the longer side of a version of a quarter, from which no version of half is computed
 PLAIN = 0.02  # alpha this close to 0 or 1 may become known
 MARGIN = 2  # pixels around one, in the version where it is found, that have to be as plain
 
@@ -37,7 +38,8 @@ class CoarseToFine:
     In such an image unknown bands are hundreds of pixels wide and structures coarse; there a network answers with a
     grey veil. Here it sees the image reduced to at most `LARGEST_START` pixels first. Unknown pixels whose alpha in it
     is plainly 0 or 1, around them too, and which are connected through others like them to known pixels of their kind,
-    are known in the version of twice the size, and so on up to the full size. Smaller images are left to the predictor.
+    are known in the next larger version, and so on up to the full size. What is far from all known pixels stays
+    unknown. Images up to `LARGE` pixels are left to the predictor.
 
     Args:
         matting: the predictor of each version.
@@ -80,9 +82,12 @@ class CoarseToFine:
 
 def scales_for(height: int, width: int) -> tuple[float, ...]:
     """The scales at which an image is computed, the smallest first; the last is 1."""
+    longer, shorter = max(height, width), min(height, width)
     scales = [1.0]
-    while max(height, width) * scales[0] > LARGEST_START and min(height, width) * scales[0] * STEP >= 1:
-        scales.insert(0, scales[0] * STEP)
+    scale = 0.25 if longer / 4 >= LEAST_QUARTER else 0.5
+    while longer > LARGE and longer * scales[0] > LARGEST_START and shorter * scale >= 1:
+        scales.insert(0, scale)
+        scale /= 2
     return tuple(scales)
 
 

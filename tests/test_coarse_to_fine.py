@@ -44,10 +44,14 @@ def wide_band(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("size", "scales"), [
-    ((900, 700), (1.0,)), ((700, 901), (0.5, 1.0)), ((1800, 1800), (0.5, 1.0)), ((3000, 4000), (0.125, 0.25, 0.5, 1.0)),
-    ((1, 5000), (1.0,)), ((3, 5000), (0.5, 1.0))])
-def test_the_first_version_has_at_most_900_pixels(size, scales):
-    """Unless nothing of the shorter side would be left."""
+    ((900, 700), (1.0,)), ((700, 901), (0.5, 1.0)), ((1599, 9), (0.25, 0.5, 1.0)), ((1600, 9), (0.25, 1.0)),
+    ((2048, 2048), (0.125, 0.25, 1.0)), ((3000, 4000), (0.125, 0.25, 1.0)), ((4000, 6000), (0.0625, 0.125, 0.25, 1.0)),
+    ((3, 5000), (1.0,)), ((4, 5000), (0.25, 1.0))])
+def test_the_first_version_has_at_most_500_pixels(size, scales):
+    """Unless the image is small, or nothing of the shorter side would be left; the next ones have twice the size each.
+
+    The version of half the size is left out where that of a quarter has 400 pixels.
+    """
     assert scales_for(*size) == scales
 
 
@@ -65,16 +69,16 @@ def test_what_is_plain_is_known_at_the_next_size():
     In the version of 500 pixels, the ramp has 100, of which two at each end are plain, as many as the margin takes; in
     that of 1000, four of 200, less two of margin.
     """
-    predictor, trimap = Step(), wide_band(40, 2000)
-    matte = CoarseToFine(predictor).predict(np.zeros((40, 2000, 3), np.uint8), trimap)
-    assert [seen.shape for seen in predictor.trimaps] == [(10, 500), (20, 1000), (40, 2000)]
-    assert [np.count_nonzero(seen[5] == 128) for seen in predictor.trimaps] == [400, 2 * 100, 2 * 196]
+    predictor, trimap = Step(), wide_band(40, 4000)
+    matte = CoarseToFine(predictor).predict(np.zeros((40, 4000, 3), np.uint8), trimap)
+    assert [seen.shape for seen in predictor.trimaps] == [(5, 500), (10, 1000), (40, 4000)]
+    assert [np.count_nonzero(seen[4] == 128) for seen in predictor.trimaps] == [400, 2 * 100, 4 * 196]
     final = trimap_labels(predictor.trimaps[-1])
-    assert (final[:, :790] == FOREGROUND).all()
-    assert (final[:, 810:1190] == UNKNOWN).all()
-    assert (final[:, 1210:] == BACKGROUND).all()
+    assert (final[:, :1590] == FOREGROUND).all()
+    assert (final[:, 1610:2390] == UNKNOWN).all()
+    assert (final[:, 2410:] == BACKGROUND).all()
     assert np.array_equal(matte.alpha, predictor.alpha(trimap))
-    assert matte.offsets == ((40, 2000),)
+    assert matte.offsets == ((40, 4000),)
 
 
 def test_what_a_trimap_says_is_never_changed():
@@ -139,16 +143,17 @@ def test_images_of_a_batch_get_what_they_get_alone():
     for i, trimap in enumerate(trimaps):
         alone = Step()
         CoarseToFine(alone).predict(image, trimap)
+        assert len(alone.trimaps) == 2
         assert all(map(np.array_equal, together.trimaps[i::2], alone.trimaps))
     assert CoarseToFine(together).predict_batch([]) == []
 
 
 def test_progress_grows_to_all():
-    """Sides of a half are a quarter of the work: 4 + 16 + 64 of the smallest version's tiles."""
+    """Sides of a half are a quarter of the work: 4 + 16 + 256 of the smallest version's tiles."""
     reported = []
-    CoarseToFine(Step()).predict(np.zeros((40, 2000, 3), np.uint8), wide_band(40, 2000),
+    CoarseToFine(Step()).predict(np.zeros((40, 4000, 3), np.uint8), wide_band(40, 4000),
                                  lambda *both: reported.append(both))
-    assert reported[:4] == [(done, 84) for done in range(1, 5)]
+    assert reported[:4] == [(done, 276) for done in range(1, 5)]
     shares = [done / total for done, total in reported]
     assert shares == sorted(shares)
     assert shares[-1] == 1
