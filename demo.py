@@ -28,7 +28,7 @@ from matting.cutout_files import add_cutout_arguments, cutout_files
 from matting.ensemble import Ensemble
 from matting.matte_folder import matte_folder
 from matting.onnx_predictor import OnnxMatting
-from matting.options import DEFAULT_CHECKPOINT, add_matting_arguments, build_predictor, chosen_network, for_large_images
+from matting.options import add_matting_arguments, build_predictor, chosen_network, for_large_images, is_included
 from utils.arguments import any_path, positive_int, scale_factor
 from utils.device import usable_device
 from utils.distributed import ALONE, World, all_gather, join_world, leave_world, world_size
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         print("RANDOM WEIGHTS: the mattes only show that the program runs")
     start = time.perf_counter()
     extra = cutout_files(args.cutout, args.background)
-    refine = checkpoint == DEFAULT_CHECKPOINT if args.refine is None else args.refine
+    refine = is_included(checkpoint) if args.refine is None else args.refine
     if refine:
         check_pymatting()
     output = args.output / f"{config.version}_{checkpoint.name if checkpoint else RANDOM_WEIGHTS}"

@@ -45,5 +45,5 @@ def gca_matting(checkpoint: str | Path | None = None, device: str | torch.device
     Raises:
         utils.checkpoint.CheckpointError: if the file is missing, unreadable or of another network.
     """
-    matting = Matting.from_checkpoint(checkpoint or HERE / DEFAULT_CHECKPOINT, device, **options)
-    return for_large_images(matting, checkpoint or DEFAULT_CHECKPOINT, coarse_to_fine)
+    checkpoint = checkpoint or HERE / DEFAULT_CHECKPOINT
+    return for_large_images(Matting.from_checkpoint(checkpoint, device, **options), checkpoint, coarse_to_fine)

@@ -16,12 +16,15 @@ from utils.preprocessing import (
     Pair,
     Picture,
     as_pair,
+    checked_labels,
     trimap_grey,
     trimap_labels,
 )
 from utils.progress_bar import Report
 
 if TYPE_CHECKING:
+    import torch
+
     from matting.onnx_predictor import OnnxMatting
     from matting.predictor import Matting
 
@@ -38,8 +41,8 @@ class CoarseToFine:
     In such an image unknown bands are hundreds of pixels wide and structures coarse; there a network answers with a
     grey veil. Here it sees the image reduced to at most `LARGEST_START` pixels first. Unknown pixels whose alpha in it
     is plainly 0 or 1, around them too, and which are connected through others like them to known pixels of their kind,
-    are known in the next larger version, and so on up to the full size. What is far from all known pixels stays
-    unknown. Images up to `LARGE` pixels are left to the predictor.
+    are known in the next larger version, and so on up to the full size; their alpha is exactly 0 or 1 in the end.
+    Images of up to `LARGE` pixels, and those without known or without unknown ones, are left to the predictor.
 
     Args:
         matting: the predictor of each version.
@@ -47,10 +50,22 @@ class CoarseToFine:
 
     def __init__(self, matting: Matting | OnnxMatting):
         self.matting = matting
-        self.device, self.precision, self.border = matting.device, matting.precision, matting.border
+
+    @property
+    def device(self) -> torch.device | str:
+        """That of the predictor, as all that follows."""
+        return self.matting.device
+
+    @property
+    def precision(self) -> str:
+        return self.matting.precision
+
+    @property
+    def border(self) -> int:
+        return self.matting.border
 
     def __call__(self, image: Picture, trimap: Picture) -> np.ndarray:
-        """Alpha (H, W) float32 in 0..1; arguments as in `Matting.predict`."""
+        """Alpha (H, W) float32 in 0..1; arguments and errors as in `Matting.predict`."""
         return self.predict(image, trimap).alpha
 
     def attention_for(self, height: int, width: int) -> str:
@@ -66,18 +81,23 @@ class CoarseToFine:
         if not pairs:
             return []
         pairs = [as_pair(*pair) for pair in pairs]
-        scales = scales_for(*pairs[0][1].shape)
+        labels = checked_labels(pairs)
+        scales = scales_for(*labels[0].shape) if any(map(_can_spread, labels)) else (1.0,)
         shares = [scale**2 for scale in scales]
-        decided: list[np.ndarray | None] = [None] * len(pairs)
-        for number, scale in enumerate(scales):
+        decided = [np.full((1, 1), UNKNOWN, np.uint8)] * len(pairs)  # nothing yet
+        for number, scale in enumerate(scales[:-1]):
             versions = [rescaled(*pair, scale) for pair in pairs]
-            versions = [(image, trimap if labels is None else trimap_grey(with_known(trimap_labels(trimap), labels)))
-                        for (image, trimap), labels in zip(versions, decided, strict=True)]
-            mattes = self.matting.predict_batch(versions, part_of(report, shares, number))
-            if scale < 1:
-                decided = [plain_labels(matte.alpha, trimap_labels(trimap))
-                           for matte, (_, trimap) in zip(mattes, versions, strict=True)]
-        return mattes
+            given = [trimap_labels(trimap) for _, trimap in versions]
+            narrowed = list(map(with_known, given, decided))
+            mattes = self.matting.predict_batch(
+                [(image, trimap_grey(known)) for (image, _), known in zip(versions, narrowed, strict=True)],
+                part_of(report, shares, number))
+            plain = [plain_labels(matte.alpha, known) for matte, known in zip(mattes, narrowed, strict=True)]
+            decided = [np.where(before == UNKNOWN, after, UNKNOWN) for before, after in zip(given, plain, strict=True)]
+        if len(scales) > 1:
+            pairs = [(image, trimap_grey(with_known(whole, known)))
+                     for (image, _), whole, known in zip(pairs, labels, decided, strict=True)]
+        return self.matting.predict_batch(pairs, part_of(report, shares, len(scales) - 1))
 
 
 def scales_for(height: int, width: int) -> tuple[float, ...]:
@@ -89,6 +109,11 @@ def scales_for(height: int, width: int) -> tuple[float, ...]:
         scales.insert(0, scale)
         scale /= 2
     return tuple(scales)
+
+
+def _can_spread(labels: np.ndarray) -> bool:
+    """Whether there are unknown pixels, and known ones."""
+    return 0 < np.count_nonzero(labels == UNKNOWN) < labels.size
 
 
 def plain_labels(alpha: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -108,6 +133,6 @@ def plain_labels(alpha: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def with_known(labels: np.ndarray, smaller: np.ndarray) -> np.ndarray:
-    """Labels (H, W), where unknown those of a smaller version (h, w)."""
+    """Labels (H, W), where unknown those of a smaller version (h, w), which are `UNKNOWN` where it decided nothing."""
     enlarged = cv2.resize(smaller, labels.shape[::-1], interpolation=cv2.INTER_NEAREST)
     return np.where(labels == UNKNOWN, enlarged, labels)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the ONNX demo runs without PyTorch and easydict
     from matting.onnx_predictor import OnnxMatting
     from matting.predictor import Matting
 
+PROJECT = Path(__file__).resolve().parents[1]
 DEFAULT_CONFIG = "config/gca-free.toml"
 PUBLISHED_CONFIG = "config/gca-dist-all-data.toml"  # for checkpoints that do not store their architecture
 DEFAULT_CHECKPOINT = Path("checkpoints/gca-free/gca-free.pth")  # relative to the project
@@ -102,13 +103,18 @@ def _trained_instead(checkpoint: Path) -> str:
     return f"; its training's is --checkpoint={trained[0]}" if trained else f"; {TRAIN_FIRST}"
 
 
-def for_large_images(matting: Matting | OnnxMatting, checkpoint: Path | None,
+def for_large_images(matting: Matting | OnnxMatting, checkpoint: str | Path | None,
                      coarse_to_fine: bool | None) -> Matting | OnnxMatting | CoarseToFine:
     """The predictor, from coarse to fine if that is wanted; None: if the checkpoint is the included one."""
     from matting.coarse_to_fine import CoarseToFine
 
-    wanted = checkpoint == DEFAULT_CHECKPOINT if coarse_to_fine is None else coarse_to_fine
+    wanted = is_included(checkpoint) if coarse_to_fine is None else coarse_to_fine
     return CoarseToFine(matting) if wanted else matting
+
+
+def is_included(checkpoint: str | Path | None) -> bool:
+    """Whether a checkpoint is the project's own, however its path is written."""
+    return checkpoint is not None and Path(checkpoint).resolve() == (PROJECT / DEFAULT_CHECKPOINT).resolve()
 
 
 def build_predictor(config: EasyDict, checkpoint: Path | None, device: torch.device | None, **options) -> Matting:

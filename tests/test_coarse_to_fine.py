@@ -9,6 +9,7 @@ from matting.coarse_to_fine import CoarseToFine, plain_labels, scales_for
 from matting.options import DEFAULT_CHECKPOINT, for_large_images
 from utils.preprocessing import BACKGROUND, FOREGROUND, UNKNOWN, Matte, trimap_labels
 
+ROOT = Path(__file__).parent.parent
 TILES = 4
 
 
@@ -123,10 +124,35 @@ def test_background_likewise():
     assert (plain_labels(alpha, labels)[10:] == UNKNOWN).all()
 
 
-def test_without_known_pixels_nothing_becomes_known():
-    predictor, trimap = Step(), np.full((40, 2000), 128, np.uint8)
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_without_known_or_unknown_pixels_there_is_nothing_to_find_first(grey):
+    predictor, trimap = Step(), np.full((40, 2000), grey, np.uint8)
     CoarseToFine(predictor).predict(np.zeros((40, 2000, 3), np.uint8), trimap)
-    assert all((seen == 128).all() for seen in predictor.trimaps)
+    assert len(predictor.trimaps) == 1
+    assert predictor.trimaps[0] is trimap
+
+
+@pytest.mark.parametrize("width", [1201, 2001, 6001])
+def test_what_no_version_decides_stays_as_it_was(monkeypatch, width):
+    """To the pixel, also where pixels of the reduced versions do not fit those of the image."""
+    predictor = Step()
+    monkeypatch.setattr(predictor, "alpha", lambda trimap: np.full(trimap.shape, 0.5, np.float32))
+    trimap = np.where(np.arange(width) % 1000 < 4, 0, 128).astype(np.uint8)[None].repeat(13, axis=0)
+    CoarseToFine(predictor).predict(np.zeros((13, width, 3), np.uint8), trimap)
+    assert len(predictor.trimaps) > 1
+    assert np.array_equal(predictor.trimaps[-1], trimap)
+
+
+@pytest.mark.parametrize(("image", "trimap"), [
+    (np.zeros((40, 2000, 3), np.uint8), np.zeros((40, 2000, 3), np.uint8)),
+    (np.zeros((40, 2000, 3), np.uint8), np.zeros((40, 2000), np.int64)),
+    (np.zeros((40, 2000, 3), np.uint8), np.zeros((40, 1999), np.uint8)),
+    (np.zeros((40, 2000), np.uint8), np.zeros((40, 2000), np.uint8))])
+def test_bad_input_is_refused_before_any_work(image, trimap):
+    predictor = Step()
+    with pytest.raises(ValueError, match=r"expected|but"):
+        CoarseToFine(predictor).predict(image, trimap)
+    assert predictor.trimaps == []
 
 
 def test_nothing_is_decided_by_alpha_that_is_no_number():
@@ -166,8 +192,11 @@ def test_it_stands_for_its_predictor():
 
 @pytest.mark.parametrize(("checkpoint", "wanted", "expected"), [
     (DEFAULT_CHECKPOINT, None, True), (DEFAULT_CHECKPOINT, False, False), (Path("mine.pth"), None, False),
-    (None, None, False), (Path("mine.pth"), True, True)])
-def test_by_default_with_the_included_weights(checkpoint, wanted, expected):
+    (None, None, False), (Path("mine.pth"), True, True), (str(DEFAULT_CHECKPOINT), None, True),
+    (DEFAULT_CHECKPOINT.resolve(), None, True), (Path("checkpoints/../checkpoints/gca-free/gca-free.pth"), None, True)])
+def test_by_default_with_the_included_weights(monkeypatch, checkpoint, wanted, expected):
+    """However their path is written."""
+    monkeypatch.chdir(ROOT)
     predictor = Step()
     chosen = for_large_images(predictor, checkpoint, wanted)
     assert isinstance(chosen, CoarseToFine) == expected

@@ -20,8 +20,9 @@ def matting():
 
 
 def test_weights_are_those_of_the_configuration(matting):
-    assert matting.network.architecture == architecture(load_config(ROOT / DEFAULT_CONFIG))
-    assert matting.network.architecture["colour_samples"]
+    network = matting.matting.network
+    assert network.architecture == architecture(load_config(ROOT / DEFAULT_CONFIG))
+    assert network.architecture["colour_samples"]
     assert (ROOT / DEFAULT_CHECKPOINT).stat().st_size < 55e6
 
 

@@ -146,13 +146,14 @@ def test_display_copies_have_at_most_1024_pixels_a_side():
     assert display_copy(np.zeros((30, 40), np.uint8)).shape == (30, 40)
 
 
-def test_lines_lead_from_unknown_positions_to_their_matches():
-    """A single unknown position, in row and column 4 of the padded image, matches row 4 and column 7."""
+def test_lines_lead_from_undecided_positions_to_their_matches():
+    """A single one, in row and column 4 of the padded image, matches row 4 and column 7; below, alpha is 1."""
     trimap = np.zeros((128, 128), np.uint8)
-    trimap[32:48, 32:48] = 128
+    trimap[32:48, 32:48], trimap[64:, 32:48] = 128, 128
+    alpha = np.where(np.arange(128) < 64, 0.5, 1)[:, None].repeat(128, axis=1)
     offset = np.zeros((2, 12, 12), np.int64)
     offset[:, 4, 4] = 4 - 6, 7 - 6
-    picture = attention_lines(np.zeros((128, 128, 3), np.uint8), trimap, Matte(None, (offset,), ()), border=32)
+    picture = attention_lines(np.zeros((128, 128, 3), np.uint8), trimap, Matte(alpha, (offset,), ()), border=32)
     rows, columns = np.nonzero(picture.any(axis=2))
     assert (rows.min(), rows.max()) == pytest.approx((40, 40), abs=5)  # 16 * 4 + 8 - 32
     assert (columns.min(), columns.max()) == pytest.approx((40, 88), abs=5)

@@ -84,14 +84,14 @@ def on_checkerboard(result: PageResult) -> np.ndarray:
 
 
 def attention_lines(image: np.ndarray, trimap: np.ndarray, matte: Matte, border: int) -> np.ndarray | None:
-    """The photo, dimmed, with lines from unknown positions to their strongest matches; one picture per block.
+    """The photo, dimmed, with lines from undecided positions to their strongest matches; one picture per block.
 
     A line's colour is that of its direction; a dot marks the match.
 
     Args:
         matte: of a predictor with this border.
     """
-    unknown = trimap_labels(trimap) == UNKNOWN
+    unknown = (trimap_labels(trimap) == UNKNOWN) & (matte.alpha > 0) & (matte.alpha < 1)
     small = display_copy(image)
     pictures = [_draw_lines(small, unknown, offset, border) for offset in matte.offsets]
     return panel(pictures, len(small)) if pictures else None
