@@ -66,7 +66,8 @@ class CoarseToFine:
 
     def __call__(self, image: Picture, trimap: Picture) -> np.ndarray:
         """Alpha (H, W) float32 in 0..1; arguments and errors as in `Matting.predict`."""
-        return self.predict(image, trimap).alpha
+        (pair,), _ = self._narrowed([as_pair(image, trimap)], lambda done, total: None)
+        return self.matting(*pair)
 
     def attention_for(self, height: int, width: int) -> str:
         """As `Matting.attention_for`, of the full size."""
@@ -80,7 +81,15 @@ class CoarseToFine:
         """`predict` for several images of one size."""
         if not pairs:
             return []
-        pairs = [as_pair(*pair) for pair in pairs]
+        pairs, rest = self._narrowed([as_pair(*pair) for pair in pairs], report)
+        return self.matting.predict_batch(pairs, rest)
+
+    def _narrowed(self, pairs: list[tuple[np.ndarray, np.ndarray]],
+                  report: Report) -> tuple[list[tuple[np.ndarray, np.ndarray]], Report]:
+        """The pairs with trimaps in which what smaller versions find plain is known, and the report for the full size.
+
+        Images that are left to the predictor keep their trimaps. Errors as in `Matting.predict_batch`.
+        """
         labels = checked_labels(pairs)
         scales = scales_for(*labels[0].shape) if any(map(_can_spread, labels)) else (1.0,)
         shares = [scale**2 for scale in scales]
@@ -97,7 +106,7 @@ class CoarseToFine:
         if len(scales) > 1:
             pairs = [(image, trimap_grey(with_known(whole, known)))
                      for (image, _), whole, known in zip(pairs, labels, decided, strict=True)]
-        return self.matting.predict_batch(pairs, part_of(report, shares, len(scales) - 1))
+        return pairs, part_of(report, shares, len(scales) - 1)
 
 
 def scales_for(height: int, width: int) -> tuple[float, ...]:

@@ -1,9 +1,11 @@
 """Large images from coarse to fine, with predictors whose answers are known."""
 
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from matting.coarse_to_fine import CoarseToFine, plain_labels, scales_for
 from matting.options import DEFAULT_CHECKPOINT, for_large_images
@@ -30,6 +32,9 @@ class Step:
         for done in range(1, TILES + 1):
             report(done, TILES)
         return [Matte(self.alpha(trimap), (trimap.shape,), ()) for _, trimap in pairs]
+
+    def __call__(self, image, trimap):
+        return self.predict_batch([(image, trimap)])[0].alpha
 
     def alpha(self, trimap):
         height, width = trimap.shape
@@ -80,6 +85,18 @@ def test_what_is_plain_is_known_at_the_next_size():
     assert (final[:, 2410:] == BACKGROUND).all()
     assert np.array_equal(matte.alpha, predictor.alpha(trimap))
     assert matte.offsets == ((40, 4000),)
+
+
+def test_a_call_gives_alpha_alone():
+    """The predictor is called, too, which may leave out what only `predict` returns; Pillow images will do."""
+    predictor, called, trimap = Step(), Step(), wide_band(40, 2000)
+    image = np.zeros((40, 2000, 3), np.uint8)
+    matte = CoarseToFine(predictor).predict(image, trimap)
+    with patch.object(Step, "__call__", autospec=True, side_effect=Step.__call__) as call:
+        alpha = CoarseToFine(called)(Image.fromarray(image), Image.fromarray(trimap))
+    assert call.call_count == 1
+    assert np.array_equal(alpha, matte.alpha)
+    assert all(map(np.array_equal, called.trimaps, predictor.trimaps))
 
 
 def test_what_a_trimap_says_is_never_changed():
