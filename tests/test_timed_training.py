@@ -12,7 +12,8 @@ from training import clock as clock_module
 from training import progress as progress_module
 from training.clock import Clock
 from training.progress import Progress
-from training.stages import STAGES, alternating, chosen_stages, rate_at, stage_at
+from training.stages import STAGES, WHOLE, alternating, chosen_stages, planned_stages, rate_at, stage_at
+from utils.config import ConfigError, load_config
 from utils.distributed import World
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -37,6 +38,25 @@ def test_stages_are_left_out_at_either_end():
     assert mixed.crops == (256, 384, 512)
     assert (mixed.end, mixed.plain_share) == (1.0, STAGES[-1].plain_share)
     assert alternating(STAGES[:1])[0].crops == STAGES[0].crops == (64,)
+
+
+def test_whole_photographs_come_last_if_asked_for():
+    *others, before, last = chosen_stages(0, 800)
+    assert tuple(others) == STAGES[:-1]
+    assert (before.crop, before.end, last) == (512, 0.9, WHOLE)
+    assert chosen_stages(800, 0) == (WHOLE,)
+    assert alternating(chosen_stages(384, 800))[0].crops == (384, 512, 800)
+
+
+@pytest.mark.parametrize("overrides, message", [
+    (["data.generated=1", "data.generated_size=768"], "data.generated_size is 768; expected at least 800 for crops"),
+    (["data.generated=1", "data.generated_size=800"], "data.on_device is false"),
+    (["data.generated_size=768"], "data.on_device is false")])
+def test_stages_that_the_configuration_does_not_allow(overrides, message):
+    config = load_config(overrides=overrides)
+    with pytest.raises(ConfigError, match=message):
+        planned_stages(config, 512, 800, mixed=True)
+    assert planned_stages(config, 512, 0, mixed=False) == STAGES[-1:]
 
 
 def test_the_rate_warms_up_stays_and_falls():

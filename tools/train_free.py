@@ -40,14 +40,14 @@ from training.clock import Clock
 from training.model import set_arithmetic, training_model
 from training.progress import Progress
 from training.run_log import FORMAT, RunLog, logging_to_file
-from training.stages import DECAY, STAGES, Stage, alternating, chosen_stages, rate_at, stage_at, stage_config
+from training.stages import DECAY, STAGES, WHOLE, Stage, planned_stages, rate_at, stage_at, stage_config
 from training.start import start_or_resume
 from training.step import StepResult, TrainingError, training_step
 from training.stop_signals import StopRequest
 from training.weight_shards import ABOUT, join_shards, load_about, load_shards, save_shards, write_about
 from utils.arguments import add_config_arguments, any_path, positive_float
 from utils.checkpoint import load_weights
-from utils.config import ConfigError, architecture, load_config
+from utils.config import architecture, load_config
 from utils.device import usable_device
 from utils.distributed import World, broadcast_from_main, join_world, leave_world
 from utils.program import program
@@ -102,15 +102,7 @@ class TimedRun:
         self.about["decay"] = minutes / self.about["total"]
 
     def _stages(self) -> tuple[Stage, ...]:
-        first, last = self.about["first_crop"], self.about["last_crop"]
-        stages = chosen_stages(first, last)
-        if not stages:
-            raise TrainingError(f"no stage has crops of {first} to {last} pixels")
-        if not self.about["mixed_crops"]:
-            return stages
-        if not self.config.data.on_device:
-            raise ConfigError("data.on_device is false; crops of several sizes in turn (--mixed-crops) need it")
-        return alternating(stages)
+        return planned_stages(self.config, *(self.about[name] for name in ("first_crop", "last_crop", "mixed_crops")))
 
     def report(self, clock: Clock, run_log: RunLog, stage: Stage, at_once: bool = False) -> None:
         """Writes a line of progress per minute."""
@@ -167,8 +159,7 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
 
     Args:
         total: default: that of earlier calls; in a first call, `minutes`.
-        first_crop, last_crop: skip the stages with smaller, or larger, crops in this and later calls; 0: as in
-            earlier calls.
+        first_crop, last_crop: `training.stages.chosen_stages`, in this and later calls; 0: as in earlier calls.
         mixed: alternate between the crop sizes of these stages step by step, instead of one stage after the
             other; None: as in earlier calls.
         finish: end the training after these minutes, in which the learning rate falls, whatever `total` was.
@@ -247,7 +238,7 @@ def record_step(run: TimedRun, run_log: RunLog, result: StepResult, step_batches
 
 
 def parse_arguments() -> argparse.Namespace:
-    crops = [stage.crop for stage in STAGES]
+    crops = [stage.crop for stage in (*STAGES, WHOLE)]
     parser = argparse.ArgumentParser(description="Train a network on generated data for a number of minutes.")
     add_config_arguments(parser, default="config/gca-free.toml")
     parser.add_argument("--parts", type=any_path, required=True, metavar="DIR",
@@ -261,7 +252,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--first-crop", type=int, choices=crops, default=0,
                         help="skip stages with smaller crops, to train from given weights (default: as earlier)")
     parser.add_argument("--last-crop", type=int, choices=crops, default=0,
-                        help="skip the stages with larger crops (default: as in earlier calls)")
+                        help="skip the stages with larger crops; 800 adds one with whole photographs, which needs "
+                             "data.generated_size=800 (default: 512, or as in earlier calls)")
     parser.add_argument("--mixed-crops", action=argparse.BooleanOptionalAction,
                         help="alternate between the crop sizes of the remaining stages step by step; needs "
                              "data.on_device, not compiled (default: as in earlier calls)")

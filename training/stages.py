@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from easydict import EasyDict
 
+from utils.config import ConfigError
+
 DECAY = 0.2  # last share of the time, in which the learning rate falls to 0
 MOST_STEPS = 10**9  # of a stage, which ends by the clock
 WORTH_COMPILING = 4.0  # minutes
@@ -28,11 +30,37 @@ class Stage(NamedTuple):
 
 STAGES = (Stage(0.08, 64, 0.03), Stage(0.20, 128, 0.03), Stage(0.50, 256, 0.02), Stage(0.75, 384, 0.01),
           Stage(1.00, 512, 0.01))
+WHOLE = Stage(1.00, 800, 0.01)  # whole photographs, for which `STAGES` leave some time if they are asked for
+WHOLE_FROM = 0.9  # share of the time
+
+
+def planned_stages(config: EasyDict, first_crop: int, last_crop: int, mixed: bool) -> tuple[Stage, ...]:
+    """The stages of a training.
+
+    Args:
+        mixed: one stage, which alternates between the crop sizes of all.
+
+    Raises:
+        ConfigError: if none is left, or the configuration does not allow them.
+    """
+    stages = chosen_stages(first_crop, last_crop)
+    if not stages:
+        raise ConfigError(f"no stage has crops of {first_crop} to {last_crop} pixels")
+    data = config.data
+    if stages[-1] == WHOLE and data.generated > 0 and data.generated_size < WHOLE.crop:
+        raise ConfigError(f"data.generated_size is {data.generated_size}; expected at least {WHOLE.crop} for crops "
+                          "of this size")
+    if mixed and not data.on_device:
+        raise ConfigError("data.on_device is false; crops of several sizes in turn (--mixed-crops) need it")
+    return alternating(stages) if mixed else stages
 
 
 def chosen_stages(first_crop: int, last_crop: int) -> tuple[Stage, ...]:
-    """`STAGES` from the first to the last crop size; 0: no limit at that end."""
-    return tuple(stage for stage in STAGES if first_crop <= stage.crop <= (last_crop or stage.crop))
+    """`STAGES` from the first to the last crop size, and `WHOLE` if one of these is its; 0: no limit at that end."""
+    stages = STAGES
+    if max(first_crop, last_crop) == WHOLE.crop:
+        stages = *STAGES[:-1], STAGES[-1]._replace(end=WHOLE_FROM), WHOLE
+    return tuple(stage for stage in stages if first_crop <= stage.crop <= (last_crop or stage.crop))
 
 
 def alternating(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
