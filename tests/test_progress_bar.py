@@ -194,6 +194,7 @@ PROGRAMS = {
     "tools/cut_out_photographs.py": (["--photographs=a", "--device=cpu"], "cut_out_photographs.py: "),
     "tools/export_onnx.py": ([], "export_onnx.py: loading PyTorch"),
     "tools/train_free.py": (["--parts=a"], "train_free.py: loading PyTorch"),
+    "tools/average_checkpoints.py": (["a", "b", "--output=c"], "average_checkpoints.py: loading PyTorch"),
     "benchmarks/inference.py": ([], "inference.py: loading PyTorch"),
     "benchmarks/methods.py": (["--checkpoint=a", "--methods", "cf"], "methods.py: methods: a, closed form\n")}
 
