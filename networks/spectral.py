@@ -46,3 +46,12 @@ def largest_singular(matrix: Tensor, iterations: int) -> tuple[Tensor, Tensor, T
         v = F.normalize(matrix.T @ u, dim=0)
         u = F.normalize(matrix @ v, dim=0)
     return u, v, torch.dot(u, matrix @ v)
+
+
+def set_singular_vectors(state: dict[str, Tensor], iterations: int) -> None:
+    """Measures a state dict's stored singular vectors anew, for weights that were computed and not trained."""
+    for name in [name for name in state if name.endswith("weight.original")]:
+        left, right, _ = largest_singular(state[name].flatten(1), iterations)
+        stem = name.removesuffix("original")
+        state[f"{stem}0._u"].copy_(left)
+        state[f"{stem}0._v"].copy_(right)

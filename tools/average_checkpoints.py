@@ -14,18 +14,17 @@ from pathlib import Path
 if __name__ == "__main__":  # before PyTorch is imported, which takes seconds
     print("average_checkpoints.py: loading PyTorch", file=sys.stderr)
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from networks import MattingNetwork, to_published_names
-from training.weight_shards import half_precision
+from networks import MattingNetwork
+from networks.spectral import set_singular_vectors
+from training.weight_shards import save_half_precision
 from utils.arguments import any_path, positive_float
-from utils.checkpoint import CheckpointError, load_network, write_tensors
+from utils.checkpoint import CheckpointError, load_network
 from utils.file_writing import check_writable
 from utils.program import program
 
-POWER_ITERATIONS = 50  # for the largest singular value of averaged weights, from the averaged singular vectors
+POWER_ITERATIONS = 200  # as where weights are widened
 
 
 def averaged(networks: list[MattingNetwork], shares: list[float]) -> MattingNetwork:
@@ -35,20 +34,13 @@ def averaged(networks: list[MattingNetwork], shares: list[float]) -> MattingNetw
         networks: of one architecture.
         shares: weights of the mean, above 0; divided by their sum.
     """
+    shares = [share / sum(shares) for share in shares]
     states = [network.state_dict() for network in networks]
-    mean = {}
-    for name, last in states[-1].items():
-        mean[name] = last if not last.is_floating_point() else sum(
-            share / sum(shares) * state[name].double() for share, state in zip(shares, states, strict=True)).float()
-    result = networks[0]
-    result.load_state_dict(mean)
-    normalised = [module for module in result.modules() if torch.nn.utils.parametrize.is_parametrized(module)]
-    with torch.no_grad():
-        for layer in normalised:
-            layer.train()
-            for _ in range(POWER_ITERATIONS):
-                layer.weight  # noqa: B018  in training each access takes a step
-    return result.eval()
+    mean = {name: sum(share * state[name].double() for share, state in zip(shares, states, strict=True)).float()
+            if last.is_floating_point() else last for name, last in states[-1].items()}
+    set_singular_vectors(mean, POWER_ITERATIONS)
+    networks[0].load_state_dict(mean)
+    return networks[0].eval()
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -75,9 +67,7 @@ def main() -> int:
         if network.architecture != networks[0].architecture:
             raise CheckpointError(f"{path}: its architecture is {network.architecture}; expected that of "
                                   f"{args.checkpoints[0]}, {networks[0].architecture}")
-    network = averaged(networks, args.shares)
-    write_tensors(args.output, {"iter": 0, "loss": 0.0, "architecture": network.architecture,
-                                "state_dict": half_precision(to_published_names(network.state_dict()))})
+    save_half_precision(args.output, averaged(networks, args.shares))
     print(f"the average of {len(networks)} checkpoints is in {args.output}")
     return 0
 

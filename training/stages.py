@@ -56,7 +56,7 @@ def planned_stages(config: EasyDict, first_crop: int, last_crop: int, mixed: boo
 
 
 def chosen_stages(first_crop: int, last_crop: int) -> tuple[Stage, ...]:
-    """`STAGES` from the first to the last crop size, and `WHOLE` if one of these is its; 0: no limit at that end."""
+    """`STAGES` from the first to the last crop size, and `WHOLE` if one of them is 800; 0: no limit at that end."""
     stages = STAGES
     if max(first_crop, last_crop) == WHOLE.crop:
         stages = *STAGES[:-1], STAGES[-1]._replace(end=WHOLE_FROM), WHOLE

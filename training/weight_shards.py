@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from networks import build_network
+from networks import MattingNetwork, build_network, to_published_names
 from utils.checkpoint import CheckpointError, check_tensors, load_plain, load_weights, write_tensors
 from utils.errors import cut, one_line
 from utils.file_writing import atomic_path
@@ -116,5 +116,14 @@ def join_shards(folder: Path, path: Path, default_architecture: dict[str, str | 
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder / ABOUT}: its architecture is invalid ({cut(one_line(error))})") from None
     load_weights(network, weights, folder)
-    write_tensors(path, {"iter": about["steps"], "loss": 0.0, "architecture": architecture,
-                         "state_dict": half_precision(weights)})
+    save_half_precision(path, network, about["steps"])
+
+
+def save_half_precision(path: Path, network: MattingNetwork, steps: int = 0) -> None:
+    """Atomically writes a network as a checkpoint with published names, its architecture, and half-precision weights.
+
+    Raises:
+        CheckpointError: as `half_precision`.
+    """
+    write_tensors(path, {"iter": steps, "loss": 0.0, "architecture": network.architecture,
+                         "state_dict": half_precision(to_published_names(network.state_dict()))})

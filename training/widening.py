@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from networks import MattingNetwork, from_published_names
-from networks.spectral import largest_singular
+from networks.spectral import largest_singular, set_singular_vectors
 
 POWER_ITERATIONS = 200
 NEW_STRENGTH = 0.25  # of new weights, compared with a layer's old ones: largest singular values
@@ -44,11 +44,7 @@ def load_widened(network: MattingNetwork, weights: dict[str, Tensor], strength: 
     for name, value in new.items():
         if not name.endswith(("_u", "_v")):
             value.copy_(_widened(name, old[name].to(value), value, strength))
-    for name in [name for name in new if name.endswith("weight.original")]:
-        left, right, _ = largest_singular(new[name].flatten(1), POWER_ITERATIONS)
-        stem = name.removesuffix("original")
-        new[f"{stem}0._u"].copy_(left)
-        new[f"{stem}0._v"].copy_(right)
+    set_singular_vectors(new, POWER_ITERATIONS)
     network.load_state_dict(new)
 
 
