@@ -96,6 +96,7 @@ def chosen_methods(args: argparse.Namespace) -> dict[str, Method]:
         InputError: as `unique_names` does.
     """
     methods = {}
+    averages = [(True, (1.0,))] * args.flip + ([(args.flip, tuple(args.scales))] if args.scales else [])
     names = unique_names([(path.stem, path) for path in args.checkpoint], PYMATTING.values())
     for name, path, config in zip_longest(names, args.checkpoint, args.config):
         methods[name] = NetworkMethod(path, config, device=args.device)
@@ -104,10 +105,10 @@ def chosen_methods(args: argparse.Namespace) -> dict[str, Method]:
         if args.coarse_to_fine:
             options = ["--coarse-to-fine"] + ["--refine"] * args.refine
             methods[" ".join([name, *options])] = methods[name]._replace(refine=args.refine, coarse_to_fine=True)
-        if args.flip or args.scales:
-            scales = tuple(args.scales or [1.0])
-            options = ["--flip"] * args.flip + ["--scales", *(f"{scale:g}" for scale in scales)] * bool(args.scales)
-            methods[" ".join([name, *options])] = methods[name]._replace(flip=args.flip, scales=scales)
+        for flip, scales in averages:
+            options = ["--flip"] * flip + ["--scales", *(f"{scale:g}" for scale in scales)] * (scales != (1.0,))
+            options += ["--refine"] * args.refine
+            methods[" ".join([name, *options])] = methods[name]._replace(flip=flip, scales=scales, refine=args.refine)
     return methods | {PYMATTING[name]: PyMattingMethod(name) for name in args.methods}
 
 
@@ -193,9 +194,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--coarse-to-fine", action="store_true",
                         help="each checkpoint also as demo.py computes large images; refined if --refine is given")
     parser.add_argument("--flip", action="store_true",
-                        help="each checkpoint a second time, averaged with the matte of the mirrored image")
+                        help="each checkpoint also averaged with the matte of the mirrored image; refined if --refine "
+                             "is given")
     parser.add_argument("--scales", type=scale_factor, nargs="+", metavar="FACTOR",
-                        help="each checkpoint a second time, averaged over rescaled images, such as 1 0.5")
+                        help="each checkpoint also averaged over rescaled images, such as 1 0.5, with --flip mirrored "
+                             "ones, too; refined if --refine is given")
     parser.add_argument("--methods", nargs="*", choices=METHODS, default=list(METHODS),
                         help="of PyMatting: closed form, KNN, large kernel, learning based, random walk (default: all)")
     parser.add_argument("--threads", type=positive_int, default=1, metavar="N",

@@ -95,8 +95,8 @@ def draw_chart(path: Path, rows: list[Row]) -> None:
         for method, (errors, seconds, _) in methods.items():
             colour = CLASSICAL if method in PYMATTING.values() else AVERAGED if " --" in method else NETWORK
             axis.plot(seconds, errors.sad, "o", color=colour)
-            averaged = " --flip" in method or " --scales" in method
-            text, height, side = (method.replace(" --", "\n--", 1), 4, "bottom") if averaged else (method, -4, "top")
+            rescaled = " --scales" in method  # slower and less exact than its neighbours: their names go below
+            text, height, side = (method.replace(" --", "\n--", 1), 4, "bottom") if rescaled else (method, -4, "top")
             labels.append(axis.annotate(text, (seconds, errors.sad), (6, height), textcoords="offset points",
                                         fontsize=8, va=side, parse_math=False))
         times = [summary.seconds for summary in methods.values()]

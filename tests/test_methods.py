@@ -107,10 +107,12 @@ def test_each_checkpoint_comes_alone_and_averaged(monkeypatch):
     alone = NetworkMethod(Path("a/n.pth"), "c.toml", device="cpu")
     assert chosen_methods(args) == {
         "n": alone, "n --refine": alone._replace(refine=True),
-        "n --flip --scales 1 0.5": alone._replace(flip=True, scales=(1.0, 0.5)),
+        "n --flip --refine": alone._replace(flip=True, refine=True),
+        "n --flip --scales 1 0.5 --refine": alone._replace(flip=True, scales=(1.0, 0.5), refine=True),
         "closed form": PyMattingMethod("cf")}
-    assert list(chosen_methods(arguments(monkeypatch, "--checkpoint", "n.pth", "--flip", "--methods"))) == [
-        "n", "n --flip"]
+    for options in (["--flip"], ["--scales", "1", "0.5"]):
+        args = arguments(monkeypatch, "--checkpoint", "n.pth", *options, "--methods")
+        assert list(chosen_methods(args)) == ["n", " ".join(["n", *options])]
 
 
 @pytest.mark.parametrize("options", [["--image-dir", "a"], ["--checkpoint", "--methods"],
@@ -139,7 +141,7 @@ def test_the_program_measures_each_method_as_it_is(tmp_path, monkeypatch, capsys
     assert "set: means of 2 images; 1 left out" in out and "000000.png: left out (" in err
     with (tmp_path / "out" / "errors.csv").open() as file:
         rows = {(row["image"], row["method"]): row for row in csv.DictReader(file)}
-    methods = ["small", "small --refine", "small --flip", "KNN"]
+    methods = ["small", "small --refine", "small --flip --refine", "KNN"]
     assert list(rows) == [(image, method) for image in ("000002", "000004") for method in methods]
     matting = Matting.from_checkpoint(tmp_path / "small.pth", "cpu")
     for (name, method), values in rows.items():
