@@ -78,7 +78,7 @@ def test_weighted_losses():
     colours = np.zeros((1, 3, 3), np.uint8)
     batch = {"alpha": TRUTH, "image": normalise(colours)[None], "foreground": torch.ones(1, 3, 1, 3),
              "background": torch.zeros(1, 3, 1, 3)}
-    parts = losses.weighted_losses(weights, PREDICTION, batch, UNKNOWN)
+    parts = losses.weighted_losses(weights, PREDICTION, batch, UNKNOWN, 0.0)
     assert set(parts) == {"loss", "rec", "comp", "smooth_l1"}
     assert parts["rec"].item() == pytest.approx(2 * 0.65)
     assert parts["comp"].item() == pytest.approx(0.7)  # predicted 0.5 and 0.2 of white, on an image that is black
@@ -106,7 +106,7 @@ def test_balanced_samples():
     unknown = torch.zeros(3, 1, 20, 20)
     for each, pixels in zip(unknown, (100, 400, 4), strict=True):
         each.flatten()[:pixels] = 1
-    weights = losses.balanced(unknown, 0.5)
+    weights = losses.balanced(unknown, 0.5, mean=168)
     assert torch.equal(weights > 0, unknown > 0)
     assert weights.amax(dim=(1, 2, 3)).tolist() == pytest.approx([1.68**0.5, 0.42**0.5, 3])
 
@@ -125,5 +125,5 @@ def test_balance_of_a_configuration():
                        laplacian_weight=0.0, sample_balance=1.0)
     unknown = torch.tensor([[1.0, 0, 0, 0], [1, 1, 1, 0]]).view(2, 1, 1, 4)  # weights 2 and 2/3
     truth = torch.tensor([[0.5] * 4, [0.25] * 4]).view(2, 1, 1, 4)
-    parts = losses.weighted_losses(weights, torch.zeros(2, 1, 1, 4), {"alpha": truth}, unknown)
+    parts = losses.weighted_losses(weights, torch.zeros(2, 1, 1, 4), {"alpha": truth}, unknown, 2.0)
     assert parts["loss"].item() == pytest.approx(2 * 0.5 + 2 / 3 * 3 * 0.25)

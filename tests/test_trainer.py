@@ -84,7 +84,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
             torch.nn.init.constant_(module.weight, 0.5)
     save_checkpoint(start, network)
     frozen = {"train__freeze_bn": "true", "model__init_checkpoint": start, "train__total_step": 4, "train__G_lr": 1e-4,
-              "train__comp_weight": 0.5}
+              "train__comp_weight": 0.5, "train__sample_balance": 0.5}
     runs = {"one": ({"model__batch_size": 4}, 1), "two": ({"model__batch_size": 2, "dist": "true"}, 2),
             "accumulated": ({"model__batch_size": 2, "train__accumulate": 2}, 1)}
     tables = {}

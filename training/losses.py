@@ -25,18 +25,19 @@ LAPLACIAN_LEVELS = 5
 LARGEST_BALANCE = 3.0
 
 
-def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tensor],
-                    unknown: Tensor) -> dict[str, Tensor]:
+def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tensor], unknown: Tensor,
+                    mean_unknown: float) -> dict[str, Tensor]:
     """The weighted losses of non-zero weight, and their sum as "loss".
 
     Args:
         weights: the configuration's table `train`.
         batch: tensors of `dataloader.dataset.TrainingData`.
         unknown: 0 and 1.
+        mean_unknown: mean number of unknown pixels of the whole step's samples, for train.sample_balance.
     """
     truth, parts = batch["alpha"], {}
     if weights.sample_balance:
-        unknown = balanced(unknown, weights.sample_balance)
+        unknown = balanced(unknown, weights.sample_balance, mean_unknown)
     if weights.rec_weight:
         parts["rec"] = weights.rec_weight * alpha_loss(prediction, truth, unknown)
     if weights.comp_weight:
@@ -53,14 +54,14 @@ def weighted_losses(weights: EasyDict, prediction: Tensor, batch: dict[str, Tens
     return {"loss": sum(parts.values()), **parts}
 
 
-def balanced(unknown: Tensor, power: float) -> Tensor:
-    """Unknown regions with each sample's weight: the batch's mean number of unknown pixels by its own, to this power.
+def balanced(unknown: Tensor, power: float, mean: float) -> Tensor:
+    """Unknown regions with each sample's weight: the mean number of unknown pixels by its own, to this power.
 
     With 0.5, two samples with 100 and 400 unknown pixels count as 1 to 2, not as 1 to 4, so that those with wide
     unknown regions do not drown the others. Factors are limited to 1/3 to 3.
     """
     pixels = unknown.sum(dim=(1, 2, 3), keepdim=True)
-    return unknown * (pixels.mean() / pixels.clamp_min(1)).pow(power).clamp(1 / LARGEST_BALANCE, LARGEST_BALANCE)
+    return unknown * (mean / pixels.clamp_min(1)).pow(power).clamp(1 / LARGEST_BALANCE, LARGEST_BALANCE)
 
 
 def alpha_loss(prediction: Tensor, truth: Tensor, unknown: Tensor) -> Tensor:

@@ -74,13 +74,14 @@ def optimise(model: nn.Module, state: TrainingState, batches: list[dict], pixels
     Args:
         pixels: number of unknown pixels of the step, over all processes: the losses are means over them.
     """
+    mean_pixels = pixels / (world.size * sum(len(batch["alpha"]) for batch in batches))
     statistics = [buffer.clone() for buffer in state.network.buffers()]
     state.optimizer.zero_grad(set_to_none=True)
     sums = {}
     for i, batch in enumerate(batches):
         synchronise = i == len(batches) - 1 or world.size == 1
         with nullcontext() if synchronise else model.no_sync():
-            output, parts = forward(model, batch, config)
+            output, parts = forward(model, batch, config, mean_pixels)
             loss = parts["loss"] * world.size / pixels  # DistributedDataParallel averages over the processes
             state.scaler.scale(loss).backward()
         sums = {name: sums.get(name, 0) + part.detach().double() / pixels for name, part in parts.items()}
@@ -101,14 +102,20 @@ def optimise(model: nn.Module, state: TrainingState, batches: list[dict], pixels
     return {**values, "grad_norm": norm.item()}, output
 
 
-def forward(model: nn.Module, batch: dict, config: EasyDict) -> tuple[MattingOutput, dict[str, Tensor]]:
-    """The network's output for a batch, and its weighted losses, summed over the unknown pixels."""
+def forward(model: nn.Module, batch: dict, config: EasyDict,
+            mean_pixels: float) -> tuple[MattingOutput, dict[str, Tensor]]:
+    """The network's output for a batch, and its weighted losses, summed over the unknown pixels.
+
+    Args:
+        mean_pixels: number of unknown pixels of a sample, mean over the step.
+    """
     image, trimap = batch["image"], batch["trimap"]
     if config.train.channels_last:
         image, trimap = (x.contiguous(memory_format=torch.channels_last) for x in (image, trimap))
     with arithmetic(image.device, config.train.precision):
         output = model(image, trimap)
-    return output, weighted_losses(config.train, output.alpha.float(), batch, unknown_mask(batch["trimap"]))
+    unknown = unknown_mask(batch["trimap"])
+    return output, weighted_losses(config.train, output.alpha.float(), batch, unknown, mean_pixels)
 
 
 def _skip(state: TrainingState, batches: list[dict], config: EasyDict, world: World) -> None:

@@ -79,7 +79,7 @@ KEYS = {
     "train.grad_weight": Key(0.0, "weight of the gradient loss", low=0),
     "train.smooth_l1_weight": Key(0.0, "weight of the smooth-L1 loss", low=0),
     "train.laplacian_weight": Key(0.0, "weight of the Laplacian pyramid loss", low=0),
-    "train.sample_balance": Key(0.0, "weight of each sample's loss: the batch's mean number of unknown pixels by the "
+    "train.sample_balance": Key(0.0, "weight of each sample's loss: the step's mean number of unknown pixels by the "
                                      "sample's own, to this power; 0: all unknown pixels count alike", low=0, high=1),
     "train.clip_grad": Key(True, "clip the gradient norm to twice its moving average"),
     "train.seed": Key(0, "seed of weight initialisation and samples", low=0),
