@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tools.train_free import TimedRun
 from training import clock as clock_module
 from training import progress as progress_module
 from training.clock import Clock
 from training.progress import Progress
 from training.stages import STAGES, WHOLE, alternating, chosen_stages, planned_stages, rate_at, stage_at
+from training.step import TrainingError
 from utils.config import ConfigError, load_config
 from utils.distributed import World
 
@@ -38,6 +40,25 @@ def test_stages_are_left_out_at_either_end():
     assert mixed.crops == (256, 384, 512)
     assert (mixed.end, mixed.plain_share) == (1.0, STAGES[-1].plain_share)
     assert alternating(STAGES[:1])[0].crops == STAGES[0].crops == (64,)
+
+
+def test_crops_while_a_training_is_finished(tmp_path):
+    """They stay as they are after a third of the time, or are as large as asked for; a new training has none yet."""
+    config = load_config(overrides=["model.width=0.06", "model.imagenet_pretrain=false", "data.generated_size=832"])
+
+    def crops(steps: int, **limits: int) -> list[int]:
+        run = TimedRun(config, ALONE, tmp_path, 30.0, **limits)
+        run.about["steps"], run.minutes_before = steps, 10.0 * (steps > 0)
+        run.finish_in(5.0, limits.get("last_crop", 0))
+        return [stage.crop for stage in run.stages]
+
+    assert crops(7) == [256]
+    assert crops(7, first_crop=384) == [384]
+    assert crops(7, last_crop=800) == [800]
+    assert crops(0, first_crop=384) == [384]
+    with pytest.raises(TrainingError, match="holds no training to finish; give --first-crop"):
+        crops(0)
+
 
 
 def test_whole_photographs_come_last_if_asked_for():

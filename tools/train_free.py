@@ -77,7 +77,8 @@ class TimedRun:
             for network in {id(each): each for each in (self.state.network, self.state.result)}.values():
                 load_weights(network, weights, parts)
         if self.about.get("finished") and (total or 0) <= self.about["total"]:
-            raise TrainingError(f"{parts}: its {self.about['total']:g} minutes are over; give a larger --total")
+            raise TrainingError(f"{parts}: its {self.about['total']:g} minutes are over; give a larger --total, and no "
+                                "--finish")
         self.about["total"] = total or self.about.get("total")
         self.about["first_crop"] = first_crop or self.about.get("first_crop", 0)
         self.about["last_crop"] = last_crop or self.about.get("last_crop", 0)
@@ -92,11 +93,17 @@ class TimedRun:
         if total:
             self.about["decay"] = DECAY  # last share of the total time, in which the learning rate falls
 
-    def finish_in(self, minutes: float) -> None:
-        """Lets the total time end after so many minutes, over which the learning rate falls; crops stay as they are."""
+    def finish_in(self, minutes: float, crop: int = 0) -> None:
+        """Lets the total time end after so many minutes, over which the learning rate falls; crops stay as they are.
+
+        Or they get as large as `crop`, unless sizes are mixed. Raises TrainingError if there is no training yet, and
+        nothing says how large crops are.
+        """
         if not self.about["mixed_crops"]:
+            if not (self.about["steps"] or self.about["first_crop"] or crop):
+                raise TrainingError(f"{self.parts}: holds no training to finish; give --first-crop for one that begins")
             share = self.minutes_before / (self.about["total"] or math.inf)
-            self.about["first_crop"] = self.about["last_crop"] = stage_at(share, self.stages).crop
+            self.about["first_crop"] = self.about["last_crop"] = crop or stage_at(share, self.stages).crop
             self.stages = self._stages()
         self.about["total"] = self.minutes_before + minutes
         self.about["decay"] = minutes / self.about["total"]
@@ -171,7 +178,7 @@ def train_for(config: EasyDict, world: World, minutes: float, total: float | Non
     set_arithmetic(config)
     run = TimedRun(config, world, parts, total, first_crop, last_crop, mixed)
     if finish:
-        run.finish_in(minutes)
+        run.finish_in(minutes, last_crop)
     run.about["total"] = run.about["total"] or minutes
     clock = Clock(world, minutes, run.minutes_before, run.about["total"])
     if clock.is_over:
