@@ -62,7 +62,7 @@ class NetworkMethod(NamedTuple):
     coarse_to_fine: bool = False
 
     def load(self) -> tuple[Estimate, Callable[[], int]]:
-        """As `PyMattingMethod.load`; predicts as `demo.py` does.
+        """As `PyMattingMethod.load`; predicts as `demo.py` does, averages with `--no-coarse-to-fine`.
 
         Raises:
             InputError: for an unusable checkpoint, configuration or device.

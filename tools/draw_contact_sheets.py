@@ -1,7 +1,6 @@
 """Draws a contact sheet of training samples and, for comparison, one of crops of real photographs at unknown pixels.
 
-    python tools/draw_contact_sheets.py --photographs data/photographs/train --set data.cutouts=data/cutouts \\
-        --output docs/samples_sheet.jpg
+    python tools/draw_contact_sheets.py --photographs data/photographs/train --set data.cutouts=data/cutouts
     python tools/draw_contact_sheets.py --photographs data/photographs/train --output samples.png \\
         --real photographs/merged photographs/trimap --real-output real.png
 

@@ -1,6 +1,6 @@
 """Draws every family of generated alphas into one image: name, composited drawing and alpha.
 
-    python tools/draw_gallery.py --output docs/gallery.jpg --photographs data/photographs/train
+    python tools/draw_gallery.py --output gallery.jpg --photographs data/photographs/train
 """
 
 import argparse
@@ -55,7 +55,7 @@ def gallery(side: int, seed: int, photographs: tuple[Path, ...]) -> np.ndarray:
 @program
 def main() -> int:
     parser = argparse.ArgumentParser(description="Draw all families of generated alphas into one image.")
-    parser.add_argument("--output", type=any_path, default=Path("docs/gallery.jpg"), help="default: %(default)s")
+    parser.add_argument("--output", type=any_path, default=Path("gallery.jpg"), help="default: %(default)s")
     parser.add_argument("--photographs", type=any_path, metavar="DIR", help="folder of photographs for colours")
     parser.add_argument("--side", type=positive_int, default=136, help="drawing side in pixels (default: %(default)s)")
     parser.add_argument("--seed", type=whole_number, default=0, help="default: %(default)s")
