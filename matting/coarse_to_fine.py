@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from matting.predictor import Matting
 
 LARGE = 900  # pixels of the longer side up to which an image is left to the predictor
-LARGEST_START = 500  # pixels of the longer side of the smallest version, at most
-LEAST_QUARTER = 400  # pixels of the longer side of a version of a quarter, from which no version of half is computed
+LEAST_QUARTER = 425  # pixels of the longer side of a version of a quarter; below, one of half is the only other one
+LARGEST_START = 500  # pixels of the longer side of the smallest of the others, at most
 PLAIN = 0.02  # alpha this close to 0 or 1 may become known
 MARGIN = 2  # pixels around one, in the version where it is found, that have to be as plain
 
@@ -39,7 +39,7 @@ class CoarseToFine:
     """A predictor like `matting.predictor.Matting` for images larger than what its network was trained with.
 
     In such an image unknown bands are hundreds of pixels wide and structures coarse; there a network answers with a
-    grey veil. Here it sees the image reduced to at most `LARGEST_START` pixels first. Unknown pixels whose alpha in it
+    grey veil. Here it sees the image reduced first (`scales_for`). Unknown pixels whose alpha in it
     is plainly 0 or 1, around them too, and which are connected through others like them to known pixels of their kind,
     are known in the next larger version, and so on up to the full size; their alpha is exactly 0 or 1 in the end.
     Images of up to `LARGE` pixels, and those without known or without unknown ones, are left to the predictor.
@@ -110,11 +110,18 @@ class CoarseToFine:
 
 
 def scales_for(height: int, width: int) -> tuple[float, ...]:
-    """The scales at which an image is computed, the smallest first; the last is 1."""
+    """The scales at which an image is computed, the smallest first; the last is 1.
+
+    Half, for images of less than 4 `LEAST_QUARTER` pixels; for larger ones from at most `LARGEST_START` pixels in steps
+    of two up to a quarter.
+    """
     longer, shorter = max(height, width), min(height, width)
-    scales = [1.0]
-    scale = 0.25 if longer / 4 >= LEAST_QUARTER else 0.5
-    while longer > LARGE and longer * scales[0] > LARGEST_START and shorter * scale >= 1:
+    if longer <= LARGE:
+        return (1.0,)
+    if longer / 4 < LEAST_QUARTER:
+        return (0.5, 1.0) if shorter >= 2 else (1.0,)
+    scales, scale = [1.0], 0.25
+    while longer * scales[0] > LARGEST_START and shorter * scale >= 1:
         scales.insert(0, scale)
         scale /= 2
     return tuple(scales)

@@ -50,13 +50,13 @@ def wide_band(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("size", "scales"), [
-    ((900, 700), (1.0,)), ((700, 901), (0.5, 1.0)), ((1599, 9), (0.25, 0.5, 1.0)), ((1600, 9), (0.25, 1.0)),
+    ((900, 700), (1.0,)), ((700, 901), (0.5, 1.0)), ((1699, 9), (0.5, 1.0)), ((1700, 9), (0.25, 1.0)),
     ((2048, 2048), (0.125, 0.25, 1.0)), ((3000, 4000), (0.125, 0.25, 1.0)), ((4000, 6000), (0.0625, 0.125, 0.25, 1.0)),
-    ((3, 5000), (1.0,)), ((4, 5000), (0.25, 1.0))])
-def test_the_first_version_has_at_most_500_pixels(size, scales):
-    """Unless the image is small, or nothing of the shorter side would be left; the next ones have twice the size each.
+    ((3, 5000), (1.0,)), ((4, 5000), (0.25, 1.0)), ((1, 1000), (1.0,))])
+def test_scales(size, scales):
+    """Half the size first up to 1700 pixels; beyond, from at most 500 pixels in steps of two up to a quarter.
 
-    The version of half the size is left out where that of a quarter has 400 pixels.
+    Unless the image is small, or nothing of the shorter side would be left.
     """
     assert scales_for(*size) == scales
 
