@@ -19,7 +19,7 @@ FILE_NAMES = {path.name for pattern in ("*.py", "*/*.py", "dataloader/*/*.py", "
 PROGRAMS = ("main", "demo", "cutout_photo", "evaluate", "tools.make_trimap", "tools.make_generated_data",
             "tools.export_onnx", "tools.fit_subject_model", "tools.train_free", "tools.composite_test_set",
             "tools.fetch_photographs", "tools.fetch_cutouts", "tools.fetch_further_photographs",
-            "tools.cut_out_photographs", "tools.average_checkpoints")
+            "tools.cut_out_photographs", "tools.matte_photographs", "tools.average_checkpoints")
 
 
 def without_fences(text: str) -> str:

@@ -192,6 +192,7 @@ PROGRAMS = {
     "tools/make_generated_data.py": (["--foregrounds=0", "--backgrounds=1", "--tests=0", "--size=64", "--output=OUT"],
                                      "make_generated_data.py: drawing 1 images\nOUT: "),
     "tools/cut_out_photographs.py": (["--photographs=a", "--device=cpu"], "cut_out_photographs.py: "),
+    "tools/matte_photographs.py": (["--photographs=a", "--device=cpu"], "matte_photographs.py: "),
     "tools/export_onnx.py": ([], "export_onnx.py: loading PyTorch"),
     "tools/train_free.py": (["--parts=a"], "train_free.py: loading PyTorch"),
     "tools/average_checkpoints.py": (["a", "b", "--output=c"], "average_checkpoints.py: loading PyTorch"),

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataloader.image_file import read_image
 from matting.cutout import check_pymatting, estimate_foreground, with_alpha
 from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
-from tools.outlines import BLACK, OUTLINES, WHITE, Outline, draw_trimap, find_photograph, read_outlines
+from tools.outlines import OUTLINES, Outline, check_both_known, draw_trimap, find_photograph, read_outlines
 from utils.arguments import any_path
 from utils.device import usable_device
 from utils.errors import InputError, one_line
@@ -60,13 +60,6 @@ def cut_out_subject(matting: Matting, image: np.ndarray, trimap: np.ndarray) -> 
     pixels[pixels[..., 3] == 0] = 0
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(pixels[..., 3]))
     return np.ascontiguousarray(pixels[top:top + height, left:left + width])
-
-
-def check_both_known(path: Path, trimap: np.ndarray) -> None:
-    """Raises InputError if a photograph's trimap has no known foreground or no known background."""
-    for value, side in ((WHITE, "foreground"), (BLACK, "background")):
-        if value not in trimap:
-            raise InputError(f"{path}: its outline leaves no {side}")
 
 
 def make_cutout(matting: Matting, name: str, outline: Outline, args: argparse.Namespace) -> None:

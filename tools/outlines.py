@@ -131,6 +131,13 @@ def draw_trimap(outline: Outline, height: int, width: int) -> np.ndarray:
     return trimap
 
 
+def check_both_known(path: Path, trimap: np.ndarray) -> None:
+    """Raises InputError if a photograph's trimap has no known foreground or no known background."""
+    for value, side in ((WHITE, "foreground"), (BLACK, "background")):
+        if value not in trimap:
+            raise InputError(f"{path}: its outline leaves no {side}")
+
+
 def _fixed_point(points: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.round((points * (width, height) - 0.5) * 2**SHIFT).astype(np.int32)
 

@@ -151,6 +151,11 @@ def _check_together(values: dict, source: str) -> None:
     if values["data.cutouts"] and not values["data.generated"]:
         raise ConfigError(f"{source}: data.cutouts is set and data.generated is 0; expected the number of foregrounds "
                           "to draw; for cut-outs without drawn foregrounds set data.train_fg")
+    for first, second in (("image", "alpha"), ("alpha", "image")):
+        if values[f"data.matted_{first}"] and not values[f"data.matted_{second}"]:
+            raise ConfigError(f"{source}: data.matted_{first} is set and data.matted_{second} is not; expected both")
+    if values["data.matted_image"] and not values["data.on_device"]:
+        raise ConfigError(f"{source}: data.matted_image is set and data.on_device is false; expected true")
     if values["data.on_device"]:
         for name in ("data.finish", "data.augmentation"):
             if not values[name]:

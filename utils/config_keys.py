@@ -58,6 +58,9 @@ KEYS = {
                      low=1),
     "data.renew": Key(0, "with data.on_device: samples per process between replacements of one foreground and one "
                          "background; 0: never", low=0),
+    "data.matted_image": Key(None, "with data.on_device: folder of photographs with known alpha, shown as they are"),
+    "data.matted_alpha": Key(None, "folder of their alphas, with the same names"),
+    "data.matted_share": Key(0.4, "share of samples that are crops of these photographs", low=0, high=1),
     "data.test_merged": Key(None, "folder of composited validation images"),
     "data.test_alpha": Key(None, "folder of their alphas, with the same names"),
     "data.test_trimap": Key(None, "folder of their trimaps, with the same names"),

@@ -41,6 +41,24 @@ def bank_background(item: Background | DrawnBackground, size: int) -> Picture:
     return cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), np.full((PLACES, 2), (size - 1) / 2)
 
 
+def bank_matted(item: Foreground, size: int) -> Picture:
+    """A photograph with its alpha for a bank, reduced to `size` if it is larger, and its crop centres.
+
+    What the square has more is its mirror image.
+
+    Raises:
+        ImageFileError: if a file cannot be read.
+    """
+    pixels = item.read()
+    factor = min(1, size / max(pixels.shape[:2]))
+    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
+    pixels = _resized(pixels, (width, height))
+    top, left = (size - height) // 2, (size - width) // 2
+    around = (top, size - height - top, left, size - width - left)
+    places = foreground_places(pixels[..., 3]) + (left, top)
+    return cv2.copyMakeBorder(pixels, *around, cv2.BORDER_REFLECT), places
+
+
 def read_or_error(read: Callable[..., Picture], item: object, **arguments: object) -> Picture | ImageFileError:
     """The result of `read`, or its ImageFileError: raised in a worker process, it would end the whole sequence."""
     try:
@@ -66,7 +84,7 @@ def fit_into_square(pixels: np.ndarray, size: int) -> np.ndarray:
 def foreground_places(alpha: np.ndarray) -> np.ndarray:
     """`PLACES` crop centres (x, y) of an alpha (S, S) uint8, where it is neither 0 nor 255.
 
-    Without such pixels, those along edges are used; without edges, the image centre.
+    Without such pixels, those along edges are used; without edges, the image centre. Alphas need not be square.
     """
     between = (alpha > 0) & (alpha < SOLID)
     if not between.any():
@@ -74,7 +92,7 @@ def foreground_places(alpha: np.ndarray) -> np.ndarray:
         between = cv2.dilate(solid, around) != cv2.erode(solid, around)
     rows, columns = np.nonzero(between)
     if not len(rows):
-        return np.full((PLACES, 2), (len(alpha) - 1) / 2)
+        return np.full((PLACES, 2), (np.array(alpha.shape[::-1]) - 1) / 2)
     chosen = np.linspace(0, len(rows) - 1, PLACES).round().astype(int)
     return np.column_stack([columns[chosen], rows[chosen]]).astype(float)
 

@@ -16,7 +16,10 @@ from easydict import EasyDict
 from torch import Tensor
 
 from dataloader.dataset import Layers, find_layers
+from dataloader.image_file import named_by
+from dataloader.image_folders import find_foregrounds
 from dataloader.on_device import batch_camera, light
+from dataloader.on_device.bank import Bank
 from dataloader.on_device.batch_trimaps import TRIMAP_MARGIN, draw_trimaps
 from dataloader.on_device.draws import Draws, for_some
 from dataloader.on_device.layer_banks import LayerBanks
@@ -26,6 +29,7 @@ from utils.distributed import World
 from utils.preprocessing import DEVIATION, MEAN
 from utils.tensors import encode_labels
 
+MATTED_HUE = 10  # maximum hue rotation of photographs with known alpha, degrees in either direction
 CPU_PIXELS = 2**18  # pixels of samples generated at once on CPUs: more would not fit in their caches
 
 
@@ -48,6 +52,24 @@ def make_samples(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Rec
 
 
 def _make_samples(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Recipe) -> Samples:
+    matted = len(draws.some(recipe.matted_share, n)) if recipe.matted_share else 0
+    parts = [_composited(draws, banks, n - matted, crop, recipe)] if matted < n else []
+    if matted:
+        parts.append(_matted(draws, banks.matted, matted, crop, recipe))
+    return parts[0] if len(parts) == 1 else Samples(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def _matted(draws: Draws, bank: Bank, n: int, crop: int, recipe: Recipe) -> Samples:
+    """Crops of photographs with known alpha."""
+    layers = place_foregrounds(draws, bank, crop, TRIMAP_MARGIN, recipe, n)
+    layers[:, 3:] = layers[:, 3:].round()
+    trimap = draw_trimaps(draws, layers[:, 3], crop, recipe.usual_trimap_share)
+    layers = layers[..., TRIMAP_MARGIN:TRIMAP_MARGIN + crop, TRIMAP_MARGIN:TRIMAP_MARGIN + crop]
+    image = light.jitter_colours(draws, layers[:, :3], torch.ones_like(layers[:, 3:]), MATTED_HUE, recipe.saturation)
+    return Samples(batch_camera.photographed(draws, image, recipe), trimap, layers[:, 3:] / 255)
+
+
+def _composited(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Recipe) -> Samples:
     layers = place_foregrounds(draws, banks.foregrounds, crop, TRIMAP_MARGIN, recipe, n)
     layers[:, 3:] = layers[:, 3:].round()
     layers = for_some(draws, recipe.second_share, layers, lambda draws, upper: composite_foregrounds(
@@ -98,8 +120,10 @@ def make_banks(config: EasyDict, world: World, samples: int = 0, layers: Layers 
     """
     foregrounds, backgrounds = layers or find_layers(config, config.train.seed)
     data = config.data
+    with named_by("data.matted_image, data.matted_alpha"):
+        matted = find_foregrounds(data.matted_image, data.matted_alpha) if data.matted_image else ()
     return LayerBanks(foregrounds, backgrounds, data.generated_size, data.bank, data.renew, config.train.seed,
-                      data.workers, data.cache or None, world.device, world.rank, world.size, samples)
+                      data.workers, data.cache or None, world.device, world.rank, world.size, samples, matted)
 
 
 class DeviceSamples:
@@ -115,7 +139,8 @@ class DeviceSamples:
         self.size, self.crop = config.model.batch_size, config.data.crop_size
         self.channels = config.model.trimap_channel
         self.seed, self.number = config.train.seed, first_step * config.train.accumulate
-        self.recipe = recipe._replace(plain_share=config.data.plain_share)
+        self.recipe = recipe._replace(plain_share=config.data.plain_share,
+                                      matted_share=config.data.matted_share if banks.matted is not None else 0)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         return self

@@ -1,9 +1,8 @@
-"""Banks of foregrounds and backgrounds on the device, renewed by worker processes during training."""
+"""Banks of foregrounds, backgrounds and matted photographs on the device, renewed by workers during training."""
 
 import logging
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Executor
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -15,7 +14,7 @@ from dataloader.cache import prepare_cache
 from dataloader.image_file import ImageFileError, TooManyBrokenFilesError
 from dataloader.image_folders import Background, Foreground
 from dataloader.on_device.bank import Bank
-from dataloader.on_device.bank_images import Picture, bank_background, bank_foreground, read_or_error
+from dataloader.on_device.bank_images import Picture, bank_background, bank_foreground, bank_matted, read_or_error
 from dataloader.sampler import permutation
 from dataloader.synthetic.items import DrawnBackground, DrawnForeground
 from utils.processes import in_advance, process_pool
@@ -33,7 +32,7 @@ Item = Foreground | Background | DrawnForeground | DrawnBackground
 
 
 class LayerBanks:
-    """A bank of foregrounds and one of backgrounds, whose oldest images are replaced one by one.
+    """Banks of foregrounds, backgrounds and perhaps matted photographs, whose oldest images are replaced one by one.
 
     Images come in the order of `permutation`, epoch after epoch; each process takes every `processes`-th. Drawn ones
     change every epoch, unless a cache keeps the foregrounds. The k-th image is in slot k modulo the bank's length, so
@@ -48,6 +47,7 @@ class LayerBanks:
         workers: processes that read and draw; 0: this process does, while training waits.
         cache: folder for foregrounds, see `dataloader.cache`.
         samples: number generated before the run was resumed.
+        matted: photographs with their alphas; without any, their bank is None.
 
     Raises:
         TooManyBrokenFilesError: if more than 5 files, and more than 1 % of the foregrounds or backgrounds, are
@@ -58,28 +58,30 @@ class LayerBanks:
     def __init__(self, foregrounds: list[Foreground | DrawnForeground], backgrounds: list[Background | DrawnBackground],
                  size: int, most: int, renew: int = 0, seed: int = 0, workers: int = 0,
                  cache: str | Path | None = None, device: torch.device | str = "cpu", rank: int = 0,
-                 processes: int = 1, samples: int = 0):
+                 processes: int = 1, samples: int = 0, matted: Sequence[Foreground] = ()):
         device = torch.device(device)
         self.foregrounds = Bank(_held(foregrounds, most, processes), size, FOREGROUND_LEVELS, device)
         self.backgrounds = Bank(_held(backgrounds, most, processes), size, BACKGROUND_LEVELS, device)
+        self.matted = Bank(_held(matted, most, processes), size, FOREGROUND_LEVELS, device) if matted else None
         self._renew, self._samples, self._streams = renew, samples, []
         if cache:
             prepare_cache(cache, foregrounds)
         with ExitStack() as resources:
             pool = resources.enter_context(process_pool(workers)) if workers else None
-            self._fill(pool, foregrounds, backgrounds, size, seed, AHEAD * workers, cache, rank, processes)
+            first = samples // renew if renew else 0
+            read = [(self.foregrounds, foregrounds, bool(cache), partial(bank_foreground, size=size, cache=cache)),
+                    (self.backgrounds, backgrounds, False, partial(bank_background, size=size))]
+            if self.matted is not None:
+                read.append((self.matted, matted, True, partial(bank_matted, size=size)))
+            for bank, items, keep, get in read:
+                order = in_order(items, seed, rank, processes, first, keep)
+                get = partial(read_or_error, get)
+                pictures = in_advance(pool, get, order, AHEAD * workers) if pool else map(get, order)
+                self._streams.append((bank, pictures, count(first), _most_broken(items), set()))
+            self._fill(rank)
             self._resources = resources.pop_all()
 
-    def _fill(self, pool: Executor | None, foregrounds: list[Item], backgrounds: list[Item], size: int, seed: int,
-              ahead: int, cache: str | Path | None, rank: int, processes: int) -> None:
-        first = self._samples // self._renew if self._renew else 0
-        get_foreground = partial(read_or_error, bank_foreground, size=size, cache=cache)
-        get_background = partial(read_or_error, bank_background, size=size)
-        for bank, items, keep, read in ((self.foregrounds, foregrounds, bool(cache), get_foreground),
-                                        (self.backgrounds, backgrounds, False, get_background)):
-            order = in_order(items, seed, rank, processes, first, keep)
-            pictures = in_advance(pool, read, order, ahead) if pool else map(read, order)
-            self._streams.append((bank, pictures, count(first), _most_broken(items), set()))
+    def _fill(self, rank: int) -> None:
         images = sum(len(stream[0]) for stream in self._streams)
         with ProgressBar(images, "filling banks", shown=rank == 0, file=sys.stderr) as bar:  # where training logs
             for stream in self._streams:
@@ -120,7 +122,7 @@ class LayerBanks:
         bank.put(next(numbers) % len(bank), *picture)
 
 
-def in_order(items: list[Item], seed: int, rank: int, processes: int, first: int, keep: bool) -> Iterator[Item]:
+def in_order(items: Sequence[Item], seed: int, rank: int, processes: int, first: int, keep: bool) -> Iterator[Item]:
     """A process's items, endlessly, from its `first` on; drawn ones change every epoch, unless `keep`.
 
     All processes together see every item once per epoch.
@@ -131,13 +133,13 @@ def in_order(items: list[Item], seed: int, rank: int, processes: int, first: int
         yield item.at_epoch(epoch) if hasattr(item, "at_epoch") and not keep else item
 
 
-def _most_broken(items: list[Item]) -> int:
+def _most_broken(items: Sequence[Item]) -> int:
     """How many files may be unreadable: not all photographs or cut-outs used by drawings, and not all items."""
     material = {name: next((getattr(item, name) for item in items if getattr(item, name, ())), items)
                 for name in ("photographs", "cutouts")}
     return min(max(MOST_BROKEN, int(BROKEN_SHARE * len(items))), *(len(files) - 1 for files in material.values()))
 
 
-def _held(items: list[Item], most: int, processes: int) -> int:
+def _held(items: Sequence[Item], most: int, processes: int) -> int:
     """How many of these items a process holds."""
     return max(1, min(most, -(-len(items) // processes)))

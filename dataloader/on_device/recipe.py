@@ -21,6 +21,7 @@ class Recipe(NamedTuple):
     spill_share: float = 0.0  # foregrounds with background light spilled onto their edges
     mosaic_share: float = 0.0  # images demosaiced from a Bayer pattern
     usual_trimap_share: float = 0.0  # trimaps as wide as those of test sets
+    matted_share: float = 0.0  # photographs with known alpha, instead of composites
     plain_share: float = 0.0  # plain, distinct colours, from which a network first learns to infer opacity from colour
 
 
