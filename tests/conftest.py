@@ -13,6 +13,10 @@ from tools.make_generated_data import make_data_set
 # already, and keeps its threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Nor with those of the other processes of pytest -n, which share the cores.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])))
+
 
 @pytest.fixture(autouse=True)
 def same_random_numbers():

@@ -131,7 +131,7 @@ def evaluation(clone: Path, command: str) -> None:
 test_phase.__test__ = False  # a step of the test below
 STEPS: dict[str, Callable[[Path, str], None]] = {
     "pip install -r requirements.txt && python demo.py": in_ci,
-    "pip install -r requirements-dev.txt && python -m pytest": in_ci, "pip install torch ": needs_network,
+    "pip install -r requirements-dev.txt && python -m pytest -n 2": in_ci, "pip install torch ": needs_network,
     "python cutout_photo.py ": cut_out,
     "python tools/make_trimap.py ": trimap, "python demo.py --image-dir ": small_demo,
     "pip install -r requirements-app.txt && python app.py": webpage, "./train.sh": training,
