@@ -48,7 +48,8 @@ def compiled_if_possible(network: MattingNetwork, config: EasyDict, world: World
     statistics = [buffer.clone() for buffer in network.buffers()]
     start, reason = time.perf_counter(), ""
     try:
-        forward(compiled, noise_batch(network, config, world.device), config)[1]["loss"].backward()
+        noise = noise_batch(network, config, world.device)
+        forward(compiled, noise, config, mean_pixels=config.data.crop_size**2 / 3)[1]["loss"].backward()
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # compiler backends raise all kinds of exceptions
