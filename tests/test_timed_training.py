@@ -60,7 +60,6 @@ def test_crops_while_a_training_is_finished(tmp_path):
         crops(0)
 
 
-
 def test_whole_photographs_come_last_if_asked_for():
     *others, before, last = chosen_stages(0, 800)
     assert tuple(others) == STAGES[:-1]

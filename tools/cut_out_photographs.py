@@ -27,13 +27,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataloader.image_file import read_image
 from matting.cutout import check_pymatting, estimate_foreground, with_alpha
 from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
-from tools.outlines import OUTLINES, Outline, check_both_known, draw_trimap, find_photograph, read_outlines
+from tools.outlines import (
+    OUTLINES,
+    Outline,
+    check_both_known,
+    draw_trimap,
+    find_photograph,
+    for_each_outline,
+    read_outlines,
+)
 from utils.arguments import any_path
 from utils.device import usable_device
 from utils.errors import InputError, one_line
 from utils.file_writing import write_png
 from utils.program import announce, program
-from utils.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from matting.predictor import Matting
@@ -101,15 +108,8 @@ def main() -> int:
     check_pymatting()
     config, checkpoint = chosen_network(args)
     matting = build_predictor(config, checkpoint, usable_device(args.device))
-    failed = 0
-    with ProgressBar(len(outlines), "cutting out", "photograph") as bar:
-        for name, outline in outlines.items():
-            try:
-                make_cutout(matting, name, outline, args)
-            except InputError as error:
-                failed += 1
-                bar.write(f"cut_out_photographs.py: {error}", sys.stderr)
-            bar.update()
+    failed = for_each_outline(outlines, lambda name, outline: make_cutout(matting, name, outline, args),
+                              "cut_out_photographs.py", "cutting out")
     print(f"{args.output}: {len(outlines) - failed} of {len(outlines)} cut-outs")
     return 1 if failed else 0
 

@@ -26,14 +26,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from dataloader.image_file import read_image
 from matting.cutout import check_pymatting, refined_alpha
 from matting.options import add_device_argument, add_network_arguments, build_predictor, chosen_network
-from tools.outlines import OUTLINES, Outline, check_both_known, draw_trimap, find_photograph, read_outlines
+from tools.outlines import (
+    OUTLINES,
+    Outline,
+    check_both_known,
+    draw_trimap,
+    find_photograph,
+    for_each_outline,
+    read_outlines,
+)
 from utils.arguments import any_path, positive_int
 from utils.device import usable_device
-from utils.errors import InputError
 from utils.file_writing import write_png
 from utils.preprocessing import alpha_to_uint8
 from utils.program import announce, program
-from utils.progress_bar import ProgressBar
 
 if TYPE_CHECKING:
     from matting.ensemble import Ensemble
@@ -92,15 +98,8 @@ def main() -> int:
 
     config, checkpoint = chosen_network(args)
     ensemble = Ensemble(build_predictor(config, checkpoint, usable_device(args.device)), flip=True)
-    failed = 0
-    with ProgressBar(len(outlines), "computing mattes", "photograph") as bar:
-        for name, outline in outlines.items():
-            try:
-                matte_photograph(ensemble, name, outline, args)
-            except InputError as error:
-                failed += 1
-                bar.write(f"matte_photographs.py: {error}", sys.stderr)
-            bar.update()
+    failed = for_each_outline(outlines, lambda name, outline: matte_photograph(ensemble, name, outline, args),
+                              "matte_photographs.py", "computing mattes")
     print(f"{args.output}: {len(outlines) - failed} of {len(outlines)} mattes")
     return 1 if failed else 0
 

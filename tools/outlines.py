@@ -11,7 +11,9 @@ number of each strand are thousandths of its longer side. Numbers in lists are i
     strands = [[12, 300, 400, 220, 380, 180, 420]]     # width, then a line: whiskers, single hairs, stalks
 """
 
+import sys
 from collections import Counter
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +23,7 @@ import numpy as np
 import toml
 
 from utils.errors import InputError, one_line
+from utils.progress_bar import ProgressBar
 
 OUTLINES = Path(__file__).with_name("outlines.toml")
 BLACK, GREY, WHITE = 0, 128, 255  # background, unknown, foreground of a trimap
@@ -140,6 +143,21 @@ def check_both_known(path: Path, trimap: np.ndarray) -> None:
 
 def _fixed_point(points: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.round((points * (width, height) - 0.5) * 2**SHIFT).astype(np.int32)
+
+
+def for_each_outline(outlines: dict[str, Outline], work: Callable[[str, Outline], None], program: str,
+                     doing: str) -> int:
+    """Calls work(name, outline) for each photograph; reports those with an InputError, and returns how many."""
+    failed = 0
+    with ProgressBar(len(outlines), doing, "photograph") as bar:
+        for name, outline in outlines.items():
+            try:
+                work(name, outline)
+            except InputError as error:
+                failed += 1
+                bar.write(f"{program}: {error}", sys.stderr)
+            bar.update()
+    return failed
 
 
 def find_photograph(name: str, folders: list[Path]) -> Path:

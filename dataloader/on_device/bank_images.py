@@ -50,12 +50,9 @@ def bank_matted(item: Foreground, size: int) -> Picture:
         ImageFileError: if a file cannot be read.
     """
     pixels = item.read()
-    factor = min(1, size / max(pixels.shape[:2]))
-    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
-    pixels = _resized(pixels, (width, height))
-    top, left = (size - height) // 2, (size - width) // 2
-    around = (top, size - height - top, left, size - width - left)
-    places = foreground_places(pixels[..., 3]) + (left, top)
+    pixels = _scaled(pixels, min(1, size / max(pixels.shape[:2])))
+    around = _around(pixels, size)
+    places = foreground_places(pixels[..., 3]) + (around[2], around[0])
     return cv2.copyMakeBorder(pixels, *around, cv2.BORDER_REFLECT), places
 
 
@@ -69,12 +66,8 @@ def read_or_error(read: Callable[..., Picture], item: object, **arguments: objec
 
 def fit_into_square(pixels: np.ndarray, size: int) -> np.ndarray:
     """RGBA (h, w, 4) centred in (size, size, 4), its longer side resized to `size`; transparent around it."""
-    height, width = pixels.shape[:2]
-    factor = size / max(height, width)
-    height, width = (max(1, round(side * factor)) for side in (height, width))
-    pixels = _resized(pixels, (width, height))
-    top, left = (size - height) // 2, (size - width) // 2
-    around = (top, size - height - top, left, size - width - left)
+    pixels = _scaled(pixels, size / max(pixels.shape[:2]))
+    around = _around(pixels, size)
     alpha = cv2.copyMakeBorder(np.ascontiguousarray(pixels[..., 3]), *around, cv2.BORDER_CONSTANT, value=0)
     pixels = cv2.copyMakeBorder(pixels, *around, cv2.BORDER_REPLICATE)
     pixels[..., 3] = alpha
@@ -82,9 +75,9 @@ def fit_into_square(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def foreground_places(alpha: np.ndarray) -> np.ndarray:
-    """`PLACES` crop centres (x, y) of an alpha (S, S) uint8, where it is neither 0 nor 255.
+    """`PLACES` crop centres (x, y) of an alpha (H, W) uint8, where it is neither 0 nor 255.
 
-    Without such pixels, those along edges are used; without edges, the image centre. Alphas need not be square.
+    Without such pixels, those along edges are used; without edges, the image centre.
     """
     between = (alpha > 0) & (alpha < SOLID)
     if not between.any():
@@ -111,6 +104,18 @@ def with_colours_everywhere(pixels: np.ndarray) -> np.ndarray:
     filled = pixels.copy()
     filled[..., :3] = pixels[..., :3].reshape(-1, 3)[nearest[labels]]
     return filled
+
+
+def _scaled(pixels: np.ndarray, factor: float) -> np.ndarray:
+    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
+    return _resized(pixels, (width, height))
+
+
+def _around(pixels: np.ndarray, size: int) -> tuple[int, int, int, int]:
+    """What a square of `size` pixels has more than a picture in its middle: above, below, left and right."""
+    height, width = pixels.shape[:2]
+    top, left = (size - height) // 2, (size - width) // 2
+    return top, size - height - top, left, size - width - left
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
