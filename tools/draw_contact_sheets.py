@@ -4,7 +4,7 @@
     python tools/draw_contact_sheets.py --photographs data/photographs/train --output samples.png \\
         --real photographs/merged photographs/trimap --real-output real.png
 
-Samples are generated as with `data.on_device` and the default recipe.
+Samples are generated as with `data.on_device` and the default recipe, with decoys as `--set data.decoy_share` says.
 """
 
 import argparse
@@ -52,7 +52,8 @@ def sample_tiles(settings: list[str], count: int, crop: int, seed: int, with_alp
                                     f"train.seed={seed}"])
     with make_banks(config, ON_CPU) as banks, torch.no_grad():
         draws = Draws(ON_CPU.device, seed)
-        samples = make_samples(draws, banks, count, crop, PRESENT if present else REALISTIC)
+        recipe = (PRESENT if present else REALISTIC)._replace(decoy_share=config.data.decoy_share)
+        samples = make_samples(draws, banks, count, crop, recipe)
     images = samples.image.permute(0, 2, 3, 1).to(torch.uint8).numpy()
     if not with_alpha:
         return list(images)

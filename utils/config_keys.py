@@ -58,6 +58,8 @@ KEYS = {
                      low=1),
     "data.renew": Key(0, "with data.on_device: samples per process between replacements of one foreground and one "
                          "background; 0: never", low=0),
+    "data.decoy_share": Key(0.0, "with data.on_device: share of composites whose background has something in the "
+                                 "foreground's colours", low=0, high=1),
     "data.matted_image": Key(None, "with data.on_device: folder of photographs with known alpha, shown as they are"),
     "data.matted_alpha": Key(None, "folder of their alphas, with the same names"),
     "data.matted_share": Key(0.4, "share of samples that are crops of these photographs", low=0, high=1),

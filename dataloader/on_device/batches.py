@@ -9,6 +9,7 @@ samples generated so far. It is reproducible on the same kind of device, on GPUs
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -21,6 +22,7 @@ from dataloader.image_folders import find_foregrounds
 from dataloader.on_device import batch_camera, light
 from dataloader.on_device.bank import Bank
 from dataloader.on_device.batch_trimaps import TRIMAP_MARGIN, draw_trimaps
+from dataloader.on_device.decoys import add_decoys
 from dataloader.on_device.draws import Draws, for_some
 from dataloader.on_device.layer_banks import LayerBanks
 from dataloader.on_device.placing import composite_foregrounds, place_backgrounds, place_foregrounds, softened
@@ -80,8 +82,17 @@ def _composited(draws: Draws, banks: LayerBanks, n: int, crop: int, recipe: Reci
     colours, alpha = layers[:, :3], layers[:, 3:] / 255
     background = place_backgrounds(draws, banks.backgrounds, crop, recipe, n)
     colours = relight(draws, colours, background, alpha, recipe)
+    if recipe.decoy_share:
+        background = for_some(draws, recipe.decoy_share, background, partial(_behind, banks.foregrounds, recipe),
+                              colours, alpha)
     image = batch_camera.photographed(draws, torch.lerp(background, colours, alpha), recipe)
     return Samples(_with_plain(draws, image, alpha, recipe.plain_share), trimap, alpha)
+
+
+def _behind(bank: Bank, recipe: Recipe, draws: Draws, background: Tensor, colours: Tensor, alpha: Tensor) -> Tensor:
+    """The backgrounds with decoys of the forms of other foregrounds."""
+    forms = place_foregrounds(draws, bank, background.shape[-1], 0, recipe, len(background))[:, 3:] / 255
+    return add_decoys(draws, background, colours, alpha, forms)
 
 
 def relight(draws: Draws, colours: Tensor, background: Tensor, alpha: Tensor, recipe: Recipe) -> Tensor:
@@ -139,7 +150,7 @@ class DeviceSamples:
         self.size, self.crop = config.model.batch_size, config.data.crop_size
         self.channels = config.model.trimap_channel
         self.seed, self.number = config.train.seed, first_step * config.train.accumulate
-        self.recipe = recipe._replace(plain_share=config.data.plain_share,
+        self.recipe = recipe._replace(plain_share=config.data.plain_share, decoy_share=config.data.decoy_share,
                                       matted_share=config.data.matted_share if banks.matted is not None else 0)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:

@@ -19,6 +19,7 @@ class Recipe(NamedTuple):
     near_share: float = 0.25  # foregrounds with colours moved towards the background's
     matched_share: float = 0.0  # foregrounds with exposure matched to the background
     spill_share: float = 0.0  # foregrounds with background light spilled onto their edges
+    decoy_share: float = 0.0  # backgrounds with something in the colours of the foreground
     mosaic_share: float = 0.0  # images demosaiced from a Bayer pattern
     usual_trimap_share: float = 0.0  # trimaps as wide as those of test sets
     matted_share: float = 0.0  # photographs with known alpha, instead of composites
