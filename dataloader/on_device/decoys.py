@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dataloader.on_device.draws import Draws, in_groups, per_sample
+from dataloader.on_device.draws import Draws, for_some, in_groups, per_sample
 
 FINEST = 4  # pixels: a decoy has no hair of its own, which nothing would tell from the foreground's
 BLURS = 6  # forms are sharp, or blurred over 2, 4, ... 32 pixels
@@ -38,7 +38,7 @@ def _with_decoys(draws: Draws, layers: Tensor) -> Tensor:
     forms = _enlarged(F.max_pool2d(forms, max(factor, FINEST)), size)
     if factor > 1:
         forms = _enlarged(F.avg_pool2d(forms, factor), size)
-    forms = torch.where(per_sample(draws.chance(PRINT_SHARE, len(forms))), forms * _print(draws, size), forms)
+    forms = for_some(draws, PRINT_SHARE, forms, _printed)
     own = _enlarged(_nearby_colours(colours, alpha), size)
     own = own + draws.uniform(-BRIGHTNESS, BRIGHTNESS, len(own), 1, 1, 1)
     own = own + draws.uniform(-TINGE, TINGE, len(own), 3, 1, 1)
@@ -56,13 +56,15 @@ def _nearby_colours(colours: Tensor, alpha: Tensor) -> Tensor:
     return torch.lerp(mean.expand_as(local), local, (share / NEARLY_EMPTY).clamp_max(1))
 
 
-def _print(draws: Draws, size: int) -> Tensor:
-    """Lines of something like letters, (1, 1, S, S) in 0..1."""
+def _printed(draws: Draws, forms: Tensor) -> Tensor:
+    """Forms (n, 1, S, S) of which lines of something like letters are left, the same for all."""
+    size = forms.shape[-1]
     line = LEAST_LINE + int(draws.whole(max(1, size // 12)).item())
     lines = -(-size // line)
     marks = draws.chance(0.5, lines * 4 * 3 * lines).float().view(1, 1, lines, 4, 3 * lines)
     marks[..., 3, :] = 0  # between lines
-    return (3 * _enlarged(marks.flatten(2, 3), lines * line)[..., :size, :size] - 1).clamp(0, 1)
+    letters = _enlarged(marks.flatten(2, 3), lines * line)[..., :size, :size]
+    return forms * (3 * letters - 1).clamp(0, 1)
 
 
 def _enlarged(values: Tensor, size: int) -> Tensor:
